@@ -1,0 +1,1 @@
+"""Keeps a DynamoDB table of users true to Clerk."""

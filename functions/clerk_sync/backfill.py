@@ -1,0 +1,259 @@
+"""The backfill: reads every user from Clerk and puts them on the queue, page by page."""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clerk_sync.clerk import ClerkClient
+from clerk_sync.clock import now_ms
+from clerk_sync.errors import (
+    AwsError,
+    ClerkError,
+    ClerkRefused,
+    ClerkSyncError,
+    EventError,
+    LeaseLost,
+    OutOfTime,
+    SettingsError,
+)
+from clerk_sync.log import logger
+from clerk_sync.page import Page, split
+from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.run import Mode, Run, RunResult
+from clerk_sync.runs_table import RunsTable
+from clerk_sync.user import User, UserProblem, faults, parse_user
+from clerk_sync.walk import walk
+
+LEASE_MS = 60_000
+"""How long after its last sign of life an invocation may still be paging."""
+DRAINED_MS = 120_000
+"""How long after the last page was sent an empty queue means that what is pending will not come."""
+RESERVE_SECONDS = 30.0
+"""The function's time that is kept for a request under way and an orderly end."""
+_POLL_SECONDS = 0.5
+
+
+class BackfillEvent(BaseModel):
+    """What BackfillFunction takes; every key may be left out."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+    mode: Mode = "full"
+    createMissing: bool | None = None  # noqa: N815 - the event's own name
+    dryRun: bool = False  # noqa: N815
+    waitSeconds: int = Field(60, ge=0, le=840)  # noqa: N815
+    runId: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")  # noqa: N815
+
+
+def parse_event(event: Any) -> BackfillEvent:
+    """Raises EventError, which names the key at fault and lists the right ones."""
+    try:
+        return BackfillEvent.model_validate(event)
+    except ValidationError as error:
+        raise EventError(
+            f"Nothing was started: the event is not one that the backfill takes ({faults(error)}). It is {{}} "
+            'or any of: "mode" ("full"), "createMissing" (true or false), "dryRun" (true or false), '
+            '"waitSeconds" (a whole number from 0 to 840), "runId" (letters, digits, ".", "_", "-").'
+        ) from error
+
+
+class Backfill:
+    """One invocation's part in a run.
+
+    `open_clerk` makes the client, given what to call before each pause. `check_table` raises
+    SettingsError if the users table will not do. `time_left` gives the function's seconds.
+    `go_on_later` starts another invocation with an event.
+    """
+
+    def __init__(
+        self,
+        *,
+        runs: RunsTable,
+        queue: PagesQueue,
+        open_clerk: Callable[[Callable[[float, str], None]], ClerkClient],
+        check_table: Callable[[], None],
+        page_size: int,
+        create_missing: bool,
+        time_left: Callable[[], float],
+        go_on_later: Callable[[Mapping[str, Any]], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._runs = runs
+        self._queue = queue
+        self._open_clerk = open_clerk
+        self._check_table = check_table
+        self._page_size = page_size
+        self._create_missing = create_missing
+        self._time_left = time_left
+        self._go_on_later = go_on_later
+        self._sleep = sleep
+        self._owner = uuid.uuid4().hex
+
+    def run(self, event: BackfillEvent) -> RunResult:
+        """Start a run or go on with the one under way, wait for the workers, and report.
+
+        Raises EventError if the event does not fit a run under way; ClerkUnavailable or AwsError if the
+        run could not go on but may, as it is, in another invocation.
+        """
+        run = self._open(event)
+        wait = float(event.waitSeconds)
+        while not run.is_over:
+            if run.paged_at is None and self._acquire(run):
+                if not self._page(run):
+                    break
+            elif wait <= 0 or self._time_left() < RESERVE_SECONDS:
+                run = self._give_up_lost_pages(run)
+                break
+            else:
+                self._sleep(_POLL_SECONDS)
+                wait -= _POLL_SECONDS
+            run = self._runs.finish(run.run_id, now_ms()) or run
+        logger.info("run_reported", runId=run.run_id, status=run.status)
+        return run.result(self._runs.problems(run.run_id) if run.counts.errors else [])
+
+    def _open(self, event: BackfillEvent) -> Run:
+        """The run that the event names or that is under way, else a new one."""
+        if event.runId and (named := self._runs.get(event.runId)):
+            return _checked(named, event)
+        while True:
+            current_id = self._runs.current_id(event.mode)
+            current = self._runs.get(current_id) if current_id else None
+            if current and not current.is_over:
+                current = self._give_up_lost_pages(current)
+            if current and not current.is_over:
+                return _checked(current, event)
+            run = Run(
+                run_id=event.runId or _new_run_id(event.mode),
+                mode=event.mode,
+                create_missing=self._create_missing if event.createMissing is None else event.createMissing,
+                dry_run=event.dryRun,
+                started_at=now_ms(),
+            )
+            if self._runs.start(run, after=current_id):
+                logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
+                return run
+
+    def _acquire(self, run: Run) -> bool:
+        now = now_ms()
+        return self._runs.acquire(run.run_id, self._owner, now, now + LEASE_MS)
+
+    def _page(self, run: Run) -> bool:
+        """Read what is left of the run and send it. False if another invocation is to go on with it."""
+        try:
+            self._read_and_send(run)
+        except (ClerkRefused, SettingsError) as error:
+            logger.error("run_failed", runId=run.run_id, reason=str(error))
+            with suppress(LeaseLost):
+                self._runs.end_paging(run.run_id, self._owner, now_ms(), failure=str(error))
+        except LeaseLost as error:
+            logger.warning("lease_lost", runId=run.run_id, reason=str(error))
+        except OutOfTime:
+            self._let_go(run)
+            self._go_on_later({"runId": run.run_id, "waitSeconds": 0})
+            logger.info("run_handed_on", runId=run.run_id)
+            return False
+        except (ClerkError, AwsError) as error:
+            self._let_go(run)
+            raise type(error)(
+                f"{error}. Run {run.run_id} stays open and nothing is lost: invoke the function again with "
+                "{} to go on from there."
+            ) from error
+        return True
+
+    def _read_and_send(self, run: Run) -> None:
+        with self._open_clerk(lambda seconds, why: self._before_pause(run, seconds, why)) as clerk:
+            self._check_table()
+            run = self._runs.recover(run, self._owner, now_ms() + LEASE_MS)
+            expected = run.expected_users
+            if expected is None:
+                expected = clerk.count()
+                self._runs.expect(run.run_id, self._owner, expected)
+            pages = walk(clerk, run.cursor, limit=self._page_size, met=run.total_users, expected=expected)
+            while True:
+                if self._time_left() < RESERVE_SECONDS:
+                    raise OutOfTime
+                read_at = now_ms()
+                users = next(pages, None)
+                if users is None:
+                    break
+                run = self._send(run, users, read_at)
+        self._runs.end_paging(run.run_id, self._owner, now_ms())
+        logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
+
+    def _send(self, run: Run, payloads: list[Any], read_at: int) -> Run:
+        """Put a page of Clerk's on the queue, as one message unless it is too big for one."""
+        done = 0
+        for part in split([parse_user(payload) for payload in payloads]):
+            users = tuple(user for user in part if isinstance(user, User))
+            malformed = [user for user in part if isinstance(user, UserProblem)]
+            cursor = run.cursor.after(payloads[done : done + len(part)])
+            page = Page(
+                run_id=run.run_id,
+                number=run.pages + 1,
+                token=uuid.uuid4().hex,
+                read_at=read_at,
+                create_missing=run.create_missing,
+                dry_run=run.dry_run,
+                users=users,
+            )
+            self._runs.announce(run, page.token, len(users), malformed, cursor)
+            self._queue.send(page)
+            run = self._runs.confirm(run, self._owner, len(part), cursor, now_ms() + LEASE_MS)
+            done += len(part)
+            logger.info("page_sent", runId=run.run_id, page=page.number, users=len(users))
+            for problem in malformed:
+                logger.warning(
+                    "user_set_aside",
+                    runId=run.run_id,
+                    page=page.number,
+                    clerkUserId=problem.clerk_user_id,
+                    reason=problem.reason,
+                )
+        return run
+
+    def _before_pause(self, run: Run, seconds: float, why: str) -> None:
+        logger.warning("clerk_retried", runId=run.run_id, seconds=round(seconds, 1), reason=why)
+        self._runs.renew(run.run_id, self._owner, now_ms() + int(seconds * 1000) + LEASE_MS)
+
+    def _let_go(self, run: Run) -> None:
+        with suppress(ClerkSyncError):
+            self._runs.renew(run.run_id, self._owner, 0)
+
+    def _give_up_lost_pages(self, run: Run) -> Run:
+        """Count pages as errors whose messages are no longer in the queue: they ended in the dead-letter
+        queue without a worker's having had its say, or were purged. A redrive corrects that."""
+        if run.paged_at is None or now_ms() - run.paged_at < DRAINED_MS or not self._queue.is_drained():
+            return run
+        for number, token in self._runs.pending_pages(run):
+            logger.error("page_given_up", runId=run.run_id, page=number, reason="not in the queue any more")
+            self._runs.settle(run.run_id, number, token, None)
+        return self._runs.finish(run.run_id, now_ms()) or run
+
+
+def _checked(run: Run, event: BackfillEvent) -> Run:
+    """The run, unless the event asks for something else than it is."""
+    wanted = {"mode": event.mode, "createMissing": event.createMissing, "dryRun": event.dryRun}
+    actual = {"mode": run.mode, "createMissing": run.create_missing, "dryRun": run.dry_run}
+    differing = [name for name in event.model_fields_set & wanted.keys() if wanted[name] != actual[name]]
+    if event.runId and event.runId != run.run_id:
+        differing.append("runId")
+    if differing:
+        raise EventError(
+            f"Nothing was started: run {run.run_id} is {run.status}, with {_json_like(actual)}, but the event "
+            f"asks for another {' and '.join(sorted(differing))}. Invoke with {{}} to go on with it, or wait "
+            "until it is over."
+        )
+    return run
+
+
+def _json_like(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {str(value).lower()}" for name, value in values.items())
+
+
+def _new_run_id(mode: Mode) -> str:
+    return f"{mode}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"

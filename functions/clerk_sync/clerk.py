@@ -1,0 +1,157 @@
+"""The edge to Clerk's Backend API: paced, retried, its errors translated.
+
+Facts from https://clerk.com/docs/reference/backend-api and the OpenAPI description of 2026-05-12.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import httpx
+
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused
+from clerk_sync.secret import Secret
+
+API_VERSION = "2026-05-12"
+LIMIT = 500
+"""The most users a request may ask for; 501 silently gives 10."""
+
+_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_TRIES = 8
+_MAX_PAUSE = 20.0
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class ClerkClient:
+    """Reads users, at most `requests_per_second`; use it as a context manager.
+
+    `time_left` gives the seconds that may still be spent; `on_wait` is told of each pause before
+    another try (seconds, why). Every method raises ClerkRefused or ClerkUnavailable.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        secret: Secret,
+        *,
+        requests_per_second: float,
+        time_left: Callable[[], float],
+        on_wait: Callable[[float, str], None] = lambda *_: None,
+        sleep: Callable[[float], None] = time.sleep,
+        timeout: httpx.Timeout = _TIMEOUT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url = api_url
+        self._secret = secret
+        self._interval = 1 / requests_per_second
+        self._next_request_at = 0.0
+        self._time_left = time_left
+        self._on_wait = on_wait
+        self._sleep = sleep
+        self._http = httpx.Client(
+            headers={
+                "Authorization": f"Bearer {secret.value}",
+                "Clerk-API-Version": API_VERSION,
+                "User-Agent": "clerk-sync",
+            },
+            timeout=timeout,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def users(self, **query: str | int) -> list[Any]:
+        """`GET /users`: user objects as Clerk has them, oldest first unless `order_by` says otherwise.
+
+        Raises CursorRefused too, if `starting_after` is given.
+        """
+        return self._get("/users", {"order_by": "created_at", **query}, _user_list)
+
+    def count(self) -> int:
+        """`GET /users/count`."""
+        return self._get("/users/count", {}, _total_count)
+
+    def _get[T](self, path: str, query: Mapping[str, str | int], read: Callable[[Any], T]) -> T:
+        failures = 0
+        while True:
+            self._pace()
+            pause = None
+            try:
+                response = self._http.get(self._url + path, params=dict(query))
+                if response.status_code == 200:
+                    return read(json.loads(response.content))
+                why = self._why(response)
+                if response.status_code not in _RETRIED:
+                    raise self._refusal(response.status_code, why, "starting_after" in query)
+                pause = _retry_after(response)
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                raise ClerkRefused(f"ClerkApiUrl is {self._url!r}, which is no address: {error}") from error
+            except httpx.HTTPError as error:
+                why = f"{type(error).__name__}: {error}"
+            except (ValueError, RecursionError):
+                why = "an answer that is not what its API describes"
+            failures += pause is None  # a 429 or 503 with Retry-After is Clerk's plan, not its failure
+            self._wait(failures, pause, why)
+
+    def _pace(self) -> None:
+        now = time.monotonic()
+        if self._next_request_at > now:
+            self._sleep(self._next_request_at - now)
+        self._next_request_at = max(now, self._next_request_at) + self._interval
+
+    def _wait(self, failures: int, retry_after: float | None, why: str) -> None:
+        pause = retry_after
+        if pause is None:
+            pause = random.uniform(0.5, 1) * min(_MAX_PAUSE, 0.5 * 2**failures)
+        if failures >= _TRIES or pause >= self._time_left():
+            raise ClerkUnavailable(f"{self._url} gives no usable answer; the last one: {why}")
+        self._on_wait(pause, why)
+        self._sleep(pause)
+
+    def _why(self, response: httpx.Response) -> str:
+        """The status with Clerk's own error code and trace id, never its text, which can quote input."""
+        try:
+            body = json.loads(response.content)
+            details = [body["errors"][0]["code"], body["clerk_trace_id"]]
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            details = [response.headers.get("content-type", "no content type")]
+        return f"{response.status_code} ({', '.join(str(d)[:80] for d in details)})"
+
+    def _refusal(self, status: int, why: str, has_cursor: bool) -> Exception:
+        if status in (401, 403):
+            return ClerkRefused(
+                f"Clerk refuses the secret key in {self._secret.source}: {why}. It must be the secret key "
+                f"(sk_live_… or sk_test_…) of the instance to read. {self._secret.remedy}"
+            )
+        if has_cursor:
+            return CursorRefused(why)
+        return ClerkRefused(
+            f"{self._url} answers {why}. Is ClerkApiUrl the address of Clerk's Backend API "
+            "(https://api.clerk.com/v1)?"
+        )
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    try:
+        return max(0.1, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _user_list(answer: Any) -> list[Any]:
+    if not isinstance(answer, list):
+        raise ValueError("not a list")
+    return answer
+
+
+def _total_count(answer: Any) -> int:
+    count = answer.get("total_count") if isinstance(answer, dict) else None
+    if not isinstance(count, int):
+        raise ValueError("no total_count")
+    return count

@@ -1,0 +1,63 @@
+"""Everything that this package raises on purpose. Each message is for a person: what, to what, what to do.
+
+ClerkSyncError
+├── SettingsError        an environment variable or a parameter is missing or wrong
+├── EventError           the event that the function was invoked with
+├── MessageError         a queue message that is not a page of ours
+├── SignatureError       a webhook that Clerk did not sign
+├── ClerkError
+│   ├── ClerkRefused     Clerk will not answer this at all: the key, the address, the request
+│   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
+│   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
+├── AwsError             an AWS service refused a call, or throttled it for too long
+├── LeaseLost            another invocation has taken the run over
+└── OutOfTime            the function's own time is nearly over; the run goes on in another one
+"""
+
+
+class ClerkSyncError(Exception):
+    """Base of the errors above."""
+
+
+class SettingsError(ClerkSyncError):
+    """An environment variable or a parameter is missing or wrong."""
+
+
+class EventError(ClerkSyncError):
+    """The event that a function was invoked with is not one it takes."""
+
+
+class MessageError(ClerkSyncError):
+    """A queue message is not a page of ours, or is from a newer version."""
+
+
+class SignatureError(ClerkSyncError):
+    """A webhook's signature, timestamp or headers are wrong."""
+
+
+class ClerkError(ClerkSyncError):
+    """Base of what can go wrong with Clerk's API."""
+
+
+class ClerkRefused(ClerkError):
+    """Clerk refuses the key, the address or the request: trying again cannot help."""
+
+
+class CursorRefused(ClerkError):
+    """Clerk refuses `starting_after`, as it may when that user was deleted."""
+
+
+class ClerkUnavailable(ClerkError):
+    """Clerk gave no usable answer in the time there was."""
+
+
+class AwsError(ClerkSyncError):
+    """An AWS service refused a call, could not be reached, or throttled it for too long."""
+
+
+class LeaseLost(ClerkSyncError):
+    """Another invocation has taken the run over."""
+
+
+class OutOfTime(ClerkSyncError):
+    """The function's own time is nearly over."""

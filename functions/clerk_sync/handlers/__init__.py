@@ -1,0 +1,1 @@
+"""One module per Lambda function: parse the event, make one call, map the answer."""

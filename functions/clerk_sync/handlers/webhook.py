@@ -1,0 +1,95 @@
+"""WebhookFunction: takes Clerk's signed webhooks from API Gateway."""
+
+import base64
+import binascii
+import time
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from clerk_sync.aws import client
+from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
+from clerk_sync.log import logger
+from clerk_sync.secret import read_secret
+from clerk_sync.settings import WebhookSettings
+from clerk_sync.signature import verify
+from clerk_sync.upsert import upsert
+from clerk_sync.user import User
+from clerk_sync.users_table import UsersTable
+from clerk_sync.webhook import WebhookEvent, parse_webhook
+
+MAX_BYTES = 1024 * 1024
+SECRETS_KEPT_SECONDS = 300
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001
+    """A request of API Gateway's REST API → the status: 204 stored or rightly ignored, 400 not an event,
+    401 not signed by Clerk, 413 too big, 500 and 503 where Clerk's trying again may help."""
+    return {"statusCode": _answer(event)}
+
+
+def _answer(event: dict[str, Any]) -> int:
+    try:
+        settings = _settings()
+        body = _body(event)
+        if len(body) > MAX_BYTES:
+            logger.warning("webhook_rejected", reason="more than 1 MiB")
+            return 413
+        verify(body, _headers(event), _secrets(settings, int(time.time() // SECRETS_KEPT_SECONDS)))
+        _store(parse_webhook(body), settings)
+    except SignatureError as error:
+        logger.warning("webhook_rejected", reason=str(error))
+        return 401
+    except MessageError as error:
+        logger.warning("webhook_rejected", reason=str(error))
+        return 400
+    except SettingsError as error:
+        logger.error("webhook_failed", reason=str(error))
+        return 500
+    except AwsError as error:
+        logger.error("webhook_failed", reason=str(error))
+        return 503
+    return 204
+
+
+def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
+    if event.user is None:
+        logger.info("webhook_ignored", type=event.type)
+        return
+    if not isinstance(event.user, User):
+        logger.warning(
+            "user_set_aside", clerkUserId=event.user.clerk_user_id, reason=event.user.reason, type=event.type
+        )
+        return
+    table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
+    outcome = upsert(table, [event.user], as_of=event.timestamp, create_missing=settings.create_missing)
+    for problem in outcome.problems:
+        logger.error("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
+    logger.info("webhook_stored", type=event.type, writes=outcome.created + outcome.updated)
+
+
+@cache
+def _settings() -> WebhookSettings:
+    return WebhookSettings.from_env()
+
+
+@cache
+def _secrets(settings: WebhookSettings, period: int) -> list[str]:  # noqa: ARG001 - makes the cache expire
+    secret = read_secret(settings.clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
+    return secret.value.replace(",", " ").split()
+
+
+def _body(event: dict[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return body.encode()
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise MessageError("The body is not the base64 it is said to be") from error
+
+
+def _headers(event: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}

@@ -1,0 +1,65 @@
+"""WorkerFunction: takes pages from PagesQueue."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from clerk_sync.aws import client
+from clerk_sync.errors import AwsError, MessageError
+from clerk_sync.log import logger
+from clerk_sync.page import Page
+from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.runs_table import RunsTable
+from clerk_sync.settings import WorkerSettings
+from clerk_sync.users_table import UsersTable
+from clerk_sync.worker import work
+
+_MAX_PAUSE = 900
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """SQS records → a partial batch response: the messages to be delivered again."""
+    settings = _settings()
+    failed = [record["messageId"] for record in event["Records"] if not _handle(record, settings)]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+@cache
+def _settings() -> WorkerSettings:
+    return WorkerSettings.from_env()
+
+
+def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
+    """Whether the message is done with."""
+    deliveries = int(record["attributes"]["ApproximateReceiveCount"])
+    is_last = deliveries >= settings.max_receive_count
+    try:
+        page = Page.load(record["body"])
+        logger.append_keys(runId=page.run_id, page=page.number)
+        work(
+            page,
+            UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key),
+            RunsTable(client("dynamodb"), settings.runs_table),
+            is_last_delivery=is_last,
+        )
+    except MessageError as error:
+        # No delivery will make it a page, so the dead-letter queue may have it at once.
+        logger.error("message_refused", messageId=record["messageId"], reason=str(error))
+        _show_again(record, settings, 0)
+        return False
+    except AwsError as error:
+        pause = min(_MAX_PAUSE, 15 * 4 ** (deliveries - 1))
+        logger.error("page_failed", delivery=deliveries, isLast=is_last, seconds=pause, reason=str(error))
+        _show_again(record, settings, 0 if is_last else pause)
+        return False
+    return True
+
+
+def _show_again(record: dict[str, Any], settings: WorkerSettings, seconds: int) -> None:
+    try:
+        PagesQueue(client("sqs"), settings.pages_queue_url).show_again(record["receiptHandle"], seconds)
+    except AwsError as error:
+        # Then it comes back when its visibility timeout ends.
+        logger.warning("message_not_delayed", reason=str(error))

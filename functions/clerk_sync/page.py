@@ -1,0 +1,73 @@
+"""A page: some users of one run, as a message in PagesQueue carries them to a worker."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from clerk_sync.errors import MessageError
+from clerk_sync.user import SYNCED_FIELDS, User, UserProblem, faults
+
+MAX_BYTES = 512 * 1024
+"""What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
+
+
+class Page(BaseModel):
+    """One message.
+
+    `number` counts the run's pages from 1. `token` tells this copy of the page from one that an
+    invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    kind: Literal["clerk-sync/page"] = "clerk-sync/page"
+    version: Literal[1] = 1
+    run_id: str
+    number: Annotated[int, Field(ge=1)]
+    token: str
+    read_at: int
+    create_missing: bool
+    dry_run: bool
+    users: tuple[User, ...]
+
+    @field_validator("users")
+    @classmethod
+    def _only_synced_fields(cls, users: tuple[User, ...]) -> tuple[User, ...]:
+        if any(user.fields.keys() - SYNCED_FIELDS for user in users):
+            raise ValueError("a field that is not synced")
+        return users
+
+    def dump(self) -> str:
+        """The message's body. All ASCII, as SQS refuses some characters that a name may hold."""
+        return json.dumps({**dict(self), "users": [asdict(user) for user in self.users]})
+
+    @classmethod
+    def load(cls, body: str) -> Self:
+        """The reverse of `dump`. Raises MessageError, which quotes nothing of the body."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise MessageError(
+                "The message is not a page that this version of clerk-sync put on the queue: " + faults(error)
+            ) from error
+
+
+def split(
+    users: Sequence[User | UserProblem], max_bytes: int = MAX_BYTES
+) -> Iterator[Sequence[User | UserProblem]]:
+    """Cut a page of Clerk's, in order, into parts that each fit in a message: nearly always just one."""
+    start = size = 0
+    for end, user in enumerate(users):
+        added = _size(user)
+        if size + added > max_bytes and end > start:
+            yield users[start:end]
+            start, size = end, 0
+        size += added
+    yield users[start:]
+
+
+def _size(user: User | UserProblem) -> int:
+    return len(json.dumps(asdict(user))) if isinstance(user, User) else 0

@@ -1,0 +1,129 @@
+"""A run of the backfill, and what is reported of it."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from clerk_sync.user import UserProblem
+from clerk_sync.walk import START, Cursor
+
+Mode = Literal["full"]
+Status = Literal["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]
+
+PROBLEMS_SHOWN = 20
+
+
+class ProblemResult(TypedDict):
+    """One entry of a result's `errors`; the id is null where the trouble is not one user's."""
+
+    clerkUserId: str | None
+    reason: str
+
+
+class RunResult(TypedDict):
+    """What BackfillFunction answers. Times in ms; `timestamp` is when the run ended, null before."""
+
+    runId: str
+    mode: Mode
+    dryRun: bool
+    status: Status
+    totalClerkUsers: int
+    successCount: int
+    errorCount: int
+    createdCount: int
+    updatedCount: int
+    unchangedCount: int
+    skippedCount: int
+    pages: int
+    startedAt: int
+    timestamp: int | None
+    errors: list[ProblemResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of some users, each of whom is counted once."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    errors: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many users were counted."""
+        return self.created + self.updated + self.unchanged + self.skipped + self.errors
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.created - other.created,
+            self.updated - other.updated,
+            self.unchanged - other.unchanged,
+            self.skipped - other.skipped,
+            self.errors - other.errors,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it is recorded.
+
+    `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them have been
+    dealt with, or given up. `paged_at` is when the last one was put there, `failure` why there are no
+    more. `expected_users` is Clerk's own count at the start. All times in ms.
+    """
+
+    run_id: str
+    mode: Mode
+    create_missing: bool
+    dry_run: bool
+    started_at: int
+    status: Status = "RUNNING"
+    expected_users: int | None = None
+    pages: int = 0
+    total_users: int = 0
+    settled_pages: int = 0
+    counts: Counts = field(default_factory=Counts)
+    cursor: Cursor = START
+    paged_at: int | None = None
+    ended_at: int | None = None
+    failure: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every page has been dealt with."""
+        return self.status != "RUNNING"
+
+    def verdict(self) -> Status:
+        """The status that follows from what is recorded."""
+        if self.paged_at is None or self.settled_pages < self.pages:
+            return "RUNNING"
+        if self.failure is not None:
+            return "FAILED"
+        return "COMPLETED_WITH_ERRORS" if self.counts.errors else "COMPLETED"
+
+    def result(self, problems: list[UserProblem]) -> RunResult:
+        """The contract's shape. What stopped the run comes first among the errors."""
+        if self.failure is not None:
+            problems = [UserProblem(None, self.failure), *problems]
+        counts = self.counts
+        return {
+            "runId": self.run_id,
+            "mode": self.mode,
+            "dryRun": self.dry_run,
+            "status": self.status,
+            "totalClerkUsers": self.total_users,
+            "successCount": counts.created + counts.updated + counts.unchanged,
+            "errorCount": counts.errors,
+            "createdCount": counts.created,
+            "updatedCount": counts.updated,
+            "unchangedCount": counts.unchanged,
+            "skippedCount": counts.skipped,
+            "pages": self.pages,
+            "startedAt": self.started_at,
+            "timestamp": self.ended_at,
+            "errors": [
+                {"clerkUserId": problem.clerk_user_id, "reason": problem.reason}
+                for problem in problems[:PROBLEMS_SHOWN]
+            ],
+        }

@@ -1,0 +1,415 @@
+"""The edge to RunsTable: runs, their pages and what became of them.
+
+Items, by `runId` and `part`:
+- `run`: the run's record, with the lease of the invocation that is paging;
+- `page#00000001` …: PENDING, then DONE, or FAILED when it is about to end in the dead-letter queue;
+- `runId` = `current#full`, `part` = `current`: which run of that mode was started last.
+
+A page is recorded before its message is sent and added to the run afterwards, so an invocation that is
+cut off in between leaves one page that its successor can tell: see `recover`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from clerk_sync.attributes import Value, from_item, to_item
+from clerk_sync.aws import translated
+from clerk_sync.errors import AwsError, LeaseLost
+from clerk_sync.run import PROBLEMS_SHOWN, Counts, Mode, Run
+from clerk_sync.user import UserProblem
+from clerk_sync.walk import Cursor
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEPT_SECONDS = 90 * 24 * 3600
+
+_PAGE = "page#"
+_NEW = "attribute_not_exists(runId)"
+_TRIES = 10
+_TRANSIENT = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+
+_COUNTS = {
+    "created": "createdCount",
+    "updated": "updatedCount",
+    "unchanged": "unchangedCount",
+    "skipped": "skippedCount",
+    "errors": "errorCount",
+}
+
+
+class RunsTable:
+    """Every method raises AwsError when DynamoDB does not do as it is asked."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    # Runs
+
+    def get(self, run_id: str) -> Run | None:
+        """The run, or None if there is none of that id (any more)."""
+        item = self._get(run_id, "run")
+        return _run(item) if item else None
+
+    def current_id(self, mode: Mode) -> str | None:
+        """The id of the run of this mode that was started last."""
+        pointer = self._get(_current(mode), "current")
+        return pointer["currentRunId"] if pointer else None
+
+    def start(self, run: Run, *, after: str | None) -> bool:
+        """Record a new run, to follow the one with that id; False if something else was quicker."""
+        pointer = {"runId": _current(run.mode), "part": "current", "currentRunId": run.run_id}
+        put: dict[str, Any] = {"TableName": self._table, "Item": to_item(pointer)}
+        if after is None:
+            put["ConditionExpression"] = _NEW
+        else:
+            put["ConditionExpression"] = "currentRunId = :after"
+            put["ExpressionAttributeValues"] = to_item({":after": after})
+        record = {"TableName": self._table, "Item": to_item(_run_values(run)), "ConditionExpression": _NEW}
+        return self._transact({"Put": put}, {"Put": record})
+
+    def finish(self, run_id: str, now: int) -> Run | None:
+        """Give the run its status if every page is settled; after a redrive, correct it."""
+        while run := self.get(run_id):
+            verdict = run.verdict()
+            if verdict in ("RUNNING", run.status):
+                return run
+            self._update_run(
+                run_id,
+                "settledPages = :settled AND errorCount = :errors",
+                {":settled": run.settled_pages, ":errors": run.counts.errors},
+                set_={"status": verdict, "timestamp": now},
+            )
+        return None
+
+    # The lease of the invocation that is paging
+
+    def acquire(self, run_id: str, owner: str, now: int, until: int) -> bool:
+        """Take the lease, unless paging is over or another invocation holds it. Times in ms."""
+        return self._update_run(
+            run_id,
+            "attribute_not_exists(pagedAt) AND (leaseUntil < :now OR leaseOwner = :me)",
+            {":now": now, ":me": owner},
+            set_={"leaseOwner": owner, "leaseUntil": until},
+        )
+
+    def renew(self, run_id: str, owner: str, until: int) -> None:
+        """Keep the lease until then (ms); 0 gives it back. Raises LeaseLost."""
+        self._as_owner(run_id, owner, set_={"leaseUntil": until})
+
+    def expect(self, run_id: str, owner: str, users: int) -> None:
+        """Note how many users Clerk counts. Raises LeaseLost."""
+        self._as_owner(run_id, owner, set_={"expectedUsers": users})
+
+    def end_paging(self, run_id: str, owner: str, now: int, failure: str | None = None) -> None:
+        """Record that no more pages follow, and why if that is a failure. Raises LeaseLost."""
+        reason = {"failure": failure} if failure else {}
+        self._as_owner(run_id, owner, set_={"pagedAt": now, "leaseUntil": 0, **reason})
+
+    # Pages
+
+    def recover(self, run: Run, owner: str, until: int) -> Run:
+        """Take in the page that an earlier invocation was cut off at, and return the run as it is then.
+
+        If a worker has dealt with that page, it counts. If not, whether its message was ever sent is
+        unknown: the page is forgotten, to be read anew under another token, and no outcome of the old
+        message will count. Raises LeaseLost.
+        """
+        part = _page_part(run.pages + 1)
+        while page := self._get(run.run_id, part):
+            if page["state"] != "PENDING":
+                users = page["userCount"] + page["malformedCount"]
+                return self.confirm(run, owner, users, Cursor.load(json.loads(page["cursor"])), until)
+            self._forget_pending(run.run_id, part)
+        return run
+
+    def announce(
+        self, run: Run, token: str, users: int, malformed: list[UserProblem], cursor: Cursor
+    ) -> None:
+        """Record the run's next page, before its message is sent. Raises LeaseLost."""
+        page: dict[str, Value] = {
+            "runId": run.run_id,
+            "part": _page_part(run.pages + 1),
+            "token": token,
+            "state": "PENDING",
+            "userCount": users,
+            "malformedCount": len(malformed),
+            "malformed": _dump(malformed),
+            "cursor": json.dumps(cursor.dump()),
+            "expiresAt": run.started_at // 1000 + KEPT_SECONDS,
+        }
+        with translated(f"recording a page in {self._table}"):
+            try:
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item=to_item(page),
+                    ConditionExpression=_NEW,
+                )
+            except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+                raise LeaseLost(f"Another invocation is paging run {run.run_id}") from error
+
+    def confirm(self, run: Run, owner: str, users: int, cursor: Cursor, until: int) -> Run:
+        """Add the announced page to the run once its message is sent, and keep the lease until then
+        (ms). Returns the run as it is then. Raises LeaseLost."""
+        self._as_owner(
+            run.run_id,
+            owner,
+            set_={"cursor": json.dumps(cursor.dump()), "leaseUntil": until},
+            add={"pages": 1, "totalClerkUsers": users},
+        )
+        return replace(run, pages=run.pages + 1, total_users=run.total_users + users, cursor=cursor)
+
+    def settle(
+        self,
+        run_id: str,
+        number: int,
+        token: str,
+        outcome: Counts | None,
+        problems: list[UserProblem] | None = None,
+    ) -> bool:
+        """Count what became of a page: once however often it is told, and correcting what was told before.
+
+        `outcome` None means that the page is being given up. Returns whether anything was counted: not
+        for a page that is done, and not for a copy with another token.
+        """
+        state = "FAILED" if outcome is None else "DONE"
+        while page := self._get(run_id, _page_part(number)):
+            if page["token"] != token or page["state"] in ("DONE", state):
+                return False
+            if outcome is None:
+                counts = Counts(errors=page["userCount"] + page["malformedCount"])
+            else:
+                counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
+            if self._transact(
+                self._settle_page(page, state, counts, problems or []), self._settle_run(page, counts)
+            ):
+                return True
+        return False
+
+    def pending_pages(self, run: Run) -> list[tuple[int, str]]:
+        """Number and token of the run's pages that are still to be dealt with."""
+        return [
+            (_number(page["part"]), page["token"])
+            for page in self._pages(run.run_id, "state", "=", "PENDING")
+            if _number(page["part"]) <= run.pages
+        ]
+
+    def problems(self, run_id: str) -> list[UserProblem]:
+        """The first problems of the run, in the order of its pages."""
+        found: list[UserProblem] = []
+        for page in self._pages(run_id, "errorCount", ">", 0):
+            if page["state"] == "FAILED":
+                found.append(_given_up(page))
+            found += _load(page["malformed"]) + _load(page["problems"])
+            if len(found) >= PROBLEMS_SHOWN:
+                break
+        return found[:PROBLEMS_SHOWN]
+
+    # How DynamoDB is asked
+
+    def _forget_pending(self, run_id: str, part: str) -> None:
+        with (
+            translated(f"forgetting {part} of {run_id} in {self._table}"),
+            suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
+        ):
+            self._dynamodb.delete_item(
+                TableName=self._table,
+                Key=_key(run_id, part),
+                ConditionExpression="#state = :pending",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues=to_item({":pending": "PENDING"}),
+            )
+
+    def _get(self, run_id: str, part: str) -> dict[str, Any] | None:
+        with translated(f"reading {part} of {run_id} from {self._table}"):
+            answer = self._dynamodb.get_item(
+                TableName=self._table, Key=_key(run_id, part), ConsistentRead=True
+            )
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    def _pages(self, run_id: str, name: str, operator: str, value: Value) -> Iterator[dict[str, Any]]:
+        """The pages of a run of which this is true, in order."""
+        with translated(f"reading the pages of {run_id} from {self._table}"):
+            for answer in self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="runId = :run AND begins_with(part, :page)",
+                FilterExpression=f"#name {operator} :value",
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues=to_item({":run": run_id, ":page": _PAGE, ":value": value}),
+            ):
+                yield from map(from_item, answer["Items"])
+
+    def _update_run(
+        self,
+        run_id: str,
+        only_if: str,
+        values: Mapping[str, Value],
+        *,
+        set_: Mapping[str, Value],
+        add: Mapping[str, Value] | None = None,
+    ) -> bool:
+        """Change the run's record; False if the condition does not hold."""
+        change = _change(set_, add or {})
+        change["ExpressionAttributeValues"] |= to_item(values)
+        with translated(f"updating {run_id} in {self._table}"):
+            try:
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=_key(run_id, "run"),
+                    ConditionExpression=only_if,
+                    **change,
+                )
+            except self._dynamodb.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def _as_owner(
+        self,
+        run_id: str,
+        owner: str,
+        *,
+        set_: Mapping[str, Value],
+        add: Mapping[str, Value] | None = None,
+    ) -> None:
+        if not self._update_run(run_id, "leaseOwner = :me", {":me": owner}, set_=set_, add=add):
+            raise LeaseLost(f"Another invocation has taken over run {run_id}")
+
+    def _settle_page(
+        self, page: dict[str, Any], state: str, counts: Counts, problems: list[UserProblem]
+    ) -> dict[str, Any]:
+        told = {_COUNTS[name]: count for name, count in asdict(counts).items()}
+        change = _change({"state": state, "problems": _dump(problems), **told}, {})
+        change["ExpressionAttributeNames"] |= {"#token": "token"}
+        change["ExpressionAttributeValues"] |= to_item({":token": page["token"], ":before": page["state"]})
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(page["runId"], page["part"]),
+                "ConditionExpression": "#token = :token AND #state = :before",
+                **change,
+            }
+        }
+
+    def _settle_run(self, page: dict[str, Any], counts: Counts) -> dict[str, Any]:
+        before = Counts(**{name: page.get(told, 0) for name, told in _COUNTS.items()})
+        added = {_COUNTS[name]: count for name, count in asdict(counts - before).items()}
+        added["settledPages"] = 1 if page["state"] == "PENDING" else 0
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(page["runId"], "run"),
+                "ConditionExpression": "attribute_exists(runId)",
+                **_change({}, added),
+            }
+        }
+
+    def _transact(self, *writes: dict[str, Any]) -> bool:
+        """All of the writes or none; False if a condition does not hold."""
+        for n in range(_TRIES):
+            with translated(f"writing to {self._table}"):
+                try:
+                    self._dynamodb.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
+                except self._dynamodb.exceptions.TransactionCanceledException as error:
+                    reasons = {reason.get("Code") for reason in error.response["CancellationReasons"]}
+                    if "ConditionalCheckFailed" in reasons:
+                        return False
+                    if not reasons & _TRANSIENT:
+                        raise
+                else:
+                    return True
+            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**n)))
+        raise AwsError(f"DynamoDB kept refusing transactions on {self._table}: too many at once")
+
+
+def _current(mode: Mode) -> str:
+    return f"current#{mode}"
+
+
+def _page_part(number: int) -> str:
+    return f"{_PAGE}{number:08}"
+
+
+def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
+    return to_item({"runId": run_id, "part": part})
+
+
+def _change(set_: Mapping[str, Value], add: Mapping[str, Value]) -> dict[str, Any]:
+    """An update expression; every name goes through a placeholder, as many words are reserved."""
+    parts = []
+    if set_:
+        parts.append("SET " + ", ".join(f"#{name} = :{name}" for name in set_))
+    if add:
+        parts.append("ADD " + ", ".join(f"#{name} :{name}" for name in add))
+    return {
+        "UpdateExpression": " ".join(parts),
+        "ExpressionAttributeNames": {f"#{name}": name for name in (*set_, *add)},
+        "ExpressionAttributeValues": to_item({f":{name}": v for name, v in {**set_, **add}.items()}),
+    }
+
+
+def _run_values(run: Run) -> dict[str, Value | None]:
+    return {
+        "runId": run.run_id,
+        "part": "run",
+        "mode": run.mode,
+        "status": run.status,
+        "createMissing": run.create_missing,
+        "dryRun": run.dry_run,
+        "startedAt": run.started_at,
+        "pages": 0,
+        "totalClerkUsers": 0,
+        "settledPages": 0,
+        **dict.fromkeys(_COUNTS.values(), 0),
+        "leaseUntil": 0,
+        "expiresAt": run.started_at // 1000 + KEPT_SECONDS,
+    }
+
+
+def _run(item: dict[str, Any]) -> Run:
+    return Run(
+        run_id=item["runId"],
+        mode=item["mode"],
+        create_missing=item["createMissing"],
+        dry_run=item["dryRun"],
+        started_at=item["startedAt"],
+        status=item["status"],
+        expected_users=item.get("expectedUsers"),
+        pages=item["pages"],
+        total_users=item["totalClerkUsers"],
+        settled_pages=item["settledPages"],
+        counts=Counts(**{name: item[told] for name, told in _COUNTS.items()}),
+        cursor=Cursor.load(json.loads(item.get("cursor", "[]"))),
+        paged_at=item.get("pagedAt"),
+        ended_at=item.get("timestamp"),
+        failure=item.get("failure"),
+    )
+
+
+def _dump(problems: list[UserProblem]) -> str:
+    return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])
+
+
+def _load(dumped: str) -> list[UserProblem]:
+    return [UserProblem(*problem) for problem in json.loads(dumped)]
+
+
+def _given_up(page: dict[str, Any]) -> UserProblem:
+    number = _number(page["part"])
+    return UserProblem(
+        None,
+        f"Page {number} ({page['userCount']} users) could not be written; its message is in "
+        "PagesDeadLetterQueue. Mend the cause, which the log of WorkerFunction names, and redrive the queue.",
+    )
+
+
+def _number(part: str) -> int:
+    return int(part.removeprefix(_PAGE))

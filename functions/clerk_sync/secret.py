@@ -1,0 +1,44 @@
+"""The edge to SSM: secrets, each with the words that tell a person how to mend it."""
+
+import os
+from dataclasses import dataclass, field
+
+from clerk_sync.aws import client, translated
+from clerk_sync.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret, where it was found, and what to do if it is wrong."""
+
+    value: str = field(repr=False)
+    source: str
+    remedy: str
+
+
+def read_secret(parameter: str, variable: str) -> Secret:
+    """The secret in the environment variable, which wins so that `sam local invoke` needs no SSM, or in
+    the SSM SecureString.
+
+    Raises SettingsError when there is none, AwsError when SSM does not answer.
+    """
+    value = os.environ.get(variable, "").strip()
+    if value:
+        return _checked(Secret(value, f"the environment variable {variable}", f"Correct {variable}."))
+    source = f"the SSM parameter {parameter}"
+    remedy = (
+        f"Set it with: aws ssm put-parameter --name '{parameter}' --type SecureString --overwrite --value '…'"
+    )
+    ssm = client("ssm")
+    with translated(f"reading {source}"):
+        try:
+            found = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
+        except ssm.exceptions.ParameterNotFound as error:
+            raise SettingsError(f"There is no secret in {source}. {remedy}") from error
+    return _checked(Secret(found["Value"].strip(), source, remedy))
+
+
+def _checked(secret: Secret) -> Secret:
+    if not secret.value or not secret.value.isascii() or not secret.value.isprintable():
+        raise SettingsError(f"The secret in {secret.source} is empty or not plain text. {secret.remedy}")
+    return secret

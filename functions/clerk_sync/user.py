@@ -1,0 +1,133 @@
+"""The user record: what is kept of a Clerk user, however it arrived."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+SYNCED_FIELDS: Mapping[str, str] = {
+    "firstName": "first_name",
+    "lastName": "last_name",
+    "email": "primary_email",
+    "username": "username",
+    "imageUrl": "image_url",
+    "lastSignInAt": "last_sign_in_at",
+    "createdAt": "created_at",
+    "lastActiveAt": "last_active_at",
+}
+"""The table's attribute ← the attribute of `ClerkUser`. To sync another field, add it to both."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One snapshot of a Clerk user.
+
+    `updated_at` (ms) is the snapshot's version; `fields` holds the attributes of SYNCED_FIELDS that
+    are not null in Clerk, strings or ms.
+    """
+
+    id: str
+    updated_at: int
+    fields: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class UserProblem:
+    """A user that could not be synced, and why. `clerk_user_id` is None where not even that is known."""
+
+    clerk_user_id: str | None
+    reason: str
+
+
+def _encodable(text: str) -> str:
+    text.encode()  # half of a surrogate pair is valid JSON, but nothing that DynamoDB can store
+    return text
+
+
+MAX_CHARACTERS = 64_000
+"""No name or address is this long; a row of DynamoDB holds 400 KB, the app's attributes included."""
+
+_Text = Annotated[str, AfterValidator(_encodable)]
+_Ms = Annotated[int, Field(ge=0, lt=10**15)]
+
+
+class ClerkUser(BaseModel):
+    """What is needed of Clerk's user object, checked; all the rest is ignored.
+
+    Shape: https://clerk.com/docs/reference/backend-api, `User`.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[_Text, Field(min_length=1)]
+    updated_at: _Ms
+    first_name: _Text | None = None
+    last_name: _Text | None = None
+    username: _Text | None = None
+    image_url: _Text | None = None
+    last_sign_in_at: _Ms | None = None
+    created_at: _Ms | None = None
+    last_active_at: _Ms | None = None
+    primary_email_address_id: str | None = None
+    email_addresses: Any = None
+
+    @property
+    def primary_email(self) -> str | None:
+        """The primary address, which is often not the first; None for users who have none.
+
+        Raises ValueError when the address itself is not text.
+        """
+        if self.primary_email_address_id is None or not isinstance(self.email_addresses, list):
+            return None
+        for address in self.email_addresses:
+            if isinstance(address, dict) and address.get("id") == self.primary_email_address_id:
+                return _email_text(address.get("email_address"))
+        return None
+
+
+def _email_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("email_addresses: the primary e-mail address is not text")
+    try:
+        return _encodable(value)
+    except UnicodeEncodeError:
+        # The codec's own message would carry a piece of the address.
+        raise ValueError("email_addresses: the primary e-mail address is not valid text") from None
+
+
+def parse_user(payload: Any) -> User | UserProblem:
+    """Turn one Clerk user object, from the API or a webhook, into the user record.
+
+    A payload that cannot be one comes back as a problem that names the fields at fault, never their
+    values: one odd user must not cost the others on its page.
+    """
+    try:
+        clerk = ClerkUser.model_validate(payload)
+        fields = {name: getattr(clerk, source) for name, source in SYNCED_FIELDS.items()}
+    except ValidationError as error:
+        return UserProblem(_id_of(payload), "Clerk's user is malformed: " + faults(error))
+    except ValueError as error:
+        return UserProblem(_id_of(payload), f"Clerk's user is malformed: {error}")
+    if sum(len(value) for value in fields.values() if isinstance(value, str)) > MAX_CHARACTERS:
+        return UserProblem(clerk.id, f"Clerk's user is malformed: more than {MAX_CHARACTERS:,} characters")
+    return User(clerk.id, clerk.updated_at, {k: v for k, v in fields.items() if v is not None})
+
+
+def _id_of(payload: Any) -> str | None:
+    found = payload.get("id") if isinstance(payload, dict) else None
+    # An id ends up in logs and results, so only one that looks like Clerk's is let through.
+    return found if isinstance(found, str) and found.isascii() and found.isprintable() else None
+
+
+def faults(error: ValidationError) -> str:
+    """Where a payload fails and how, without a word of the payload."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'it'}: {_fault_text(fault['type'], fault['msg'])}"
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def _fault_text(kind: str, message: str) -> str:
+    # A value_error quotes the text that could not be encoded; the other messages quote no input.
+    return "not valid text" if kind == "value_error" else message

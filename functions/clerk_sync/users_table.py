@@ -1,0 +1,199 @@
+"""The edge to UsersTable: rows read and written in batches, DynamoDB's errors translated."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+
+from clerk_sync.attributes import Item, attribute
+from clerk_sync.aws import translated
+from clerk_sync.errors import AwsError, SettingsError
+from clerk_sync.write_rule import OWNED, Write
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEYS_PER_READ = 100
+"""BatchGetItem's limit."""
+WRITES_PER_REQUEST = 25
+"""BatchExecuteStatement's limit."""
+
+_TRIES = 8
+_THROTTLED = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceeded",
+        "RequestLimitExceeded",
+        "ThrottlingError",
+        "TransactionConflict",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The write took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Somebody else was quicker. `row` is theirs, or None if that takes another read to know."""
+
+    row: Item | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """DynamoDB will never take this write."""
+
+    reason: str
+
+
+Result = Written | Lost | Refused
+
+
+class UsersTable:
+    """Reads and writes the attributes that the sync owns, and no others."""
+
+    def __init__(
+        self,
+        dynamodb: DynamoDBClient,
+        table: str,
+        key: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._key = key
+        self._sleep = sleep
+
+    def check(self) -> None:
+        """Raise SettingsError unless the table exists and has the expected key."""
+        try:
+            table = self._dynamodb.describe_table(TableName=self._table)["Table"]
+        except self._dynamodb.exceptions.ResourceNotFoundException as error:
+            raise SettingsError(
+                f"There is no DynamoDB table {self._table!r} here: correct ExistingUsersTable."
+            ) from error
+        found = [(k["AttributeName"], k["KeyType"]) for k in table["KeySchema"]]
+        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        if found != [(self._key, "HASH")] or types.get(self._key) != "S":
+            names = ", ".join(f"{name} ({types.get(name)}, {kind})" for name, kind in found)
+            raise SettingsError(
+                f"The key of table {self._table!r} is {names}, but UsersTableKey says {self._key!r}: the "
+                "table must have that one attribute, a string (S), as its whole key."
+            )
+
+    def read(self, user_ids: Iterable[str]) -> dict[str, Item]:
+        """The owned attributes of the rows there are, by user id. Eventually consistent: half the price,
+        and a write that was decided on an old row fails its condition and is decided again."""
+        rows: dict[str, Item] = {}
+        with translated(f"reading from table {self._table!r}"):
+            for ids in batched(user_ids, KEYS_PER_READ, strict=False):
+                for item in self._read_batch([{self._key: attribute(user_id)} for user_id in ids]):
+                    rows[item[self._key]["S"]] = item
+        return rows
+
+    def write(self, writes: Sequence[Write]) -> list[Result]:
+        """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
+        results: list[Result] = []
+        with translated(f"writing to table {self._table!r}"):
+            for batch in batched(writes, WRITES_PER_REQUEST, strict=False):
+                results += self._write_batch(batch)
+        return results
+
+    def _read_batch(self, keys: list[dict[str, Any]]) -> Iterator[Item]:
+        names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
+        for _ in self._tries():
+            answer = self._dynamodb.batch_get_item(
+                RequestItems={
+                    self._table: {
+                        "Keys": keys,
+                        "ProjectionExpression": ", ".join(names),
+                        "ExpressionAttributeNames": names,
+                    }
+                }
+            )
+            yield from answer["Responses"].get(self._table, [])
+            left = answer["UnprocessedKeys"].get(self._table)
+            if not left:
+                return
+            keys = [dict(key) for key in left["Keys"]]
+
+    def _write_batch(self, writes: Sequence[Write]) -> list[Result]:
+        results: dict[str, Result] = {}
+        todo = list(writes)
+        for _ in self._tries():
+            answer = self._dynamodb.batch_execute_statement(
+                Statements=[self._statement(write) for write in todo]
+            )
+            for write, response in zip(todo, answer["Responses"], strict=True):
+                result = _result(response)
+                if result is not None:
+                    results[write.user_id] = result
+            todo = [write for write in todo if write.user_id not in results]
+            if not todo:
+                break
+        return [results[write.user_id] for write in writes]
+
+    def _statement(self, write: Write) -> Any:
+        make = _insert if write.expected is None else _update
+        statement, parameters = make(self._table, self._key, write)
+        return {
+            "Statement": statement,
+            "Parameters": parameters,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _tries(self) -> Iterator[None]:
+        """Loop, ever more slowly, until the caller leaves; AwsError if it never does."""
+        for n in range(_TRIES):
+            yield
+            self._sleep(random.uniform(0, min(5.0, 0.05 * 2**n)))
+        raise AwsError(
+            f"DynamoDB kept throttling table {self._table!r}. If this goes on, raise the table's capacity "
+            "or lower WorkerConcurrency."
+        )
+
+
+def _insert(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
+    pairs = {key: attribute(write.user_id), **write.put}
+    names = ", ".join(f"'{name}': ?" for name in pairs)
+    return f"INSERT INTO {_quoted(table)} VALUE {{{names}}}", list(pairs.values())
+
+
+def _update(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
+    expected = write.expected or {}
+    clauses = [f"SET {_quoted(name)}=?" for name in write.put]
+    clauses += [f"REMOVE {_quoted(name)}" for name in write.remove]
+    conditions = [f"{_quoted(key)}=?"]
+    conditions += [
+        f"{_quoted(name)} IS MISSING" if value is None else f"{_quoted(name)}=?"
+        for name, value in expected.items()
+    ]
+    parameters = [*write.put.values(), attribute(write.user_id)]
+    parameters += [value for value in expected.values() if value is not None]
+    statement = f"UPDATE {_quoted(table)} {' '.join(clauses)} WHERE {' AND '.join(conditions)}"
+    return statement, parameters
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _result(response: Mapping[str, Any]) -> Result | None:
+    """What became of one statement; None if it is to be tried again."""
+    error = response.get("Error")
+    if error is None:
+        return Written()
+    code = error["Code"]
+    if code in _THROTTLED:
+        return None
+    if code in ("ConditionalCheckFailed", "DuplicateItem"):
+        return Lost(error.get("Item"))
+    return Refused(f"DynamoDB refused the write: {code}")

@@ -1,0 +1,38 @@
+"""The worker: brings the users of one page into the table, and counts what became of them once."""
+
+from clerk_sync.clock import now_ms
+from clerk_sync.log import logger
+from clerk_sync.page import Page
+from clerk_sync.run import Counts
+from clerk_sync.runs_table import RunsTable
+from clerk_sync.upsert import upsert
+from clerk_sync.users_table import UsersTable
+
+
+def work(page: Page, users_table: UsersTable, runs: RunsTable, *, is_last_delivery: bool) -> None:
+    """Sync one page. Raises AwsError; to repeat it is safe, whatever was done by then.
+
+    On the last delivery before the dead-letter queue the page is counted as errors first, so that the
+    run ends even if this invocation dies; success corrects the count, then or after a redrive.
+    """
+    if is_last_delivery and runs.settle(page.run_id, page.number, page.token, None):
+        runs.finish(page.run_id, now_ms())
+    outcome = upsert(
+        users_table,
+        page.users,
+        as_of=page.read_at,
+        create_missing=page.create_missing,
+        dry_run=page.dry_run,
+    )
+    for problem in outcome.problems:
+        logger.warning("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
+    counts = Counts(
+        outcome.created, outcome.updated, outcome.unchanged, outcome.skipped, len(outcome.problems)
+    )
+    is_counted = runs.settle(page.run_id, page.number, page.token, counts, outcome.problems)
+    logger.info(
+        "page_done", counted=is_counted, users=len(page.users), writes=counts.created + counts.updated
+    )
+    run = runs.finish(page.run_id, now_ms())
+    if is_counted and run and run.is_over:
+        logger.info("run_over", status=run.status, users=run.total_users, errors=run.counts.errors)
