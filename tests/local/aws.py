@@ -1,0 +1,236 @@
+"""The local AWS: MiniStack as a child process, with template.yaml built and deployed by SAM CLI."""
+
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import boto3
+from botocore.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = ROOT / ".local"
+REGION = "us-east-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+STACK = "clerk-sync-local"
+
+Outputs = Mapping[str, str]
+
+
+class LocalAwsError(Exception):
+    """The local AWS, the build or the deployment failed; the message says where to look."""
+
+
+class LocalAws:
+    """A context manager: starts on entry, and ends with everything it started on exit."""
+
+    def __init__(self, port: int | None = None) -> None:
+        self._port = port or free_port()
+        self._log = LOCAL / f"ministack-{self._port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The address of every service."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an AWS tool needs in its environment to use this AWS, and nothing of a real account's."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLERK_"))}
+        return kept | CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint}
+
+    def __enter__(self) -> Self:
+        if _answers(self.endpoint):
+            raise LocalAwsError(f"Port {self._port} is in use: stop what listens there, or choose --port.")
+        self._scratch = tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
+        settings = {
+            "GATEWAY_PORT": str(self._port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "TMPDIR": self._scratch.name,
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [LOCAL / "ministack" / "bin" / "ministack"],
+                env=self.environment | settings,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its functions' processes are ended with it, as one group
+            )
+        deadline = time.monotonic() + 60
+        while not _answers(f"{self.endpoint}/_ministack/health"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise LocalAwsError(f"The local AWS did not start: see {self._log}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process:
+            _signal_group(self._process, signal.SIGTERM)
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                pass
+            _signal_group(self._process, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        self._scratch.cleanup()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this AWS."""
+        return _client(service, self.endpoint)
+
+    def put_secret(self, name: str, value: str) -> None:
+        """Store an SSM SecureString."""
+        self.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+
+    def deploy(self, parameters: Mapping[str, str], stack: str = STACK) -> Outputs:
+        """Deploy the built template, and return the stack's outputs."""
+        overrides = {"Architecture": architecture(), **parameters}
+        _sam(
+            "deploy",
+            self.environment,
+            "--template-file",
+            str(build() / "template.yaml"),
+            "--stack-name",
+            stack,
+            "--resolve-s3",
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-fail-on-empty-changeset",
+            "--no-progressbar",
+            "--parameter-overrides",
+            *(f"{name}={value}" for name, value in overrides.items()),
+        )
+        self._mend_concurrency()
+        described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        return outputs | {
+            "ApiUrl": self._local(outputs["ApiUrl"]),
+            "WebhookUrl": self._local(outputs["WebhookUrl"]),
+        }
+
+    def _mend_concurrency(self) -> None:
+        """MiniStack 1.5.33 keeps a number that is a template's parameter as text, and can't compare it."""
+        client = self.client("lambda")
+        for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
+            limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
+            client.update_event_source_mapping(
+                UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
+            )
+
+    def _local(self, url: str) -> str:
+        """The local address of what is at https://{api}.execute-api.…/{stage}/… in the cloud."""
+        host, _, path = url.removeprefix("https://").partition("/")
+        stage, _, route = path.partition("/")
+        return f"{self.endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
+
+    def invoke(self, function: str, event: Any) -> Any:
+        """Invoke a function and wait. Raises FunctionError with what it raised."""
+        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+        payload = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise FunctionError(payload.get("errorMessage", payload))
+        return payload
+
+
+class FunctionError(Exception):
+    """A function raised."""
+
+
+@cache
+def build() -> Path:
+    """Build the functions for this machine; what has not changed is taken from the cache."""
+    built = LOCAL / "build"
+    _sam(
+        "build",
+        dict(os.environ),
+        "--cached",
+        "--cache-dir",
+        str(LOCAL / "cache"),
+        "--build-dir",
+        str(built),
+        "--parameter-overrides",
+        f"Architecture={architecture()}",
+    )
+    return built
+
+
+def architecture() -> str:
+    """This machine's processor, as Lambda calls it."""
+    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _sam(command: str, environment: dict[str, str], *arguments: str) -> None:
+    sam = LOCAL / "sam" / "bin"
+    log = LOCAL / f"sam-{command}.log"
+    environment |= {
+        # SAM's builder looks for the runtime's own Python.
+        "PATH": f"{sam}{os.pathsep}{environment['PATH']}",
+        "SAM_CLI_TELEMETRY": "0",
+        "NO_PROXY": "127.0.0.1",
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    with log.open("wb") as output:
+        status = subprocess.call(
+            [sam / "sam", command, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if status:
+        raise LocalAwsError(f"sam {command} failed; {log} ends with:\n{log.read_text()[-1500:]}")
+
+
+@cache
+def _client(service: str, endpoint: str) -> Any:
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        # A function may take its 15 minutes, and a call that is tried again would run it twice.
+        config=Config(read_timeout=960, retries={"total_max_attempts": 1}),
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2):
+            return True
+    except URLError:
+        return False
+    except OSError:
+        return False
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
