@@ -56,8 +56,8 @@ def parse_event(event: Any) -> BackfillEvent:
         return BackfillEvent.model_validate(event)
     except ValidationError as error:
         raise EventError(
-            f"Nothing was started: the event is not one that the backfill takes ({faults(error)}). It is {{}} "
-            'or any of: "mode" ("full"), "createMissing" (true or false), "dryRun" (true or false), '
+            f"Nothing was started: the event is not one that the backfill takes ({faults(error)}). It is "
+            '{} or any of: "mode" ("full"), "createMissing" (true or false), "dryRun" (true or false), '
             '"waitSeconds" (a whole number from 0 to 840), "runId" (letters, digits, ".", "_", "-").'
         ) from error
 
@@ -244,9 +244,9 @@ def _checked(run: Run, event: BackfillEvent) -> Run:
         differing.append("runId")
     if differing:
         raise EventError(
-            f"Nothing was started: run {run.run_id} is {run.status}, with {_json_like(actual)}, but the event "
-            f"asks for another {' and '.join(sorted(differing))}. Invoke with {{}} to go on with it, or wait "
-            "until it is over."
+            f"Nothing was started: run {run.run_id} is {run.status}, with {_json_like(actual)}, but the "
+            f"event asks for another {' and '.join(sorted(differing))}. Invoke with {{}} to go on with it, "
+            "or wait until it is over."
         )
     return run
 

@@ -5,5 +5,7 @@ import logging
 from aws_lambda_powertools import Logger
 
 logger = Logger(service="clerk-sync", utc=True, use_rfc3339=True)
-# Each request's URL at INFO would be a line a page.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+
+# The libraries' own lines are out at every level: botocore's and httpx's DEBUG ones hold whole requests.
+for _library in ("boto3", "botocore", "httpcore", "httpx", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.WARNING)

@@ -1,7 +1,9 @@
 """python3 -m tests.local COMMAND: makes the environments that a command needs, then runs it.
 
-Needs nothing but Python and pip, and parses with any Python 3, so that a wrong one is told plainly.
+Needs nothing but Python and pip, and parses with any recent Python 3, so that a wrong one is told plainly.
 """
+
+from __future__ import annotations
 
 import hashlib
 import os
@@ -17,115 +19,102 @@ ENVIRONMENTS = {
     "ministack": ["tests/requirements/ministack.txt"],
     "sam": ["tests/requirements/sam.txt"],
 }
+COMMANDS = {
+    "run": [["-m", "tests.local.run"]],
+    "sign": [["-m", "tests.local.sign"]],
+    "test": [["-m", "pytest"]],
+    "check": [
+        ["-m", "ruff", "check"],
+        ["-m", "ruff", "format", "--check"],
+        ["-m", "mypy"],
+        ["-m", "tests.local.check_template"],
+    ],
+}
 USAGE = """usage: python3 -m tests.local COMMAND
 
-  run [--users N] [--keep] [--port N]
-             deploy to a local AWS, sync a simulated Clerk instance into it and show the result;
-             with --keep, stay up to be explored until Ctrl-C. CLERK_SECRET_KEY=sk_... in the
-             environment reads that real Clerk instance instead
-  test [...] run the tests, or those that pytest's own arguments name
-  check      lint, types and template
-  env        only install what the other commands need"""
+  run [--users N] [--keep]
+              deploy to a local AWS, sync a simulated Clerk instance into its table and show what came of
+              it; with --keep, stay up to be explored. With CLERK_SECRET_KEY=sk_... in the environment,
+              that real Clerk instance is read instead
+  sign FILE   print the webhook event in FILE with a fresh signature, for sam local invoke --event -
+  test [...]  run the tests, or those that pytest's own arguments name
+  check       lint, types and template"""
 
 
-def main():
-    # type: () -> int
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] not in ("run", "test", "check", "env"):
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in COMMANDS:
         print(USAGE)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     if sys.version_info[:2] != (3, 13):
         return run_with_python_313(arguments)
     install()
-    command = {
-        "run": [["-m", "tests.local.run", *arguments[1:]]],
-        "test": [["-m", "pytest", *arguments[1:]]],
-        "check": [
-            ["-m", "ruff", "check"],
-            ["-m", "ruff", "format", "--check", "--quiet"],
-            ["-m", "mypy"],
-            ["-m", "tests.local.check_template"],
-        ],
-        "env": [],
-    }[arguments[0]]
-    for module in command:
-        status = subprocess.call([str(python("dev")), *module], cwd=str(ROOT))
+    command, *rest = arguments
+    environment = {**os.environ, "PYTHONPATH": "functions", "PYTHONUTF8": "1"}
+    for module in COMMANDS[command]:
+        status = subprocess.call([LOCAL / "dev/bin/python", *module, *rest], cwd=ROOT, env=environment)
         if status:
             return status
     return 0
 
 
-def run_with_python_313(arguments):
-    # type: (list[str]) -> int
+def run_with_python_313(arguments: list[str]) -> int:
     found = shutil.which("python3.13")
-    if found is None or subprocess.call([found, "-c", ""]):
+    if found is None or subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL):
         print(
-            "This needs Python 3.13, the version the functions run on in AWS; this is Python "
-            + sys.version.split()[0]
-            + ".\nInstall it (https://www.python.org/downloads, or: pyenv install 3.13) and try again.",
+            "This needs Python 3.13, which the functions run on in AWS, and this is Python "
+            f"{sys.version.split()[0]}.\nInstall it, from https://www.python.org/downloads or with "
+            "'pyenv install 3.13', and try again.",
             file=sys.stderr,
         )
         return 1
-    return subprocess.call([found, "-m", "tests.local", *arguments], cwd=str(ROOT))
+    return subprocess.call([found, "-m", "tests.local", *arguments], cwd=ROOT)
 
 
-def python(environment):
-    # type: (str) -> Path
-    return LOCAL / environment / "bin" / "python"
-
-
-def install():
-    # type: () -> None
+def install() -> None:
     """Make or refresh the virtual environments, side by side. Their pins conflict, hence three."""
-    stale = [
-        name
-        for name in ENVIRONMENTS
-        if stamp_file(name).exists() is False or stamp_file(name).read_text() != stamp(name)
-    ]
+    stale = [name for name in ENVIRONMENTS if not is_installed(name)]
     if not stale:
         return
-    print("Installing what is needed into .local (once; a minute or two) ...", flush=True)
-    started = [(name, start_install(name)) for name in stale]
-    for name, process in started:
+    print("Installing what this needs into .local, once: a minute or two ...", file=sys.stderr, flush=True)
+    LOCAL.mkdir(exist_ok=True)
+    started = {name: start_install(name) for name in stale}
+    for name, process in started.items():
         if process.wait():
-            sys.exit("Could not install the environment '%s': see %s" % (name, log_file(name)))
+            sys.exit(f"Could not install the {name} environment:\n{log_file(name).read_text()[-1500:]}")
         stamp_file(name).write_text(stamp(name))
 
 
-def start_install(name):
-    # type: (str) -> subprocess.Popen[bytes]
-    LOCAL.mkdir(exist_ok=True)
-    shutil.rmtree(str(LOCAL / name), ignore_errors=True)
-    script = '"$0" -m venv "$1" && exec "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes'
-    for requirements in ENVIRONMENTS[name]:
-        script += ' -r "%s"' % requirements
+def start_install(name: str) -> subprocess.Popen[bytes]:
+    shutil.rmtree(LOCAL / name, ignore_errors=True)
+    pip = '"$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes'
+    files = " ".join(f"-r {file}" for file in ENVIRONMENTS[name])
     with log_file(name).open("wb") as log:
         return subprocess.Popen(
-            ["/bin/sh", "-c", script, sys.executable, str(LOCAL / name)],
-            cwd=str(ROOT),
+            ["/bin/sh", "-c", f'"$0" -m venv "$1" && exec {pip} {files}', sys.executable, LOCAL / name],
+            cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
 
 
-def stamp(name):
-    # type: (str) -> str
-    digest = hashlib.sha256(sys.version.encode())
+def is_installed(name: str) -> bool:
+    return stamp_file(name).exists() and stamp_file(name).read_text() == stamp(name)
+
+
+def stamp(name: str) -> str:
+    digest = hashlib.sha256(f"{sys.version} {ROOT}".encode())
     for requirements in ENVIRONMENTS[name]:
         digest.update((ROOT / requirements).read_bytes())
     return digest.hexdigest()
 
 
-def stamp_file(name):
-    # type: (str) -> Path
+def stamp_file(name: str) -> Path:
     return LOCAL / name / "installed"
 
 
-def log_file(name):
-    # type: (str) -> Path
-    return LOCAL / ("install-%s.log" % name)
+def log_file(name: str) -> Path:
+    return LOCAL / f"install-{name}.log"
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUTF8", "1")
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

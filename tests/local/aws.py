@@ -9,10 +9,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import boto3
@@ -47,8 +48,8 @@ class LocalAws:
     @property
     def environment(self) -> dict[str, str]:
         """What an AWS tool needs in its environment to use this AWS, and nothing of a real account's."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLERK_"))}
-        return kept | CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint}
+        ours = {n: value for n, value in sam_environment().items() if not n.startswith(("AWS_", "CLERK_"))}
+        return ours | CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint}
 
     def __enter__(self) -> Self:
         if _answers(self.endpoint):
@@ -59,12 +60,10 @@ class LocalAws:
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "127.0.0.1",
             "TMPDIR": self._scratch.name,
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [LOCAL / "ministack" / "bin" / "ministack"],
+                [LOCAL / "ministack/bin/ministack"],
                 env=self.environment | settings,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -81,10 +80,8 @@ class LocalAws:
     def __exit__(self, *_: object) -> None:
         if self._process:
             _signal_group(self._process, signal.SIGTERM)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                pass
             _signal_group(self._process, signal.SIGKILL)
             self._process.wait()
             self._process = None
@@ -159,7 +156,7 @@ def build() -> Path:
     built = LOCAL / "build"
     _sam(
         "build",
-        dict(os.environ),
+        sam_environment(),
         "--cached",
         "--cache-dir",
         str(LOCAL / "cache"),
@@ -183,19 +180,21 @@ def free_port() -> int:
         return port
 
 
-def _sam(command: str, environment: dict[str, str], *arguments: str) -> None:
-    sam = LOCAL / "sam" / "bin"
-    log = LOCAL / f"sam-{command}.log"
-    environment |= {
-        # SAM's builder looks for the runtime's own Python.
-        "PATH": f"{sam}{os.pathsep}{environment['PATH']}",
+def sam_environment() -> dict[str, str]:
+    """What SAM CLI needs: the runtime's own Python on the path, a region, no telemetry."""
+    return os.environ | {
+        "PATH": f"{LOCAL / 'sam/bin'}{os.pathsep}{os.environ['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
-        "NO_PROXY": "127.0.0.1",
         "AWS_DEFAULT_REGION": REGION,
+        "NO_PROXY": "127.0.0.1",
     }
+
+
+def _sam(command: str, environment: dict[str, str], *arguments: str) -> None:
+    log = LOCAL / f"sam-{command}.log"
     with log.open("wb") as output:
         status = subprocess.call(
-            [sam / "sam", command, *arguments],
+            [LOCAL / "sam/bin/sam", command, *arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -223,14 +222,12 @@ def _answers(url: str) -> bool:
     try:
         with urlopen(url, timeout=2):
             return True
-    except URLError:
-        return False
+    except HTTPError:
+        return True
     except OSError:
         return False
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass

@@ -1,0 +1,239 @@
+"""python3 -m tests.local run: the main job, on this machine alone."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from clerk_sync.attributes import from_item, to_item
+from clerk_sync.run import Run, RunResult
+from clerk_sync.runs_table import RunsTable
+from tests.local import docker
+from tests.local.aws import (
+    CREDENTIALS,
+    LOCAL,
+    REGION,
+    ROOT,
+    FunctionError,
+    LocalAws,
+    LocalAwsError,
+    Outputs,
+    build,
+)
+from tests.local.clerk import SimulatedClerk
+from tests.local.people import make_users
+from tests.local.sign import LOCAL_SECRET, signature_headers
+
+REAL_CLERK = "https://api.clerk.com/v1"
+SECRET_KEY = "/clerk-sync/secret-key"
+WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
+PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
+APPS_OWN = {"plan": "pro", "theme": "dark"}
+SHOWN = 3
+
+
+def main() -> int:
+    options = _options()
+    key = os.environ.get("CLERK_SECRET_KEY", "").strip()
+    try:
+        with ExitStack() as stack:
+            if not key:
+                with _step(f"A simulated Clerk with {options.users:,} users"):
+                    people = make_users(options.users)
+                    clerk = SimulatedClerk(users=people, port=8400 if options.keep else 0)
+                    stack.enter_context(clerk)
+                url, key = clerk.url, clerk.secret_key
+            else:
+                url = REAL_CLERK
+                print("Reading the Clerk instance of CLERK_SECRET_KEY. Nothing is ever written to Clerk.")
+            with _step("Building the functions (sam build)"):
+                build()
+            with _step("Starting the local AWS"):
+                aws = stack.enter_context(LocalAws(options.port))
+            with _step("Deploying template.yaml (sam deploy)"):
+                outputs = _deploy(aws, url, key)
+            planted = _plant(aws, outputs, url, key)
+            result = _backfill(aws, outputs)
+            _report(aws, outputs, result, planted)
+            if options.keep:
+                _explore(aws, outputs, url, key)
+            return 0 if result["status"] == "COMPLETED" else 1
+    except (LocalAwsError, FunctionError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print()
+        return 130
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python3 -m tests.local run", description=__doc__)
+    parser.add_argument("--users", type=int, default=2000, metavar="N", help="simulated users (2000)")
+    parser.add_argument("--keep", action="store_true", help="stay up to be explored, until Ctrl-C")
+    parser.add_argument("--port", type=int, metavar="N", help="the local AWS's port (4566 with --keep)")
+    options = parser.parse_args()
+    if options.keep and options.port is None:
+        options.port = 4566
+    return options
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    print(f"{what} ...", end=" ", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
+
+
+def _deploy(aws: LocalAws, clerk_url: str, key: str) -> Outputs:
+    aws.put_secret(SECRET_KEY, key)
+    aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
+    # A development instance answers 10 requests a second, shared with whatever uses it now.
+    rate = "5" if clerk_url == REAL_CLERK and key.startswith("sk_test_") else "20"
+    outputs = aws.deploy({"ClerkApiUrl": clerk_url, "ClerkRequestsPerSecond": rate})
+    variables = {
+        "AWS_ENDPOINT_URL": aws.endpoint.replace("127.0.0.1", docker.HOST),
+        "CLERK_API_URL": clerk_url.replace("127.0.0.1", docker.HOST),
+        "USERS_TABLE": outputs["UsersTable"],
+        "RUNS_TABLE": outputs["RunsTable"],
+        "PAGES_QUEUE_URL": outputs["PagesQueue"],
+    }
+    (LOCAL / "env.json").write_text(json.dumps({"Parameters": variables}, indent=2))
+    return outputs
+
+
+def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[str, dict[str, Any]]:
+    """Rows as an app has them that took its users in at log-in: placeholders, and attributes of its own."""
+    try:
+        answer = httpx.get(
+            f"{clerk_url}/users",
+            params={"limit": SHOWN, "order_by": "created_at"},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
+        )
+        payloads = answer.json() if answer.status_code == 200 else []
+    except (httpx.HTTPError, ValueError):
+        payloads = []  # the backfill will say what is wrong, and better
+    rows = {payload["id"]: PLACEHOLDER | APPS_OWN for payload in payloads}
+    for user_id, row in rows.items():
+        aws.client("dynamodb").put_item(
+            TableName=outputs["UsersTable"], Item=to_item({"clerkUserId": user_id, **row})
+        )
+    if rows:
+        print(f"Planting {len(rows)} rows with placeholder data and the app's own attributes")
+    return rows
+
+
+def _backfill(aws: LocalAws, outputs: Outputs) -> RunResult:
+    print("\nInvoking BackfillFunction with {}")
+    runs = RunsTable(aws.client("dynamodb"), outputs["RunsTable"])
+    with ThreadPoolExecutor(1) as pool:
+        invocation = pool.submit(aws.invoke, outputs["BackfillFunction"], {})
+        _follow(runs, invocation)
+        result: RunResult = invocation.result()
+    return result
+
+
+def _follow(runs: RunsTable, invocation: Future[Any]) -> None:
+    started = time.monotonic()
+    shown = ""
+    while True:
+        is_over = invocation.done()
+        run_id = runs.current_id("full")
+        run = runs.get(run_id) if run_id else None
+        line = _progress(run, time.monotonic() - started) if run else ""
+        if sys.stdout.isatty():
+            print(f"\r{line}\033[K", end="", flush=True)
+        elif _bar_of(line) != _bar_of(shown):
+            print(line, flush=True)
+            shown = line
+        if is_over:
+            break
+        time.sleep(0.2)
+    if sys.stdout.isatty():
+        print()
+
+
+def _progress(run: Run, seconds: float) -> str:
+    done = run.counts.total
+    total = max(run.total_users, run.expected_users or 0)
+    share = done / total if total else float(run.is_over)
+    bar = "█" * int(share * 30) + "░" * (30 - int(share * 30))
+    rate = f"{done / seconds:,.0f} users/s" if seconds > 0.5 and done else ""
+    pages = f"{run.settled_pages} of {run.pages} pages" + ("" if run.paged_at else " so far")
+    return f"  {bar} {share:4.0%}  {pages}  {done:,} of {total:,} users  {rate}".rstrip()
+
+
+def _bar_of(line: str) -> str:
+    return line[:32]
+
+
+def _report(
+    aws: LocalAws, outputs: Outputs, result: RunResult, planted: Mapping[str, Mapping[str, Any]]
+) -> None:
+    print("\nThe run's result:")
+    print(json.dumps(result, indent=2))
+    if result["status"] != "COMPLETED":
+        return
+    print(f"\nRows of {outputs['UsersTable']}:")
+    for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), SHOWN):
+        print(f"\n  {user_id}")
+        if user_id in planted:
+            print(f"    was  {json.dumps(planted[user_id])}")
+        print(f"    is   {json.dumps(row, ensure_ascii=False)}")
+
+
+def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for user_id in user_ids:
+        answer = aws.client("dynamodb").get_item(TableName=table, Key=to_item({"clerkUserId": user_id}))
+        row = from_item(answer["Item"])
+        yield row.pop("clerkUserId"), dict(sorted(row.items()))
+
+
+def _explore(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> None:
+    sam = shutil.which("sam") or ".local/sam/bin/sam"
+    body = json.loads((ROOT / "tests/events/webhook-user-updated.json").read_text())["body"]
+    headers = " ".join(f"-H '{n}: {v}'" for n, v in signature_headers(body, LOCAL_SECRET).items())
+    credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
+    clerk_key = key if clerk_url != REAL_CLERK else "$CLERK_SECRET_KEY"
+    print("\nIt stays up until Ctrl-C. What is where:\n")
+    for name, value in {"Local AWS": aws.endpoint, "Clerk": clerk_url, **outputs}.items():
+        print(f"  {name:22}{value}")
+    print(
+        f"""
+To try in another terminal:
+
+  export AWS_ENDPOINT_URL={aws.endpoint} AWS_DEFAULT_REGION={REGION} {credentials}
+  aws dynamodb scan --table-name {outputs["UsersTable"]} --max-items 3
+  aws lambda invoke --function-name {outputs["BackfillFunction"]} --payload fileb://tests/events/backfill.json /dev/stdout
+  aws sqs get-queue-attributes --queue-url {outputs["PagesQueue"]} --attribute-names All
+
+  {sam} local invoke --config-env local BackfillFunction --event tests/events/backfill.json
+  {sam} local invoke --config-env local WorkerFunction --event tests/events/worker.json
+  python3 -m tests.local sign tests/events/webhook-user-updated.json \\
+    | {sam} local invoke --config-env local WebhookFunction --event -
+
+  curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1'
+  curl -i {headers} --data-binary '{body}' \\
+    {outputs["WebhookUrl"]}  # its signature is good for 5 minutes
+""",
+        flush=True,
+    )
+    ports = [port for url in (aws.endpoint, clerk_url) if (port := urlsplit(url).port)]
+    with docker.reachable_from_containers(*ports):
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
