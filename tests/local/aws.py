@@ -33,11 +33,15 @@ class LocalAwsError(Exception):
 
 
 class LocalAws:
-    """A context manager: starts on entry, and ends with everything it started on exit."""
+    """A context manager: starts on entry, and ends with everything it started on exit.
 
-    def __init__(self, port: int | None = None) -> None:
+    `log` is where it and its functions write. With `records_calls`, CloudTrail has every call.
+    """
+
+    def __init__(self, port: int | None = None, *, records_calls: bool = False) -> None:
         self._port = port or free_port()
-        self._log = LOCAL / f"ministack-{self._port}.log"
+        self._records_calls = records_calls
+        self.log = LOCAL / f"ministack-{self._port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,8 +64,9 @@ class LocalAws:
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "127.0.0.1",
             "TMPDIR": self._scratch.name,
+            "CLOUDTRAIL_RECORDING": str(int(self._records_calls)),
         }
-        with self._log.open("wb") as log:
+        with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [LOCAL / "ministack/bin/ministack"],
                 env=self.environment | settings,
@@ -73,7 +78,7 @@ class LocalAws:
         while not _answers(f"{self.endpoint}/_ministack/health"):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
-                raise LocalAwsError(f"The local AWS did not start: see {self._log}")
+                raise LocalAwsError(f"The local AWS did not start: see {self.log}")
             time.sleep(0.05)
         return self
 
@@ -112,7 +117,7 @@ class LocalAws:
             "--no-fail-on-empty-changeset",
             "--no-progressbar",
             "--parameter-overrides",
-            *(f"{name}={value}" for name, value in overrides.items()),
+            *(f'{name}="{value}"' for name, value in overrides.items()),
         )
         self._mend_concurrency()
         described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]

@@ -1,0 +1,269 @@
+"""The deployed stack, as the tests use it."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clerk_sync.attributes import from_item, to_item
+from clerk_sync.runs_table import RunsTable
+from clerk_sync.user import SYNCED_FIELDS, User, parse_user
+from tests.local.aws import LocalAws, Outputs, free_port
+from tests.local.clerk import SimulatedClerk
+from tests.local.sign import LOCAL_SECRET
+
+type Row = dict[str, Any]
+
+SECRET_KEY = "/clerk-sync/secret-key"
+WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
+
+
+def eventually[T](ask: Callable[[], T], seconds: float = 60) -> T:
+    """What `ask` returns once that is true of it; AssertionError if it never is."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+    return answer
+
+
+def wanted_row(payload: Mapping[str, Any]) -> Row:
+    """The attributes that the sync is to keep for this Clerk user."""
+    user = parse_user(payload)
+    assert isinstance(user, User)
+    return {**user.fields, "clerkUpdatedAt": user.updated_at}
+
+
+class Stack:
+    """One deployment of template.yaml on the local AWS, with a Clerk at an address of its own."""
+
+    def __init__(self, aws: LocalAws, name: str, parameters: Mapping[str, str]) -> None:
+        self.aws = aws
+        self.name = name
+        self._clerk_port = free_port()
+        self._put_secrets()
+        self.outputs: Outputs = aws.deploy(
+            {
+                "ClerkApiUrl": f"http://127.0.0.1:{self._clerk_port}/v1",
+                "ClerkRequestsPerSecond": "100",
+                **parameters,
+            },
+            name,
+        )
+        self.key = parameters.get("UsersTableKey", "clerkUserId")
+        self.runs = RunsTable(aws.client("dynamodb"), self.outputs["RunsTable"])
+        self._pool = ThreadPoolExecutor(8)
+
+    def reset(self) -> None:
+        """Empty tables and queues."""
+        dynamodb = self.aws.client("dynamodb")
+        for table in (self.outputs["UsersTable"], self.outputs["RunsTable"]):
+            was = dynamodb.describe_table(TableName=table)["Table"]
+            dynamodb.delete_table(TableName=table)
+            dynamodb.create_table(
+                TableName=table,
+                KeySchema=was["KeySchema"],
+                AttributeDefinitions=was["AttributeDefinitions"],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        for queue in ("PagesQueue", "PagesDeadLetterQueue"):
+            self.aws.client("sqs").purge_queue(QueueUrl=self.outputs[queue])
+        self._put_secrets()
+
+    def _put_secrets(self) -> None:
+        self.aws.put_secret(SECRET_KEY, "sk_test_local")
+        self.aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
+
+    @contextmanager
+    def clerk(self, users: list[dict[str, Any]], **options: Any) -> Iterator[SimulatedClerk]:
+        """A Clerk with these users, where the stack looks for it."""
+        with SimulatedClerk(users=users, port=self._clerk_port, **options) as clerk:
+            yield clerk
+
+    # Running
+
+    def backfill(self, event: Any = None) -> Any:
+        """Invoke BackfillFunction and wait for its answer. Raises FunctionError."""
+        return self.aws.invoke(self.outputs["BackfillFunction"], {} if event is None else event)
+
+    def start_backfill(self, event: Any = None) -> Future[Any]:
+        """The same in the background."""
+        return self._pool.submit(self.backfill, event)
+
+    def finished(self, run_id: str, seconds: float = 60) -> Any:
+        """The result of a run once it is over."""
+        return eventually(
+            lambda: (r := self.backfill({"runId": run_id, "waitSeconds": 1}))["status"] != "RUNNING" and r,
+            seconds,
+        )
+
+    def change_run(self, run_id: str, name: str, value: int) -> None:
+        """Set one attribute of a run's record, as passing time would."""
+        self.aws.client("dynamodb").update_item(
+            TableName=self.outputs["RunsTable"],
+            Key=to_item({"runId": run_id, "part": "run"}),
+            UpdateExpression="SET #name = :value",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues=to_item({":value": value}),
+        )
+
+    def current_run_id(self) -> str:
+        """The run that was started last."""
+        return eventually(lambda: self.runs.current_id("full") or "")
+
+    def kill(self, function: str) -> int:
+        """Kill the processes of a function at once, as an instance's failure would. Returns how many."""
+        mark = f"ministack-lambda-{self.outputs[function]}-".encode()
+        killed = 0
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit() and mark in _command_line(process):
+                os.kill(int(process.name), signal.SIGKILL)
+                killed += 1
+        return killed
+
+    @contextmanager
+    def configured(self, function: str, *, timeout: int | None = None, **variables: str) -> Iterator[None]:
+        """The function with another time-out or other environment variables, for a while."""
+        client, name = self.aws.client("lambda"), self.outputs[function]
+        was = client.get_function_configuration(FunctionName=name)
+        environment = {"Variables": was["Environment"]["Variables"] | variables}
+        client.update_function_configuration(
+            FunctionName=name, Environment=environment, Timeout=timeout or was["Timeout"]
+        )
+        try:
+            yield
+        finally:
+            client.update_function_configuration(
+                FunctionName=name, Environment=was["Environment"], Timeout=was["Timeout"]
+            )
+
+    @contextmanager
+    def workers_paused(self) -> Iterator[None]:
+        """Pages stay in the queue for a while."""
+        client = self.aws.client("lambda")
+        mappings = client.list_event_source_mappings(FunctionName=self.outputs["WorkerFunction"])
+        uuid = mappings["EventSourceMappings"][0]["UUID"]
+        client.update_event_source_mapping(UUID=uuid, Enabled=False)
+        try:
+            yield
+        finally:
+            client.update_event_source_mapping(UUID=uuid, Enabled=True)
+
+    @contextmanager
+    def queue_with(self, **attributes: str) -> Iterator[None]:
+        """PagesQueue with other attributes, for a while."""
+        sqs, url = self.aws.client("sqs"), self.outputs["PagesQueue"]
+        was = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(attributes))["Attributes"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+        try:
+            yield
+        finally:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=was)
+
+    @contextmanager
+    def one_delivery(self, users_table: str) -> Iterator[None]:
+        """A message that fails once goes to the dead-letter queue, and workers write to this table, for a
+        while."""
+        policy = json.dumps({"deadLetterTargetArn": self.dead_letter_arn(), "maxReceiveCount": "1"})
+        with (
+            self.queue_with(RedrivePolicy=policy),
+            self.configured("WorkerFunction", MAX_RECEIVE_COUNT="1", USERS_TABLE=users_table),
+        ):
+            yield
+
+    def dead_letter_arn(self) -> str:
+        """What the redrive policy and a redrive call PagesDeadLetterQueue."""
+        answer = self.aws.client("sqs").get_queue_attributes(
+            QueueUrl=self.outputs["PagesDeadLetterQueue"], AttributeNames=["QueueArn"]
+        )
+        arn: str = answer["Attributes"]["QueueArn"]
+        return arn
+
+    # Looking
+
+    def rows(self) -> dict[str, Row]:
+        """Every row of UsersTable, by its key."""
+        found: dict[str, Row] = {}
+        pages = self.aws.client("dynamodb").get_paginator("scan")
+        for page in pages.paginate(TableName=self.outputs["UsersTable"]):
+            for item in map(from_item, page["Items"]):
+                found[item.pop(self.key)] = item
+        return found
+
+    def put_row(self, user_id: str, **attributes: Any) -> None:
+        """Write a row as an app would."""
+        self.aws.client("dynamodb").put_item(
+            TableName=self.outputs["UsersTable"], Item=to_item({self.key: user_id, **attributes})
+        )
+
+    def dead_letters(self) -> int:
+        """How many messages are in PagesDeadLetterQueue."""
+        name = "ApproximateNumberOfMessages"
+        answer = self.aws.client("sqs").get_queue_attributes(
+            QueueUrl=self.outputs["PagesDeadLetterQueue"], AttributeNames=[name]
+        )
+        return int(answer["Attributes"][name])
+
+    def redrive(self) -> None:
+        """What "Start DLQ redrive" in the console does; MiniStack 1.5.33 lacks StartMessageMoveTask."""
+        sqs, url = self.aws.client("sqs"), self.outputs["PagesDeadLetterQueue"]
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self.send(message["Body"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+    def send(self, body: str) -> None:
+        """Put a message on PagesQueue."""
+        self.aws.client("sqs").send_message(QueueUrl=self.outputs["PagesQueue"], MessageBody=body)
+
+    def user_writes_since(self, moment: float) -> set[str]:
+        """The API operations that may have written to UsersTable since then (s since 1970)."""
+        client = self.aws.client("cloudtrail")
+
+        def made(key: str, value: str) -> set[str]:
+            wanted = [{"AttributeKey": key, "AttributeValue": value}]
+            events = client.lookup_events(LookupAttributes=wanted, StartTime=moment)["Events"]
+            return {event["EventName"] for event in events}
+
+        batches = ("BatchExecuteStatement", "ExecuteStatement", "ExecuteTransaction", "BatchWriteItem")
+        on_table = made("ResourceName", self.outputs["UsersTable"])
+        return set().union(*(made("EventName", name) for name in batches)) | (
+            on_table & {"PutItem", "UpdateItem", "DeleteItem"}
+        )
+
+    def log(self) -> str:
+        """All that the functions have logged since the local AWS started."""
+        logs = self.aws.client("logs")
+        lines = [self.aws.log.read_text(errors="replace")]
+        for group in logs.describe_log_groups()["logGroups"]:
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+                lines += [event["message"] for event in page["events"]]
+        return "\n".join(lines)
+
+
+def assert_conserved(result: Mapping[str, Any]) -> None:
+    """The law that holds at the end of every run."""
+    parts = ("createdCount", "updatedCount", "unchangedCount", "skippedCount", "errorCount")
+    assert result["totalClerkUsers"] == sum(result[part] for part in parts), json.dumps(result)
+    assert result["successCount"] == sum(result[part] for part in parts[:3])
+    assert result["timestamp"] >= result["startedAt"]
+
+
+def assert_true_to_clerk(rows: Mapping[str, Row], payloads: list[dict[str, Any]]) -> None:
+    """Every one of these users has a row that holds exactly what Clerk does; the app's attributes apart."""
+    ours = {*SYNCED_FIELDS, "clerkUpdatedAt", "clerkDeletedAt"}
+    for payload in payloads:
+        row = rows[payload["id"]]
+        assert {name: value for name, value in row.items() if name in ours} == wanted_row(payload)
+
+
+def _command_line(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""

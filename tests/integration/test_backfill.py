@@ -1,0 +1,362 @@
+"""The main job on the deployed stack: users flow from Clerk to the table, whatever happens meanwhile."""
+
+import json
+import time
+from typing import Any, get_args
+
+import pytest
+
+from tests.integration.stack import (
+    SECRET_KEY,
+    Stack,
+    assert_conserved,
+    assert_true_to_clerk,
+    eventually,
+    wanted_row,
+)
+from tests.local.aws import FunctionError
+from tests.local.clerk import Fault, GoneCursor, Request
+from tests.local.people import broken_users, make_user, make_users
+
+
+def test_20_000_users_arrive_exactly_and_a_second_run_writes_nothing(stack: Stack) -> None:
+    users = make_users(20_000)
+    placeholder = {"firstName": "Test", "lastName": "User", "email": "user@example.com", "lastSignInAt": 0}
+    for user in users[:40]:
+        stack.put_row(user["id"], plan="pro", **placeholder)
+    stack.put_row("not-from-clerk", plan="free", email="shop@example.com")
+
+    with stack.clerk(users) as clerk:
+        started = time.time()
+        result = stack.backfill({"waitSeconds": 300})
+
+        assert result["status"] == "COMPLETED", result
+        assert_conserved(result)
+        assert (result["createdCount"], result["updatedCount"]) == (19_960, 40)
+        assert len(clerk.requests) <= 20_000 / 500 + 3
+        rows = stack.rows()
+        assert rows.pop("not-from-clerk") == {"plan": "free", "email": "shop@example.com"}
+        expected = {user["id"]: wanted_row(user) for user in users}
+        for user in users[:40]:
+            expected[user["id"]]["plan"] = "pro"
+        assert rows == expected
+
+        assert stack.user_writes_since(started) == {"BatchExecuteStatement"}
+        started = time.time()
+        again = stack.backfill({"waitSeconds": 300})
+
+    assert again["status"] == "COMPLETED"
+    assert again["unchangedCount"] == again["totalClerkUsers"] == 20_000
+    assert stack.user_writes_since(started) == set()
+
+
+@pytest.mark.parametrize("gone_cursor", get_args(GoneCursor.__value__))
+def test_users_may_come_and_go_during_the_walk_even_the_cursors_own(
+    stack: Stack, gone_cursor: GoneCursor
+) -> None:
+    users = make_users(2_300)
+    newcomers = iter(make_users(500, start=10_000))
+    gone: set[str] = set()
+
+    with stack.clerk(users, gone_cursor=gone_cursor) as clerk:
+
+        def churn(_: int, request: Request) -> None:
+            if cursor := request.query.get("starting_after", [""])[0]:
+                position = clerk.ids().index(cursor) if cursor in clerk.ids() else None
+                if position is None:
+                    return
+                for user_id in [*clerk.ids()[position - 12 : position + 13]]:
+                    clerk.delete(user_id)
+                    gone.add(user_id)
+                for _ in range(25):
+                    clerk.add(next(newcomers))
+
+        clerk.on_request = churn
+        result = stack.backfill({"waitSeconds": 120})
+        alive = clerk.users()
+
+    assert result["status"] == "COMPLETED", result
+    assert_conserved(result)
+    rows = stack.rows()
+    throughout = [user for user in users if user["id"] not in gone]
+    assert len(gone) >= 75
+    assert_true_to_clerk(rows, throughout)
+    assert result["totalClerkUsers"] == len(rows) >= len(alive)
+
+
+def test_a_killed_backfill_goes_on_from_its_last_page_under_the_same_run(stack: Stack) -> None:
+    users = make_users(2_500)
+    with stack.clerk(users) as clerk:
+
+        def kill(number: int, _: Request) -> None:
+            if number == 4:
+                assert stack.kill("BackfillFunction")
+
+        clerk.on_request = kill
+        with pytest.raises(FunctionError, match=r"died|exited|no response"):
+            stack.backfill()
+        run_id = stack.current_run_id()
+        asked = len(clerk.requests)
+        stack.change_run(run_id, "leaseUntil", 0)
+        result = stack.backfill({"waitSeconds": 120})
+
+    assert result["runId"] == run_id
+    assert result["status"] == "COMPLETED", result
+    assert_conserved(result)
+    assert result["totalClerkUsers"] == 2_500
+    assert len(clerk.requests) - asked <= 4, "it began again instead of going on"
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_a_worker_killed_in_the_middle_of_a_page_costs_nothing(stack: Stack) -> None:
+    users = make_users(3_000)
+    with stack.clerk(users), stack.queue_with(VisibilityTimeout="3"):
+        run_id = stack.backfill({"waitSeconds": 0})["runId"]
+        eventually(lambda: len(stack.rows()) > 100)
+        assert stack.kill("WorkerFunction")
+        result = stack.finished(run_id)
+
+    assert result["status"] == "COMPLETED", result
+    assert_conserved(result)
+    assert result["totalClerkUsers"] == 3_000
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_a_run_that_outlasts_the_functions_time_goes_on_in_another_invocation(stack: Stack) -> None:
+    users = make_users(3_000)
+    with stack.clerk(users, latency=0.4) as clerk, stack.configured("BackfillFunction", timeout=31):
+        first = stack.backfill({"waitSeconds": 0})
+        assert first["status"] == "RUNNING"
+        assert first["totalClerkUsers"] < 3_000
+        eventually(lambda: (run := stack.runs.get(first["runId"])) and run.is_over)
+        assert len(clerk.requests) <= 3_000 / 500 + 3
+
+    result = stack.backfill({"runId": first["runId"]})
+    assert result["status"] == "COMPLETED", result
+    assert_conserved(result)
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_two_invocations_at_once_share_one_run(stack: Stack) -> None:
+    with stack.clerk(make_users(2_000), latency=0.2) as clerk:
+        results = [future.result() for future in [stack.start_backfill() for _ in range(3)]]
+
+    assert len({result["runId"] for result in results}) == 1
+    assert {result["status"] for result in results} == {"COMPLETED"}
+    assert results[0]["totalClerkUsers"] == 2_000
+    assert len(clerk.requests) <= 2_000 / 500 + 3
+
+
+def test_an_event_that_asks_for_another_run_than_the_one_under_way_is_refused(stack: Stack) -> None:
+    with stack.clerk(make_users(600)), stack.workers_paused():
+        run_id = stack.backfill({"waitSeconds": 0})["runId"]
+        with pytest.raises(FunctionError, match=f"{run_id} is RUNNING.*another dryRun"):
+            stack.backfill({"dryRun": True})
+        with pytest.raises(FunctionError, match="another runId"):
+            stack.backfill({"runId": "mine"})
+
+
+def test_malformed_users_are_set_aside_and_the_rest_of_their_page_goes_on(stack: Stack) -> None:
+    good, bad = make_users(30), broken_users()
+    with stack.clerk([*good, *bad]):
+        result = stack.backfill()
+
+    assert result["status"] == "COMPLETED_WITH_ERRORS"
+    assert_conserved(result)
+    assert result["totalClerkUsers"] == len(good) + len(bad)
+    assert 0 < len(result["errors"]) <= 20
+    assert all(error["reason"].startswith("Clerk's user is malformed: ") for error in result["errors"])
+    assert_true_to_clerk(stack.rows(), good)
+
+
+def test_a_dry_run_reports_what_it_would_do_and_writes_nothing(stack: Stack) -> None:
+    users = make_users(120)
+    stack.put_row(users[0]["id"], plan="pro")
+    stack.put_row(users[1]["id"], **wanted_row(users[1]))
+    before = stack.rows()
+    with stack.clerk(users):
+        result = stack.backfill({"dryRun": True})
+
+    assert stack.rows() == before
+    assert result["dryRun"] is True
+    counts = (result["createdCount"], result["updatedCount"], result["unchangedCount"])
+    assert counts == (118, 1, 1)
+    assert_conserved(result)
+
+
+def test_without_create_missing_unknown_users_are_skipped_and_counted(stack: Stack) -> None:
+    users = make_users(50)
+    stack.put_row(users[7]["id"], plan="pro")
+    with stack.clerk(users):
+        result = stack.backfill({"createMissing": False})
+
+    assert (result["updatedCount"], result["skippedCount"]) == (1, 49)
+    assert_conserved(result)
+    assert stack.rows() == {users[7]["id"]: {"plan": "pro", **wanted_row(users[7])}}
+
+
+def test_an_empty_instance_is_a_completed_run(stack: Stack) -> None:
+    with stack.clerk([]):
+        result = stack.backfill()
+    assert (result["status"], result["totalClerkUsers"], result["pages"]) == ("COMPLETED", 0, 0)
+    assert_conserved(result)
+
+
+def test_a_page_too_big_for_a_message_is_split(stack: Stack) -> None:
+    users = make_users(100)
+    for user in users:
+        user["first_name"] = "\U0001f600" * 1_000  # 12 KB each in ASCII
+    with stack.clerk(users):
+        result = stack.backfill()
+    assert (result["status"], result["totalClerkUsers"]) == ("COMPLETED", 100)
+    assert result["pages"] > 1
+    assert_true_to_clerk(stack.rows(), users)
+
+
+# What goes wrong, and what is said of it
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.html(502),
+        Fault.status(500),
+        Fault.drop(),
+        Fault.half_body(),
+        Fault.garbled(),
+        Fault.not_a_list(),
+    ],
+    ids=["html", "500", "drop", "half a body", "garbled", "not a list"],
+)
+def test_clerks_bad_moments_are_waited_out(stack: Stack, fault: Fault) -> None:
+    users = make_users(700)
+    with stack.clerk(users) as clerk:
+        clerk.on_request = lambda number, _: fault if number in (1, 3) else None
+        result = stack.backfill()
+    assert result["status"] == "COMPLETED", result
+    assert result["totalClerkUsers"] == 700
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_clerks_rate_limit_is_obeyed(stack: Stack) -> None:
+    with stack.clerk(make_users(2_000), rate_limit=2, rate_window=2) as clerk:
+        result = stack.backfill()
+    assert result["status"] == "COMPLETED", result
+    assert result["totalClerkUsers"] == 2_000
+    throttled = [request for request in clerk.requests if request.status == 429]
+    assert 1 <= len(throttled) <= 3, "Retry-After says when to come back"
+
+
+def test_while_clerk_is_down_the_run_stays_open_and_says_so(stack: Stack) -> None:
+    with stack.clerk(make_users(1_200)) as clerk:
+        down = Fault.status(503, {"Retry-After": "5000"})
+        clerk.on_request = lambda number, _: down if number > 2 else None
+        with pytest.raises(
+            FunctionError, match=r"no usable answer.*503.*stays open.*invoke the function again"
+        ):
+            stack.backfill()
+        run_id = stack.current_run_id()
+        clerk.on_request = None
+        result = stack.backfill()
+    assert result["runId"] == run_id
+    assert (result["status"], result["totalClerkUsers"]) == ("COMPLETED", 1_200)
+
+
+def test_a_refused_key_fails_the_run_and_names_the_parameter(stack: Stack) -> None:
+    stack.aws.put_secret(SECRET_KEY, "sk_test_revoked")
+    with stack.clerk(make_users(10)):
+        result = stack.backfill()
+        assert result["status"] == "FAILED"
+        assert_conserved(result)
+        reason = result["errors"][0]["reason"]
+        assert SECRET_KEY in reason
+        assert "401" in reason
+        assert f"aws ssm put-parameter --name '{SECRET_KEY}'" in reason
+        assert "sk_test_revoked" not in json.dumps(result)
+
+        stack.aws.put_secret(SECRET_KEY, "sk_test_local")
+        assert stack.backfill()["status"] == "COMPLETED"
+
+
+def test_a_key_that_is_revoked_midway_fails_the_run_once_its_pages_are_written(stack: Stack) -> None:
+    users = make_users(1_500)
+    with stack.clerk(users) as clerk:
+        clerk.on_request = lambda number, _: Fault.status(401) if number == 4 else None
+        result = stack.backfill()
+    assert result["status"] == "FAILED"
+    assert_conserved(result)
+    assert result["totalClerkUsers"] == result["createdCount"] == 1_000
+
+
+def test_a_missing_secret_fails_the_run_and_says_how_to_set_it(stack: Stack) -> None:
+    stack.aws.client("ssm").delete_parameter(Name=SECRET_KEY)
+    result = stack.backfill()
+    assert result["status"] == "FAILED"
+    reason = result["errors"][0]["reason"]
+    assert reason.startswith(f"There is no secret in the SSM parameter {SECRET_KEY}.")
+    assert "--type SecureString" in reason
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"dryrun": True}, "dryrun.*dryRun"),
+        ({"mode": "weekly"}, "mode"),
+        ({"waitSeconds": "60"}, "waitSeconds"),
+        ({"waitSeconds": 900}, "waitSeconds"),
+        ({"runId": "../etc"}, "runId"),
+        ([], "event"),
+    ],
+)
+def test_an_event_that_is_not_one_starts_nothing(stack: Stack, event: Any, message: str) -> None:
+    with pytest.raises(FunctionError, match=f"Nothing was started.*{message}"):
+        stack.backfill(event)
+    assert stack.runs.current_id("full") is None
+
+
+def test_a_page_that_cannot_be_written_ends_in_the_dead_letter_queue_and_a_redrive_makes_it_whole(
+    stack: Stack,
+) -> None:
+    users = make_users(900)
+    with stack.clerk(users):
+        with stack.one_delivery(users_table="nowhere"):
+            run_id = stack.backfill({"waitSeconds": 0})["runId"]
+            eventually(lambda: stack.dead_letters() == 2)
+            result = stack.finished(run_id)
+        assert result["status"] == "COMPLETED_WITH_ERRORS"
+        assert_conserved(result)
+        assert (result["errorCount"], result["totalClerkUsers"]) == (900, 900)
+        assert "PagesDeadLetterQueue" in result["errors"][0]["reason"]
+        assert stack.dead_letters() == 2
+
+        stack.redrive()
+        eventually(lambda: stack.finished(run_id)["errorCount"] == 0)
+
+    result = stack.finished(run_id)
+    assert result["status"] == "COMPLETED"
+    assert_conserved(result)
+    assert result["errors"] == []
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_a_message_that_is_not_ours_ends_in_the_dead_letter_queue_with_a_reason(stack: Stack) -> None:
+    user = make_user(1)
+    newer = {"kind": "clerk-sync/page", "version": 2, "run_id": "x", "users": [user["first_name"]]}
+    for body in ("hello", json.dumps(newer)):
+        stack.send(body)
+    eventually(lambda: stack.dead_letters() == 2)
+    log = stack.log()
+    assert "message_refused" in log
+    assert "version: Input should be 1" in log
+
+
+def test_pages_lost_from_the_queue_are_counted_as_errors_in_the_end(stack: Stack) -> None:
+    with stack.clerk(make_users(300)):
+        with stack.workers_paused():
+            run_id = stack.backfill({"waitSeconds": 0})["runId"]
+            stack.aws.client("sqs").purge_queue(QueueUrl=stack.outputs["PagesQueue"])
+            stack.change_run(run_id, "pagedAt", 1)
+        result = stack.backfill({"runId": run_id, "waitSeconds": 1})
+    assert result["status"] == "COMPLETED_WITH_ERRORS"
+    assert_conserved(result)
+    assert result["errorCount"] == 300

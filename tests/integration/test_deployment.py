@@ -1,0 +1,135 @@
+"""The bundle: its artifact, what it deploys, another table than its own, and what its logs give away."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.integration.stack import Stack, assert_conserved, assert_true_to_clerk
+from tests.integration.test_webhooks import event, post
+from tests.local.aws import ROOT, LocalAws, build
+from tests.local.people import broken_users, make_user, make_users
+from tests.local.sign import LOCAL_SECRET, signed
+
+HANDLERS = ["backfill", "worker", "webhook"]
+# What Lambda's runtime has beside the artifact.
+RUNTIME = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"]
+
+
+def test_the_artifact_is_small_and_imports_alone(tmp_path: Path) -> None:
+    artifact = build() / "BackfillFunction"
+    zipped = tmp_path / "artifact.zip"
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in artifact.rglob("*"):
+            archive.write(file, file.relative_to(artifact))
+    assert zipped.stat().st_size < 6 * 1024 * 1024
+
+    here = Path(sys.prefix) / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for name in RUNTIME:
+        (runtime / name).symlink_to(here / name)
+    for name in HANDLERS:
+        script = (
+            f"import sys; sys.path[:0] = {[str(artifact), str(runtime)]!r}; import clerk_sync.handlers.{name}"
+        )
+        subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, cwd=tmp_path)
+
+
+def test_the_full_run_is_scheduled(stack: Stack) -> None:
+    client = stack.aws.client("scheduler")
+    schedules = [client.get_schedule(Name=s["Name"]) for s in client.list_schedules()["Schedules"]]
+    ours = [s for s in schedules if stack.outputs["BackfillFunction"] in s["Target"]["Arn"]]
+    assert [(s["ScheduleExpression"], s["State"]) for s in ours] == [("cron(0 2 ? * SUN *)", "ENABLED")]
+    assert json.loads(ours[0]["Target"]["Input"]) == {"mode": "full", "waitSeconds": 0}
+    assert "SchedulesDeadLetterQueue" in ours[0]["Target"]["DeadLetterConfig"]["Arn"]
+
+
+def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) -> None:
+    aws.client("dynamodb").create_table(
+        TableName="people",
+        KeySchema=[{"AttributeName": "sub", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "sub", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    users = make_users(25)
+    stack = Stack(
+        aws,
+        "clerk-sync-existing",
+        {
+            "ExistingUsersTable": "people",
+            "UsersTableKey": "sub",
+            "CreateMissingUsers": "false",
+            "PageSize": "10",
+            "FullSyncSchedule": "",
+        },
+    )
+    assert stack.outputs["UsersTable"] == "people"
+    for user in users[:20]:
+        stack.put_row(user["id"], plan="pro")
+    with stack.clerk(users):
+        result = stack.backfill()
+    assert (result["status"], result["pages"]) == ("COMPLETED", 3)
+    assert_conserved(result)
+    assert (result["updatedCount"], result["skippedCount"]) == (20, 5)
+    rows = stack.rows()
+    assert rows.keys() == {user["id"] for user in users[:20]}
+    assert_true_to_clerk(rows, users[:20])
+    assert post(stack, event(make_user(77), "user.created")).status_code == 204
+    assert stack.rows() == rows, "users without a row get none from webhooks either"
+
+    with stack.configured("BackfillFunction", USERS_TABLE_KEY="userId"):
+        result = stack.backfill()
+    assert result["status"] == "FAILED"
+    assert "UsersTableKey says 'userId'" in result["errors"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "status"),
+    [
+        ("backfill.json", "BackfillFunction", {"status": "COMPLETED", "createdCount": 12}),
+        ("backfill-dry-run.json", "BackfillFunction", {"status": "COMPLETED", "dryRun": True}),
+        ("worker.json", "WorkerFunction", {"batchItemFailures": []}),
+        ("webhook-user-updated.json", "WebhookFunction", {"statusCode": 204}),
+    ],
+)
+def test_the_events_for_sam_local_invoke_work(
+    stack: Stack, file: str, function: str, status: dict[str, object]
+) -> None:
+    payload = json.loads((ROOT / "tests/events" / file).read_text())
+    if function == "WebhookFunction":
+        assert stack.aws.invoke(stack.outputs[function], payload) == {"statusCode": 401}
+        payload = signed(payload, LOCAL_SECRET)
+    with stack.clerk(make_users(12)):
+        answer = stack.aws.invoke(stack.outputs[function], payload)
+    assert answer.items() >= status.items()
+
+
+def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
+    secrets = ["sk_test_local", LOCAL_SECRET]
+    people = []
+    for n in range(40):
+        user = make_user(n)
+        user["first_name"], user["last_name"] = f"Marked-{n}-first", f"Marked-{n}-last"
+        people.append(user)
+    broken = broken_users()
+    for n, user in enumerate(broken):
+        user["last_name"] = f"Marked-broken-{n}"
+    emails = [a["email_address"] for user in people for a in user["email_addresses"]]
+
+    with stack.clerk([*people, *broken]):
+        with stack.one_delivery(users_table="nowhere"):
+            stack.backfill({"waitSeconds": 10})
+        stack.backfill()
+    for user in [*people[:3], *broken[:3]]:
+        post(stack, event(user))
+        post(stack, event(user), {})
+    stack.send(json.dumps({"kind": "clerk-sync/page", "version": 1, "users": [people[0]]}))
+    stack.send(people[1]["first_name"])
+
+    log = stack.log()
+    assert "user_set_aside" in log
+    assert [secret for secret in [*secrets, *emails, "Marked-"] if secret in log] == []

@@ -1,0 +1,84 @@
+"""What the properties are tried on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+
+from clerk_sync.attributes import Attribute, attribute
+from clerk_sync.user import SYNCED_FIELDS, User
+from clerk_sync.write_rule import DELETED, OWNED, VERSION
+
+TIMES = ("lastSignInAt", "createdAt", "lastActiveAt")
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=12)
+"""Halves of surrogate pairs too."""
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=8,
+)
+
+CLERK_NAMES = (
+    "id",
+    "updated_at",
+    "first_name",
+    "last_name",
+    "username",
+    "image_url",
+    "last_sign_in_at",
+    "created_at",
+    "last_active_at",
+    "primary_email_address_id",
+    "email_addresses",
+)
+
+fields: st.SearchStrategy[Mapping[str, str | int]] = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.integers(0, 9) if name in TIMES else st.sampled_from(["", "a", "b"]) for name in SYNCED_FIELDS
+    },
+)
+
+
+def users(
+    ids: st.SearchStrategy[str] | None = None, versions: st.SearchStrategy[int] | None = None
+) -> st.SearchStrategy[User]:
+    return st.builds(User, ids or st.just("user_1"), versions or st.integers(0, 9), fields)
+
+
+odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(
+    [{"NULL": True}, {"BOOL": False}, {"S": ""}, {"S": "17"}, {"N": "1.5"}, {"L": []}, {"M": {}}, {"SS": ["a"]}]
+)
+
+app_attributes: st.SearchStrategy[dict[str, Attribute]] = st.dictionaries(
+    st.sampled_from(["theme", "orders", "clerkOther", "updatedAt"]), odd_attributes
+)
+
+
+def rows(user_id: str = "user_1") -> st.SearchStrategy[dict[str, Attribute]]:
+    """Rows with and without a version or a mark; placeholders and values of wrong types; an app's own."""
+    right = {
+        name: (st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])).map(
+            attribute
+        )
+        for name in OWNED
+    }
+    owned = st.fixed_dictionaries({}, optional={name: good | odd_attributes for name, good in right.items()})
+    return st.builds(
+        lambda mine, theirs: {"clerkUserId": attribute(user_id), **theirs, **mine}, owned, app_attributes
+    )
+
+
+def owned_part(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in OWNED if name in row}
+
+
+def foreign_part(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in OWNED}
+
+
+def stored_as(user: User) -> dict[str, Any]:
+    """The owned attributes of a row that holds just this snapshot."""
+    return {name: attribute(value) for name, value in user.fields.items()} | {VERSION: attribute(user.updated_at)}
