@@ -2,10 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,7 @@ from clerk_sync.errors import (
     ClerkError,
     ClerkRefused,
     ClerkSyncError,
+    ClerkUnavailable,
     EventError,
     LeaseLost,
     OutOfTime,
@@ -25,14 +26,18 @@ from clerk_sync.log import logger
 from clerk_sync.page import Page, split
 from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.run import Mode, Run, RunResult
-from clerk_sync.runs_table import RunsTable
+from clerk_sync.runs_table import NewPage, RunsTable
 from clerk_sync.user import User, UserProblem, faults, parse_user
-from clerk_sync.walk import walk
+from clerk_sync.walk import walk, walk_changed
 
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
 DRAINED_MS = 120_000
 """How long after the last page was sent an empty queue means that what is pending will not come."""
+OVERLAP_MS = 10 * 60 * 1000
+"""How much further back an incremental run reads, as Clerk's clock and its lists may be behind ours."""
+STALE_MS = 24 * 3600 * 1000
+"""After how long an unfinished run that is gone on with is no substitute for a new one."""
 RESERVE_SECONDS = 30.0
 """The function's time that is kept for a request under way and an orderly end."""
 _POLL_SECONDS = 0.5
@@ -57,8 +62,8 @@ def parse_event(event: Any) -> BackfillEvent:
     except ValidationError as error:
         raise EventError(
             f"Nothing was started: the event is not one that the backfill takes ({faults(error)}). It is "
-            '{} or any of: "mode" ("full"), "createMissing" (true or false), "dryRun" (true or false), '
-            '"waitSeconds" (a whole number from 0 to 840), "runId" (letters, digits, ".", "_", "-").'
+            '{} or any of: "mode" ("full" or "incremental"), "createMissing" (true or false), "dryRun" (true '
+            'or false), "waitSeconds" (a number from 0 to 840), "runId" (letters, digits, ".", "_", "-").'
         ) from error
 
 
@@ -93,6 +98,8 @@ class Backfill:
         self._go_on_later = go_on_later
         self._sleep = sleep
         self._owner = uuid.uuid4().hex
+        self._invoked_at = now_ms()
+        self._wait_left = 0.0
 
     def run(self, event: BackfillEvent) -> RunResult:
         """Start a run or go on with the one under way, wait for the workers, and report.
@@ -100,50 +107,76 @@ class Backfill:
         Raises EventError if the event does not fit a run under way; ClerkUnavailable or AwsError if the
         run could not go on but may, as it is, in another invocation.
         """
-        run = self._open(event)
-        wait = float(event.waitSeconds)
-        while not run.is_over:
-            if run.paged_at is None and self._acquire(run):
-                if not self._page(run):
-                    break
-            elif wait <= 0 or self._time_left() < RESERVE_SECONDS:
-                run = self._give_up_lost_pages(run)
-                break
-            else:
-                self._sleep(_POLL_SECONDS)
-                wait -= _POLL_SECONDS
-            run = self._runs.finish(run.run_id, now_ms()) or run
+        self._wait_left = float(event.waitSeconds)
+        run = self._go_through(self._open(event))
+        if run.is_over and self._was_anothers(run, event):
+            run = self._go_through(self._open(event))
         logger.info("run_reported", runId=run.run_id, status=run.status)
         return run.result(self._runs.problems(run.run_id) if run.counts.errors else [])
+
+    def _go_through(self, run: Run) -> Run:
+        """Page the run if nobody else does, and wait for what is left of it."""
+        while not run.is_over:
+            acquired = None
+            if run.paged_at is None:
+                now = now_ms()
+                acquired = self._runs.acquire(run.run_id, self._owner, now, now + LEASE_MS)
+            if acquired:
+                handed_on = self._page(acquired)
+                run = self._runs.finish(run.run_id, now_ms()) or run
+                if handed_on:
+                    break
+            elif self._wait_left <= 0 or self._time_left() < RESERVE_SECONDS:
+                return self._give_up_lost_pages(run)
+            else:
+                self._sleep(_POLL_SECONDS)
+                self._wait_left -= _POLL_SECONDS
+                run = self._runs.finish(run.run_id, now_ms()) or run
+        return run
+
+    def _was_anothers(self, run: Run, event: BackfillEvent) -> bool:
+        """Whether the run that was joined is not what this event means when there is none to join: left
+        over from days ago, or with other options."""
+        started_here = run.started_at >= self._invoked_at
+        return not (started_here or event.runId) and (
+            run.dry_run != event.dryRun
+            or run.create_missing != self._wants_missing(event)
+            or self._invoked_at - run.started_at > STALE_MS
+        )
+
+    def _wants_missing(self, event: BackfillEvent) -> bool:
+        return self._create_missing if event.createMissing is None else event.createMissing
 
     def _open(self, event: BackfillEvent) -> Run:
         """The run that the event names or that is under way, else a new one."""
         if event.runId and (named := self._runs.get(event.runId)):
             return _checked(named, event)
         while True:
-            current_id = self._runs.current_id(event.mode)
-            current = self._runs.get(current_id) if current_id else None
-            if current and not current.is_over:
-                current = self._give_up_lost_pages(current)
-            if current and not current.is_over:
-                return _checked(current, event)
+            current = self._runs.current(event.mode)
+            if current.run and not current.run.is_over:
+                run = self._give_up_lost_pages(current.run)
+                if not run.is_over:
+                    return _checked(run, event)
+                current = self._runs.current(event.mode)
             run = Run(
                 run_id=event.runId or _new_run_id(event.mode),
                 mode=event.mode,
-                create_missing=self._create_missing if event.createMissing is None else event.createMissing,
+                create_missing=self._wants_missing(event),
                 dry_run=event.dryRun,
                 started_at=now_ms(),
+                since=self._since() if event.mode == "incremental" else None,
             )
-            if self._runs.start(run, after=current_id):
+            if self._runs.start(run, after=current):
                 logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
                 return run
 
-    def _acquire(self, run: Run) -> bool:
-        now = now_ms()
-        return self._runs.acquire(run.run_id, self._owner, now, now + LEASE_MS)
+    def _since(self) -> int | None:
+        """How far back to read: to the start of the last complete run of any mode, None if there is none."""
+        starts = [self._runs.current(mode).complete_started_at for mode in get_args(Mode)]
+        return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
 
     def _page(self, run: Run) -> bool:
-        """Read what is left of the run and send it. False if another invocation is to go on with it."""
+        """Read what is left of the run and send it; whether another invocation is to go on with it."""
         try:
             self._read_and_send(run)
         except (ClerkRefused, SettingsError) as error:
@@ -154,26 +187,28 @@ class Backfill:
             logger.warning("lease_lost", runId=run.run_id, reason=str(error))
         except OutOfTime:
             self._let_go(run)
-            self._go_on_later({"runId": run.run_id, "waitSeconds": 0})
-            logger.info("run_handed_on", runId=run.run_id)
-            return False
+            self._hand_on(run)
+            return True
         except (ClerkError, AwsError) as error:
             self._let_go(run)
-            raise type(error)(
-                f"{error}. Run {run.run_id} stays open and nothing is lost: invoke the function again with "
-                "{} to go on from there."
-            ) from error
-        return True
+            raise type(error)(f"{error}. {_stays_open(run)}") from error
+        return False
+
+    def _hand_on(self, before: Run) -> None:
+        run = self._runs.get(before.run_id)
+        if run and run.pages == before.pages:
+            raise ClerkUnavailable(
+                f"Not one page could be read in the time that a function has. {_stays_open(run)}"
+            )
+        self._go_on_later({"runId": before.run_id, "waitSeconds": 0})
+        logger.info("run_handed_on", runId=before.run_id)
 
     def _read_and_send(self, run: Run) -> None:
+        # Before anything that may fail for good: a page that counts must be the run's.
+        run = self._runs.recover(run, self._owner, now_ms() + LEASE_MS)
         with self._open_clerk(lambda seconds, why: self._before_pause(run, seconds, why)) as clerk:
             self._check_table()
-            run = self._runs.recover(run, self._owner, now_ms() + LEASE_MS)
-            expected = run.expected_users
-            if expected is None:
-                expected = clerk.count()
-                self._runs.expect(run.run_id, self._owner, expected)
-            pages = walk(clerk, run.cursor, limit=self._page_size, met=run.total_users, expected=expected)
+            pages = self._pages(clerk, run)
             while True:
                 if self._time_left() < RESERVE_SECONDS:
                     raise OutOfTime
@@ -184,6 +219,17 @@ class Backfill:
                 run = self._send(run, users, read_at)
         self._runs.end_paging(run.run_id, self._owner, now_ms())
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
+
+    def _pages(self, clerk: ClerkClient, run: Run) -> Iterator[list[Any]]:
+        if run.since is not None:
+            return walk_changed(
+                clerk, run.cursor, limit=self._page_size, met=run.total_users, since=run.since
+            )
+        expected = run.expected_users
+        if expected is None:
+            expected = clerk.count()
+            self._runs.expect(run.run_id, self._owner, expected)
+        return walk(clerk, run.cursor, limit=self._page_size, met=run.total_users, expected=expected)
 
     def _send(self, run: Run, payloads: list[Any], read_at: int) -> Run:
         """Put a page of Clerk's on the queue, as one message unless it is too big for one."""
@@ -201,7 +247,8 @@ class Backfill:
                 dry_run=run.dry_run,
                 users=users,
             )
-            self._runs.announce(run, page.token, len(users), malformed, cursor)
+            announced = NewPage(page.token, len(users), malformed, cursor)
+            self._runs.announce(run, self._owner, announced, now_ms() + LEASE_MS)
             self._queue.send(page)
             run = self._runs.confirm(run, self._owner, len(part), cursor, now_ms() + LEASE_MS)
             done += len(part)
@@ -249,6 +296,13 @@ def _checked(run: Run, event: BackfillEvent) -> Run:
             "or wait until it is over."
         )
     return run
+
+
+def _stays_open(run: Run) -> str:
+    return (
+        f"Run {run.run_id} stays open and nothing is lost: invoke the function again with {{}} to go on "
+        "from there."
+    )
 
 
 def _json_like(values: Mapping[str, Any]) -> str:

@@ -11,24 +11,21 @@ from typing import Any, Self
 
 import httpx
 
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime
 from clerk_sync.secret import Secret
 
 API_VERSION = "2026-05-12"
-LIMIT = 500
-"""The most users a request may ask for; 501 silently gives 10."""
-
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES = 8
 _MAX_PAUSE = 20.0
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+_USUAL_PAUSE = 60.0
 
 
 class ClerkClient:
     """Reads users, at most `requests_per_second`; use it as a context manager.
 
     `time_left` gives the seconds that may still be spent; `on_wait` is told of each pause before
-    another try (seconds, why). Every method raises ClerkRefused or ClerkUnavailable.
+    another try (seconds, why). Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
     """
 
     def __init__(
@@ -87,7 +84,7 @@ class ClerkClient:
                 if response.status_code == 200:
                     return read(json.loads(response.content))
                 why = self._why(response)
-                if response.status_code not in _RETRIED:
+                if response.status_code < 500 and response.status_code not in (408, 425, 429):
                     raise self._refusal(response.status_code, why, "starting_after" in query)
                 pause = _retry_after(response)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -109,6 +106,8 @@ class ClerkClient:
         pause = retry_after
         if pause is None:
             pause = random.uniform(0.5, 1) * min(_MAX_PAUSE, 0.5 * 2**failures)
+        if pause >= self._time_left() and failures < _TRIES and pause <= _USUAL_PAUSE:
+            raise OutOfTime
         if failures >= _TRIES or pause >= self._time_left():
             raise ClerkUnavailable(f"{self._url} gives no usable answer; the last one: {why}")
         self._on_wait(pause, why)
@@ -139,7 +138,7 @@ class ClerkClient:
 
 def _retry_after(response: httpx.Response) -> float | None:
     try:
-        return max(0.1, float(response.headers["Retry-After"]))
+        return max(1.0, float(response.headers["Retry-After"]))
     except (KeyError, ValueError):
         return None
 

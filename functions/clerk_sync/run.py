@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 from clerk_sync.user import UserProblem
 from clerk_sync.walk import START, Cursor
 
-Mode = Literal["full"]
+Mode = Literal["full", "incremental"]
 Status = Literal["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]
 
 PROBLEMS_SHOWN = 20
@@ -66,11 +66,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is recorded.
+    """A run as it is recorded. All times in ms.
 
-    `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them have been
-    dealt with, or given up. `paged_at` is when the last one was put there, `failure` why there are no
-    more. `expected_users` is Clerk's own count at the start. All times in ms.
+    `since` is how far back an incremental run reads; None: everybody. `expected_users` is Clerk's own count
+    at the start. `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them
+    have been dealt with, or given up. `paged_at` is when the last one was put there, `failure` why there
+    are no more.
     """
 
     run_id: str
@@ -78,6 +79,7 @@ class Run:
     create_missing: bool
     dry_run: bool
     started_at: int
+    since: int | None = None
     status: Status = "RUNNING"
     expected_users: int | None = None
     pages: int = 0
@@ -93,6 +95,11 @@ class Run:
     def is_over(self) -> bool:
         """Whether every page has been dealt with."""
         return self.status != "RUNNING"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that it was to read was read and dealt with, and not just tried."""
+        return self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
 
     def verdict(self) -> Status:
         """The status that follows from what is recorded."""

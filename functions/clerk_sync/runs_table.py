@@ -3,7 +3,8 @@
 Items, by `runId` and `part`:
 - `run`: the run's record, with the lease of the invocation that is paging;
 - `page#00000001` …: PENDING, then DONE, or FAILED when it is about to end in the dead-letter queue;
-- `runId` = `current#full`, `part` = `current`: which run of that mode was started last.
+- `runId` = `current#full` or `current#incremental`, `part` = `current`: which run of that mode was started
+  last, and when the last one before it that became complete was.
 
 A page is recorded before its message is sent and added to the run afterwards, so an invocation that is
 cut off in between leaves one page that its successor can tell: see `recover`.
@@ -15,8 +16,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.attributes import Value, from_item, to_item
@@ -45,6 +45,27 @@ _COUNTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class NewPage:
+    """A page before it is sent: its message's token, how many users that holds, the malformed ones that it
+    leaves out, and where the walk is after it."""
+
+    token: str
+    users: int
+    malformed: list[UserProblem]
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The runs of one mode: the last one's id and record (None once it has expired), and when the last
+    complete one was started (ms)."""
+
+    run_id: str | None
+    run: Run | None
+    complete_started_at: int | None
+
+
 class RunsTable:
     """Every method raises AwsError when DynamoDB does not do as it is asked."""
 
@@ -59,21 +80,29 @@ class RunsTable:
         item = self._get(run_id, "run")
         return _run(item) if item else None
 
-    def current_id(self, mode: Mode) -> str | None:
-        """The id of the run of this mode that was started last."""
+    def current(self, mode: Mode) -> Current:
+        """What is known of the runs of this mode."""
         pointer = self._get(_current(mode), "current")
-        return pointer["currentRunId"] if pointer else None
+        if pointer is None:
+            return Current(None, None, None)
+        run_id = pointer["currentRunId"]
+        run = self.get(run_id)
+        complete = run.started_at if run and run.is_complete else pointer.get("completeStartedAt")
+        return Current(run_id, run, complete)
 
-    def start(self, run: Run, *, after: str | None) -> bool:
-        """Record a new run, to follow the one with that id; False if something else was quicker."""
-        pointer = {"runId": _current(run.mode), "part": "current", "currentRunId": run.run_id}
-        put: dict[str, Any] = {"TableName": self._table, "Item": to_item(pointer)}
-        if after is None:
-            put["ConditionExpression"] = _NEW
-        else:
+    def start(self, run: Run, *, after: Current) -> bool:
+        """Record a new run, to follow that one; False if something else was quicker."""
+        pointer = {
+            "runId": _current(run.mode),
+            "part": "current",
+            "currentRunId": run.run_id,
+            "completeStartedAt": after.complete_started_at,
+        }
+        put: dict[str, Any] = {"Item": to_item(pointer), "ConditionExpression": _NEW}
+        if after.run_id is not None:
             put["ConditionExpression"] = "currentRunId = :after"
-            put["ExpressionAttributeValues"] = to_item({":after": after})
-        record = {"TableName": self._table, "Item": to_item(_run_values(run)), "ConditionExpression": _NEW}
+            put["ExpressionAttributeValues"] = to_item({":after": after.run_id})
+        record = {"Item": to_item(_run_values(run)), "ConditionExpression": _NEW}
         return self._transact({"Put": put}, {"Put": record})
 
     def finish(self, run_id: str, now: int) -> Run | None:
@@ -86,33 +115,35 @@ class RunsTable:
                 run_id,
                 "settledPages = :settled AND errorCount = :errors",
                 {":settled": run.settled_pages, ":errors": run.counts.errors},
-                set_={"status": verdict, "timestamp": now},
+                {"status": verdict, "timestamp": now},
             )
         return None
 
     # The lease of the invocation that is paging
 
-    def acquire(self, run_id: str, owner: str, now: int, until: int) -> bool:
-        """Take the lease, unless paging is over or another invocation holds it. Times in ms."""
-        return self._update_run(
+    def acquire(self, run_id: str, owner: str, now: int, until: int) -> Run | None:
+        """Take the lease and return the run as it is then; None if paging is over or another invocation
+        holds the lease. Times in ms."""
+        item = self._update_run(
             run_id,
             "attribute_not_exists(pagedAt) AND (leaseUntil < :now OR leaseOwner = :me)",
             {":now": now, ":me": owner},
-            set_={"leaseOwner": owner, "leaseUntil": until},
+            {"leaseOwner": owner, "leaseUntil": until},
         )
+        return _run(item) if item else None
 
     def renew(self, run_id: str, owner: str, until: int) -> None:
         """Keep the lease until then (ms); 0 gives it back. Raises LeaseLost."""
-        self._as_owner(run_id, owner, set_={"leaseUntil": until})
+        self._as_owner(run_id, owner, {"leaseUntil": until})
 
     def expect(self, run_id: str, owner: str, users: int) -> None:
         """Note how many users Clerk counts. Raises LeaseLost."""
-        self._as_owner(run_id, owner, set_={"expectedUsers": users})
+        self._as_owner(run_id, owner, {"expectedUsers": users})
 
     def end_paging(self, run_id: str, owner: str, now: int, failure: str | None = None) -> None:
         """Record that no more pages follow, and why if that is a failure. Raises LeaseLost."""
         reason = {"failure": failure} if failure else {}
-        self._as_owner(run_id, owner, set_={"pagedAt": now, "leaseUntil": 0, **reason})
+        self._as_owner(run_id, owner, {"pagedAt": now, "leaseUntil": 0, **reason})
 
     # Pages
 
@@ -128,44 +159,51 @@ class RunsTable:
             if page["state"] != "PENDING":
                 users = page["userCount"] + page["malformedCount"]
                 return self.confirm(run, owner, users, Cursor.load(json.loads(page["cursor"])), until)
-            self._forget_pending(run.run_id, part)
+            forget = {
+                "Key": _key(run.run_id, part),
+                "ConditionExpression": "pageToken = :token AND #state = :pending",
+                "ExpressionAttributeNames": {"#state": "state"},
+                "ExpressionAttributeValues": to_item({":token": page["pageToken"], ":pending": "PENDING"}),
+            }
+            if not self._transact({"Delete": forget}, self._keep_lease(run.run_id, owner, until)):
+                # Either a worker was quicker or the lease is gone: the latter shows here.
+                self.renew(run.run_id, owner, until)
         return run
 
-    def announce(
-        self, run: Run, token: str, users: int, malformed: list[UserProblem], cursor: Cursor
-    ) -> None:
-        """Record the run's next page, before its message is sent. Raises LeaseLost."""
-        page: dict[str, Value] = {
+    def announce(self, run: Run, owner: str, page: NewPage, until: int) -> None:
+        """Record the run's next page before its message is sent, and keep the lease until then (ms).
+        Raises LeaseLost."""
+        values: dict[str, Value] = {
             "runId": run.run_id,
             "part": _page_part(run.pages + 1),
-            "token": token,
+            "pageToken": page.token,
             "state": "PENDING",
-            "userCount": users,
-            "malformedCount": len(malformed),
-            "malformed": _dump(malformed),
-            "cursor": json.dumps(cursor.dump()),
+            "userCount": page.users,
+            "malformedCount": len(page.malformed),
+            "malformed": _dump(page.malformed),
+            "cursor": json.dumps(page.cursor.dump()),
             "expiresAt": run.started_at // 1000 + KEPT_SECONDS,
         }
-        with translated(f"recording a page in {self._table}"):
-            try:
-                self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item=to_item(page),
-                    ConditionExpression=_NEW,
-                )
-            except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-                raise LeaseLost(f"Another invocation is paging run {run.run_id}") from error
+        put = {"Item": to_item(values), "ConditionExpression": _NEW}
+        if not self._transact({"Put": put}, self._keep_lease(run.run_id, owner, until)):
+            raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def confirm(self, run: Run, owner: str, users: int, cursor: Cursor, until: int) -> Run:
         """Add the announced page to the run once its message is sent, and keep the lease until then
         (ms). Returns the run as it is then. Raises LeaseLost."""
+        added = replace(run, pages=run.pages + 1, total_users=run.total_users + users, cursor=cursor)
+        # Set, not added up: the SDK repeats a call whose answer was lost.
         self._as_owner(
             run.run_id,
             owner,
-            set_={"cursor": json.dumps(cursor.dump()), "leaseUntil": until},
-            add={"pages": 1, "totalClerkUsers": users},
+            {
+                "pages": added.pages,
+                "totalClerkUsers": added.total_users,
+                "cursor": json.dumps(cursor.dump()),
+                "leaseUntil": until,
+            },
         )
-        return replace(run, pages=run.pages + 1, total_users=run.total_users + users, cursor=cursor)
+        return added
 
     def settle(
         self,
@@ -181,23 +219,22 @@ class RunsTable:
         for a page that is done, and not for a copy with another token.
         """
         state = "FAILED" if outcome is None else "DONE"
-        while page := self._get(run_id, _page_part(number)):
-            if page["token"] != token or page["state"] in ("DONE", state):
+        for _ in range(_TRIES):
+            page = self._get(run_id, _page_part(number))
+            if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
             if outcome is None:
                 counts = Counts(errors=page["userCount"] + page["malformedCount"])
             else:
                 counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
-            if self._transact(
-                self._settle_page(page, state, counts, problems or []), self._settle_run(page, counts)
-            ):
+            if self._transact(_settle_page(page, state, counts, problems or []), _settle_run(page, counts)):
                 return True
         return False
 
     def pending_pages(self, run: Run) -> list[tuple[int, str]]:
         """Number and token of the run's pages that are still to be dealt with."""
         return [
-            (_number(page["part"]), page["token"])
+            (_number(page["part"]), page["pageToken"])
             for page in self._pages(run.run_id, "state", "=", "PENDING")
             if _number(page["part"]) <= run.pages
         ]
@@ -214,19 +251,6 @@ class RunsTable:
         return found[:PROBLEMS_SHOWN]
 
     # How DynamoDB is asked
-
-    def _forget_pending(self, run_id: str, part: str) -> None:
-        with (
-            translated(f"forgetting {part} of {run_id} in {self._table}"),
-            suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
-        ):
-            self._dynamodb.delete_item(
-                TableName=self._table,
-                Key=_key(run_id, part),
-                ConditionExpression="#state = :pending",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=to_item({":pending": "PENDING"}),
-            )
 
     def _get(self, run_id: str, part: str) -> dict[str, Any] | None:
         with translated(f"reading {part} of {run_id} from {self._table}"):
@@ -249,75 +273,41 @@ class RunsTable:
                 yield from map(from_item, answer["Items"])
 
     def _update_run(
-        self,
-        run_id: str,
-        only_if: str,
-        values: Mapping[str, Value],
-        *,
-        set_: Mapping[str, Value],
-        add: Mapping[str, Value] | None = None,
-    ) -> bool:
-        """Change the run's record; False if the condition does not hold."""
-        change = _change(set_, add or {})
-        change["ExpressionAttributeValues"] |= to_item(values)
-        with translated(f"updating {run_id} in {self._table}"):
-            try:
-                self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=_key(run_id, "run"),
-                    ConditionExpression=only_if,
-                    **change,
-                )
-            except self._dynamodb.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+        self, run_id: str, only_if: str, values: Mapping[str, Value], change: Mapping[str, Value]
+    ) -> dict[str, Any] | None:
+        """Change the run's record and return it; None if the condition does not hold."""
+        update = _update(change, {}, only_if, values)
+        errors = self._dynamodb.exceptions
+        for _ in self._tries():
+            with translated(f"updating {run_id} in {self._table}"):
+                try:
+                    answer = self._dynamodb.update_item(
+                        TableName=self._table, Key=_key(run_id, "run"), ReturnValues="ALL_NEW", **update
+                    )
+                except errors.ConditionalCheckFailedException:
+                    return None
+                except errors.TransactionConflictException:
+                    continue  # a worker is just counting a page; the SDK doesn't try again by itself
+            return from_item(answer["Attributes"])
+        return None
 
-    def _as_owner(
-        self,
-        run_id: str,
-        owner: str,
-        *,
-        set_: Mapping[str, Value],
-        add: Mapping[str, Value] | None = None,
-    ) -> None:
-        if not self._update_run(run_id, "leaseOwner = :me", {":me": owner}, set_=set_, add=add):
+    def _as_owner(self, run_id: str, owner: str, change: Mapping[str, Value]) -> None:
+        if not self._update_run(run_id, "leaseOwner = :me", {":me": owner}, change):
             raise LeaseLost(f"Another invocation has taken over run {run_id}")
 
-    def _settle_page(
-        self, page: dict[str, Any], state: str, counts: Counts, problems: list[UserProblem]
-    ) -> dict[str, Any]:
-        told = {_COUNTS[name]: count for name, count in asdict(counts).items()}
-        change = _change({"state": state, "problems": _dump(problems), **told}, {})
-        change["ExpressionAttributeNames"] |= {"#token": "token"}
-        change["ExpressionAttributeValues"] |= to_item({":token": page["token"], ":before": page["state"]})
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": _key(page["runId"], page["part"]),
-                "ConditionExpression": "#token = :token AND #state = :before",
-                **change,
-            }
-        }
+    def _keep_lease(self, run_id: str, owner: str, until: int) -> dict[str, Any]:
+        update = _update({"leaseUntil": until}, {}, "leaseOwner = :me", {":me": owner})
+        return {"Update": {"Key": _key(run_id, "run"), **update}}
 
-    def _settle_run(self, page: dict[str, Any], counts: Counts) -> dict[str, Any]:
-        before = Counts(**{name: page.get(told, 0) for name, told in _COUNTS.items()})
-        added = {_COUNTS[name]: count for name, count in asdict(counts - before).items()}
-        added["settledPages"] = 1 if page["state"] == "PENDING" else 0
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": _key(page["runId"], "run"),
-                "ConditionExpression": "attribute_exists(runId)",
-                **_change({}, added),
-            }
-        }
-
-    def _transact(self, *writes: dict[str, Any]) -> bool:
+    def _transact(self, *writes: dict[str, dict[str, Any]]) -> bool:
         """All of the writes or none; False if a condition does not hold."""
-        for n in range(_TRIES):
+        items: Any = [
+            {kind: {"TableName": self._table, **write}} for one in writes for kind, write in one.items()
+        ]
+        for _ in self._tries():
             with translated(f"writing to {self._table}"):
                 try:
-                    self._dynamodb.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
+                    self._dynamodb.transact_write_items(TransactItems=items)
                 except self._dynamodb.exceptions.TransactionCanceledException as error:
                     reasons = {reason.get("Code") for reason in error.response["CancellationReasons"]}
                     if "ConditionalCheckFailed" in reasons:
@@ -326,8 +316,35 @@ class RunsTable:
                         raise
                 else:
                     return True
+        return False
+
+    def _tries(self) -> Iterator[None]:
+        """Loop, ever more slowly, until the caller leaves; AwsError if it never does."""
+        for n in range(_TRIES):
+            yield
             time.sleep(random.uniform(0, min(1.0, 0.02 * 2**n)))
-        raise AwsError(f"DynamoDB kept refusing transactions on {self._table}: too many at once")
+        raise AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
+
+
+def _settle_page(
+    page: dict[str, Any], state: str, counts: Counts, problems: list[UserProblem]
+) -> dict[str, Any]:
+    told = {_COUNTS[name]: count for name, count in asdict(counts).items()}
+    update = _update(
+        {"state": state, "problems": _dump(problems), **told},
+        {},
+        "pageToken = :token AND #state = :before",
+        {":token": page["pageToken"], ":before": page["state"]},
+    )
+    return {"Update": {"Key": _key(page["runId"], page["part"]), **update}}
+
+
+def _settle_run(page: dict[str, Any], counts: Counts) -> dict[str, Any]:
+    before = Counts(**{name: page.get(told, 0) for name, told in _COUNTS.items()})
+    added = {_COUNTS[name]: count for name, count in asdict(counts - before).items()}
+    added["settledPages"] = 1 if page["state"] == "PENDING" else 0
+    update = _update({}, added, "attribute_exists(runId)", {})
+    return {"Update": {"Key": _key(page["runId"], "run"), **update}}
 
 
 def _current(mode: Mode) -> str:
@@ -342,17 +359,22 @@ def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
     return to_item({"runId": run_id, "part": part})
 
 
-def _change(set_: Mapping[str, Value], add: Mapping[str, Value]) -> dict[str, Any]:
-    """An update expression; every name goes through a placeholder, as many words are reserved."""
+def _update(
+    set_: Mapping[str, Value], add: Mapping[str, Value], only_if: str, values: Mapping[str, Value]
+) -> dict[str, Any]:
+    """The expressions of an update; names that are changed go through placeholders, as many are reserved
+    words."""
     parts = []
     if set_:
         parts.append("SET " + ", ".join(f"#{name} = :{name}" for name in set_))
     if add:
         parts.append("ADD " + ", ".join(f"#{name} :{name}" for name in add))
+    changed = {f":{name}": value for name, value in {**set_, **add}.items()}
     return {
         "UpdateExpression": " ".join(parts),
+        "ConditionExpression": only_if,
         "ExpressionAttributeNames": {f"#{name}": name for name in (*set_, *add)},
-        "ExpressionAttributeValues": to_item({f":{name}": v for name, v in {**set_, **add}.items()}),
+        "ExpressionAttributeValues": to_item({**changed, **values}),
     }
 
 
@@ -365,6 +387,7 @@ def _run_values(run: Run) -> dict[str, Value | None]:
         "createMissing": run.create_missing,
         "dryRun": run.dry_run,
         "startedAt": run.started_at,
+        "since": run.since,
         "pages": 0,
         "totalClerkUsers": 0,
         "settledPages": 0,
@@ -381,6 +404,7 @@ def _run(item: dict[str, Any]) -> Run:
         create_missing=item["createMissing"],
         dry_run=item["dryRun"],
         started_at=item["startedAt"],
+        since=item.get("since"),
         status=item["status"],
         expected_users=item.get("expectedUsers"),
         pages=item["pages"],

@@ -32,6 +32,8 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> N
 
 def _webhook(secret: str) -> Webhook:
     try:
-        return Webhook(secret)
-    except Exception as error:  # the library raises plain Exception and ValueError subclasses here
-        raise SettingsError("A webhook secret is not one of Clerk's: it begins with whsec_.") from error
+        if secret.startswith("whsec_"):
+            return Webhook(secret)
+    except ValueError:
+        pass
+    raise SettingsError("A webhook signing secret is not one of Clerk's, which begin with whsec_")

@@ -88,4 +88,5 @@ def _carry_out(table: UsersTable, writes: list[Write], outcome: Outcome) -> dict
             case Lost(row):
                 lost[write.user_id] = row
     # An INSERT that finds a row doesn't hand it over, so the unknown ones are read.
-    return lost | table.read(user_id for user_id, row in lost.items() if row is None)
+    unknown = [user_id for user_id, row in lost.items() if row is None]
+    return lost | table.read(unknown, consistent=True)

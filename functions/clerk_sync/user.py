@@ -60,7 +60,7 @@ class ClerkUser(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
-    id: Annotated[_Text, Field(min_length=1)]
+    id: Annotated[_Text, Field(min_length=1, max_length=255)]
     updated_at: _Ms
     first_name: _Text | None = None
     last_name: _Text | None = None

@@ -33,6 +33,9 @@ _THROTTLED = frozenset(
     }
 )
 
+_OF_THE_ROW = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
+"""What can be one row's fault alone; anything else is the table's, or the role's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -89,13 +92,13 @@ class UsersTable:
                 "table must have that one attribute, a string (S), as its whole key."
             )
 
-    def read(self, user_ids: Iterable[str]) -> dict[str, Item]:
-        """The owned attributes of the rows there are, by user id. Eventually consistent: half the price,
+    def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Item]:
+        """The owned attributes of the rows there are, by user id. Eventually consistent is half the price,
         and a write that was decided on an old row fails its condition and is decided again."""
         rows: dict[str, Item] = {}
         with translated(f"reading from table {self._table!r}"):
             for ids in batched(user_ids, KEYS_PER_READ, strict=False):
-                for item in self._read_batch([{self._key: attribute(user_id)} for user_id in ids]):
+                for item in self._read_batch([{self._key: attribute(i)} for i in ids], consistent):
                     rows[item[self._key]["S"]] = item
         return rows
 
@@ -107,7 +110,7 @@ class UsersTable:
                 results += self._write_batch(batch)
         return results
 
-    def _read_batch(self, keys: list[dict[str, Any]]) -> Iterator[Item]:
+    def _read_batch(self, keys: list[dict[str, Any]], consistent: bool) -> Iterator[Item]:
         names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
         for _ in self._tries():
             answer = self._dynamodb.batch_get_item(
@@ -116,6 +119,7 @@ class UsersTable:
                         "Keys": keys,
                         "ProjectionExpression": ", ".join(names),
                         "ExpressionAttributeNames": names,
+                        "ConsistentRead": consistent,
                     }
                 }
             )
@@ -172,12 +176,15 @@ def _update(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
     clauses = [f"SET {_quoted(name)}=?" for name in write.put]
     clauses += [f"REMOVE {_quoted(name)}" for name in write.remove]
     conditions = [f"{_quoted(key)}=?"]
-    conditions += [
-        f"{_quoted(name)} IS MISSING" if value is None else f"{_quoted(name)}=?"
-        for name, value in expected.items()
-    ]
     parameters = [*write.put.values(), attribute(write.user_id)]
-    parameters += [value for value in expected.values() if value is not None]
+    for name, value in expected.items():
+        if value is None:
+            conditions.append(f"{_quoted(name)} IS MISSING")
+        elif "NULL" in value:
+            conditions.append(f"{_quoted(name)} IS NULL")  # as in SQL, nothing equals NULL
+        else:
+            conditions.append(f"{_quoted(name)}=?")
+            parameters.append(value)
     statement = f"UPDATE {_quoted(table)} {' '.join(clauses)} WHERE {' AND '.join(conditions)}"
     return statement, parameters
 
@@ -196,4 +203,6 @@ def _result(response: Mapping[str, Any]) -> Result | None:
         return None
     if code in ("ConditionalCheckFailed", "DuplicateItem"):
         return Lost(error.get("Item"))
-    return Refused(f"DynamoDB refused the write: {code}")
+    if code in _OF_THE_ROW:
+        return Refused(f"DynamoDB refused the write: {code}")
+    raise AwsError(f"DynamoDB refuses writes: {code}: {error.get('Message', '')}")

@@ -1,8 +1,9 @@
-"""The walk over all users of a Clerk instance, oldest first, each met once.
+"""The walks over the users of a Clerk instance: all of them, or those that changed lately.
 
-A cursor costs the same however deep it is and, other than an offset, skips nobody when somebody is
-deleted meanwhile. What Clerk answers when the cursor's own user was deleted is not documented, so every
-reading of it is provided for: a refusal, an empty page, a page from the start, a page from that place.
+All of them come oldest first, each once. A cursor costs the same however deep it is and, other than an
+offset, skips nobody when somebody is deleted meanwhile. What Clerk answers when the cursor's own user was
+deleted is not documented, so every reading of it is provided for: a refusal, an empty page, a page from the
+start, a page from that place.
 """
 
 from collections.abc import Iterator, Mapping
@@ -89,6 +90,35 @@ def walk(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: int) -
         cursor = moved
 
 
+def walk_changed(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, since: int) -> Iterator[list[Any]]:
+    """Yield pages of user objects not met before whose `updated_at` is `since` (ms) or later, newest first.
+
+    Clerk has no filter for that, only an order with offsets. Who changes during the walk moves to its
+    front, behind us: the next walk's affair. Who is deleted moves the rest up, so each page must begin
+    with somebody already met; if it does not, the walk steps back. Raises what ClerkClient raises.
+    """
+    known = {place.id for place in cursor.met}
+    limit = max(limit, 5 * Cursor.KEPT)
+    offset = max(0, met - Cursor.KEPT)
+    while True:
+        page = clerk.users(order_by="-updated_at", limit=limit, offset=offset)
+        if offset and not any(_id(user) in known for user in page):
+            offset = max(0, offset - limit + Cursor.KEPT)
+            continue
+        fresh = [user for user in page if _id(user) not in known and not _is_older(user, since)]
+        if fresh:
+            yield fresh
+        known.update(user_id for user in page if (user_id := _id(user)))
+        if len(page) < limit or _is_older(page[-1], since):
+            return
+        offset += len(page) - Cursor.KEPT
+
+
+def _is_older(user: Any, since: int) -> bool:
+    found = user.get("updated_at") if isinstance(user, Mapping) else None
+    return type(found) is int and found < since
+
+
 def _next_page(clerk: Clerk, cursor: Cursor, limit: int, *, trust_empty: bool) -> tuple[list[Any], bool]:
     """The page after the cursor, and whether it is full, so that more may follow."""
     if not cursor.met:
@@ -120,4 +150,5 @@ def _created_at(user: Any) -> int | None:
 
 def _id(user: Any) -> str | None:
     found = user.get("id") if isinstance(user, Mapping) else None
-    return found if isinstance(found, str) and found else None
+    # It goes into an address, so what can't be one of Clerk's ids is none.
+    return found if isinstance(found, str) and found and found.isascii() else None

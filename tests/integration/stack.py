@@ -114,7 +114,7 @@ class Stack:
 
     def current_run_id(self) -> str:
         """The run that was started last."""
-        return eventually(lambda: self.runs.current_id("full") or "")
+        return eventually(lambda: self.runs.current("full").run_id or "")
 
     def kill(self, function: str) -> int:
         """Kill the processes of a function at once, as an instance's failure would. Returns how many."""

@@ -156,6 +156,25 @@ def test_an_event_that_asks_for_another_run_than_the_one_under_way_is_refused(st
             stack.backfill({"runId": "mine"})
 
 
+def test_what_is_left_of_another_kind_of_run_is_no_substitute_for_a_new_one(stack: Stack) -> None:
+    users = make_users(600)
+    with stack.clerk(users):
+        with stack.workers_paused():
+            left_over = stack.backfill({"dryRun": True, "waitSeconds": 0})
+        scheduled = stack.backfill({"mode": "full", "waitSeconds": 60})
+        assert stack.finished(left_over["runId"])["dryRun"] is True
+        assert scheduled["runId"] != left_over["runId"]
+        assert (scheduled["status"], scheduled["createdCount"]) == ("COMPLETED", 600)
+
+        with stack.workers_paused():
+            old = stack.backfill({"waitSeconds": 0})
+        stack.change_run(old["runId"], "startedAt", old["startedAt"] - 3 * 24 * 3600 * 1000)
+        result = stack.backfill()
+        assert stack.finished(old["runId"])["status"] == "COMPLETED"
+        assert result["runId"] != old["runId"]
+        assert (result["status"], result["unchangedCount"]) == ("COMPLETED", 600)
+
+
 def test_malformed_users_are_set_aside_and_the_rest_of_their_page_goes_on(stack: Stack) -> None:
     good, bad = make_users(30), broken_users()
     with stack.clerk([*good, *bad]):
@@ -210,6 +229,73 @@ def test_a_page_too_big_for_a_message_is_split(stack: Stack) -> None:
         result = stack.backfill()
     assert (result["status"], result["totalClerkUsers"]) == ("COMPLETED", 100)
     assert result["pages"] > 1
+    assert_true_to_clerk(stack.rows(), users)
+
+
+# Only what changed
+
+
+def test_an_incremental_run_reads_and_writes_only_what_changed(stack: Stack) -> None:
+    now = int(time.time() * 1000)
+    users = make_users(4_000)
+    with stack.clerk(users) as clerk:
+        assert stack.backfill()["status"] == "COMPLETED"
+        stack.change_run(stack.current_run_id(), "startedAt", now - 3_600_000)
+        for n in range(0, 3_000, 15):
+            clerk.update(users[n]["id"], first_name=f"Renamed {n}")
+        clerk.add(make_user(50_000, base_ms=now))
+        clerk.requests.clear()
+        result = stack.backfill({"mode": "incremental"})
+
+        assert len(clerk.requests) == 1
+        assert (result["status"], result["mode"]) == ("COMPLETED", "incremental")
+        assert_conserved(result)
+        counts = (result["totalClerkUsers"], result["updatedCount"], result["createdCount"])
+        assert counts == (201, 200, 1)
+        assert_true_to_clerk(stack.rows(), clerk.users())
+
+        # What a failed run or a dry run was to read is read by the next one.
+        clerk.update(users[1]["id"], first_name="Late", updated_at=now - 300_000)
+        clerk.on_request = lambda *_: Fault.status(401)
+        assert stack.backfill({"mode": "incremental"})["status"] == "FAILED"
+        clerk.on_request = None
+        assert stack.backfill({"mode": "incremental", "dryRun": True})["updatedCount"] == 1
+        assert stack.backfill({"mode": "incremental"})["updatedCount"] == 1
+        assert_true_to_clerk(stack.rows(), clerk.users())
+
+
+def test_an_incremental_run_with_none_before_it_reads_everybody(stack: Stack) -> None:
+    users = make_users(700)
+    with stack.clerk(users):
+        result = stack.backfill({"mode": "incremental"})
+    assert (result["status"], result["createdCount"]) == ("COMPLETED", 700)
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
+    users = make_users(3_000, base_ms=int(time.time() * 1000))
+    with stack.clerk([]):
+        stack.backfill()
+    with stack.clerk(users) as clerk:
+
+        def kill(number: int, _: Request) -> None:
+            if number == 4:
+                assert stack.kill("BackfillFunction")
+
+        clerk.on_request = kill
+        with pytest.raises(FunctionError):
+            stack.backfill({"mode": "incremental"})
+        clerk.on_request = None
+        run_id = stack.runs.current("incremental").run_id
+        assert run_id
+        stack.change_run(run_id, "leaseUntil", 0)
+        asked = len(clerk.requests)
+        result = stack.backfill({"mode": "incremental"})
+
+    assert (result["runId"], result["status"]) == (run_id, "COMPLETED")
+    assert_conserved(result)
+    assert result["totalClerkUsers"] == 3_000
+    assert len(clerk.requests) - asked <= 4
     assert_true_to_clerk(stack.rows(), users)
 
 
@@ -311,7 +397,7 @@ def test_a_missing_secret_fails_the_run_and_says_how_to_set_it(stack: Stack) -> 
 def test_an_event_that_is_not_one_starts_nothing(stack: Stack, event: Any, message: str) -> None:
     with pytest.raises(FunctionError, match=f"Nothing was started.*{message}"):
         stack.backfill(event)
-    assert stack.runs.current_id("full") is None
+    assert stack.runs.current("full").run_id is None
 
 
 def test_a_page_that_cannot_be_written_ends_in_the_dead_letter_queue_and_a_redrive_makes_it_whole(

@@ -39,13 +39,17 @@ def test_the_artifact_is_small_and_imports_alone(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, cwd=tmp_path)
 
 
-def test_the_full_run_is_scheduled(stack: Stack) -> None:
+def test_the_runs_are_scheduled(stack: Stack) -> None:
     client = stack.aws.client("scheduler")
     schedules = [client.get_schedule(Name=s["Name"]) for s in client.list_schedules()["Schedules"]]
     ours = [s for s in schedules if stack.outputs["BackfillFunction"] in s["Target"]["Arn"]]
-    assert [(s["ScheduleExpression"], s["State"]) for s in ours] == [("cron(0 2 ? * SUN *)", "ENABLED")]
-    assert json.loads(ours[0]["Target"]["Input"]) == {"mode": "full", "waitSeconds": 0}
-    assert "SchedulesDeadLetterQueue" in ours[0]["Target"]["DeadLetterConfig"]["Arn"]
+    events = {s["ScheduleExpression"]: json.loads(s["Target"]["Input"]) for s in ours}
+    assert events == {
+        "cron(0 2 ? * SUN *)": {"mode": "full", "waitSeconds": 0},
+        "cron(0 0 * * ? *)": {"mode": "incremental", "waitSeconds": 0},
+    }
+    assert {s["State"] for s in ours} == {"ENABLED"}
+    assert all("SchedulesDeadLetterQueue" in s["Target"]["DeadLetterConfig"]["Arn"] for s in ours)
 
 
 def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) -> None:
@@ -65,6 +69,7 @@ def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) ->
             "CreateMissingUsers": "false",
             "PageSize": "10",
             "FullSyncSchedule": "",
+            "IncrementalSyncSchedule": "",
         },
     )
     assert stack.outputs["UsersTable"] == "people"
@@ -131,5 +136,6 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
     stack.send(people[1]["first_name"])
 
     log = stack.log()
-    assert "user_set_aside" in log
+    for code in ("page_sent", "page_failed", "user_set_aside", "webhook_stored", "message_refused"):
+        assert code in log
     assert [secret for secret in [*secrets, *emails, "Marked-"] if secret in log] == []

@@ -150,8 +150,7 @@ def _follow(runs: RunsTable, invocation: Future[Any]) -> None:
     shown = ""
     while True:
         is_over = invocation.done()
-        run_id = runs.current_id("full")
-        run = runs.get(run_id) if run_id else None
+        run = runs.current("full").run
         line = _progress(run, time.monotonic() - started) if run else ""
         if sys.stdout.isatty():
             print(f"\r{line}\033[K", end="", flush=True)
@@ -216,7 +215,8 @@ To try in another terminal:
 
   export AWS_ENDPOINT_URL={aws.endpoint} AWS_DEFAULT_REGION={REGION} {credentials}
   aws dynamodb scan --table-name {outputs["UsersTable"]} --max-items 3
-  aws lambda invoke --function-name {outputs["BackfillFunction"]} --payload fileb://tests/events/backfill.json /dev/stdout
+  aws lambda invoke --function-name {outputs["BackfillFunction"]} \\
+    --payload fileb://tests/events/backfill.json /dev/stdout
   aws sqs get-queue-attributes --queue-url {outputs["PagesQueue"]} --attribute-names All
 
   {sam} local invoke --config-env local BackfillFunction --event tests/events/backfill.json

@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from clerk_sync.aws import client, translated
 from clerk_sync.backfill import RESERVE_SECONDS, Backfill, parse_event
 from clerk_sync.clerk import ClerkClient
+from clerk_sync.errors import ClerkSyncError
 from clerk_sync.log import logger
 from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.run import RunResult
@@ -22,7 +23,11 @@ from clerk_sync.users_table import UsersTable
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Any, context: LambdaContext) -> RunResult:
     """Event `{}` or any of the keys of BackfillEvent → the run's record as RunResult has it."""
-    return _backfill(_settings(), context).run(parse_event(event))
+    try:
+        return _backfill(_settings(), context).run(parse_event(event))
+    except ClerkSyncError as error:
+        logger.error("backfill_interrupted", kind=type(error).__name__, reason=str(error))
+        raise
 
 
 @cache

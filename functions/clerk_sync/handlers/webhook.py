@@ -1,9 +1,8 @@
 """WebhookFunction: takes Clerk's signed webhooks from API Gateway."""
 
 import base64
-import binascii
 import time
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -66,7 +65,7 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
     outcome = upsert(table, [event.user], as_of=event.timestamp, create_missing=settings.create_missing)
     for problem in outcome.problems:
-        logger.error("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
+        raise AwsError(f"User {problem.clerk_user_id} was not stored: {problem.reason}")
     logger.info("webhook_stored", type=event.type, writes=outcome.created + outcome.updated)
 
 
@@ -75,7 +74,7 @@ def _settings() -> WebhookSettings:
     return WebhookSettings.from_env()
 
 
-@cache
+@lru_cache(maxsize=1)
 def _secrets(settings: WebhookSettings, period: int) -> list[str]:  # noqa: ARG001 - makes the cache expire
     secret = read_secret(settings.clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
     return secret.value.replace(",", " ").split()
@@ -83,12 +82,10 @@ def _secrets(settings: WebhookSettings, period: int) -> list[str]:  # noqa: ARG0
 
 def _body(event: dict[str, Any]) -> bytes:
     body = event.get("body") or ""
-    if not event.get("isBase64Encoded"):
-        return body.encode()
     try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise MessageError("The body is not the base64 it is said to be") from error
+        return base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+    except ValueError as error:
+        raise MessageError("The body is not what it is said to be") from error
 
 
 def _headers(event: dict[str, Any]) -> dict[str, str]:
