@@ -109,7 +109,7 @@ class Backfill:
         """
         self._wait_left = float(event.waitSeconds)
         run = self._go_through(self._open(event))
-        if run.is_over and self._was_anothers(run, event):
+        if self._may_be_followed(run, event):
             run = self._go_through(self._open(event))
         logger.info("run_reported", runId=run.run_id, status=run.status)
         return run.result(self._runs.problems(run.run_id) if run.counts.errors else [])
@@ -134,11 +134,11 @@ class Backfill:
                 run = self._runs.finish(run.run_id, now_ms()) or run
         return run
 
-    def _was_anothers(self, run: Run, event: BackfillEvent) -> bool:
-        """Whether the run that was joined is not what this event means when there is none to join: left
-        over from days ago, or with other options."""
+    def _may_be_followed(self, run: Run, event: BackfillEvent) -> bool:
+        """Whether the run that was joined is done reading Clerk but is not what this event means when there
+        is none to join: left over from days ago, or with other options."""
         started_here = run.started_at >= self._invoked_at
-        return not (started_here or event.runId) and (
+        return not (run.paged_at is None or started_here or event.runId) and (
             run.dry_run != event.dryRun
             or run.create_missing != self._wants_missing(event)
             or self._invoked_at - run.started_at > STALE_MS
@@ -155,7 +155,7 @@ class Backfill:
             current = self._runs.current(event.mode)
             if current.run and not current.run.is_over:
                 run = self._give_up_lost_pages(current.run)
-                if not run.is_over:
+                if not run.is_over and not self._may_be_followed(run, event):
                     return _checked(run, event)
                 current = self._runs.current(event.mode)
             run = Run(

@@ -148,12 +148,14 @@ def test_two_invocations_at_once_share_one_run(stack: Stack) -> None:
 
 
 def test_an_event_that_asks_for_another_run_than_the_one_under_way_is_refused(stack: Stack) -> None:
-    with stack.clerk(make_users(600)), stack.workers_paused():
-        run_id = stack.backfill({"waitSeconds": 0})["runId"]
+    with stack.clerk(make_users(2_000), latency=0.5):
+        running = stack.start_backfill()
+        run_id = stack.current_run_id()
         with pytest.raises(FunctionError, match=f"{run_id} is RUNNING.*another dryRun"):
             stack.backfill({"dryRun": True})
         with pytest.raises(FunctionError, match="another runId"):
             stack.backfill({"runId": "mine"})
+        assert running.result()["status"] == "COMPLETED"
 
 
 def test_what_is_left_of_another_kind_of_run_is_no_substitute_for_a_new_one(stack: Stack) -> None:
@@ -161,9 +163,10 @@ def test_what_is_left_of_another_kind_of_run_is_no_substitute_for_a_new_one(stac
     with stack.clerk(users):
         with stack.workers_paused():
             left_over = stack.backfill({"dryRun": True, "waitSeconds": 0})
-        scheduled = stack.backfill({"mode": "full", "waitSeconds": 60})
+            scheduled = stack.backfill({"mode": "full", "waitSeconds": 0})
         assert stack.finished(left_over["runId"])["dryRun"] is True
         assert scheduled["runId"] != left_over["runId"]
+        scheduled = stack.finished(scheduled["runId"])
         assert (scheduled["status"], scheduled["createdCount"]) == ("COMPLETED", 600)
 
         with stack.workers_paused():

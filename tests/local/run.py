@@ -148,6 +148,7 @@ def _backfill(aws: LocalAws, outputs: Outputs) -> RunResult:
 def _follow(runs: RunsTable, invocation: Future[Any]) -> None:
     started = time.monotonic()
     shown = ""
+    warned = False
     while True:
         is_over = invocation.done()
         run = runs.current("full").run
@@ -159,6 +160,9 @@ def _follow(runs: RunsTable, invocation: Future[Any]) -> None:
             shown = line
         if is_over:
             break
+        if run and run.expected_users is None and time.monotonic() - started > 5 and not warned:
+            print("\n  Clerk has not answered yet; it is asked again for about a minute ...", flush=True)
+            warned = True
         time.sleep(0.2)
     if sys.stdout.isatty():
         print()
