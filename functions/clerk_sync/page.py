@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from clerk_sync.errors import MessageError
-from clerk_sync.user import SYNCED_FIELDS, User, UserProblem, faults
+from clerk_sync.user import SYNCED_FIELDS, User, UserProblem
 
 MAX_BYTES = 512 * 1024
 """What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
@@ -51,8 +51,18 @@ class Page(BaseModel):
             return cls.model_validate_json(body)
         except ValidationError as error:
             raise MessageError(
-                "The message is not a page that this version of clerk-sync put on the queue: " + faults(error)
-            ) from error
+                f"The message is not a page that this version of clerk-sync has sent: {_faults(error)}"
+            ) from None
+
+
+def _faults(error: ValidationError) -> str:
+    """Which of a page's own keys are wrong, and how. A foreign message's keys are quoted no more than its
+    values."""
+    found = {}
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        key = fault["loc"][0] if fault["loc"] else "it"
+        found[key if key in Page.model_fields else "another key"] = fault["msg"]
+    return "; ".join(f"{key}: {message}" for key, message in found.items())
 
 
 def split(

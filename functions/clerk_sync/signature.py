@@ -1,12 +1,13 @@
 """The edge to Clerk's webhook signatures (Svix, the Standard Webhooks scheme)."""
 
+import re
 from collections.abc import Mapping, Sequence
 
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
 from clerk_sync.errors import SettingsError, SignatureError
 
-_HEADERS = ("id", "timestamp", "signature")
+_SIGNATURE = re.compile(r"(?<!\S)v1,[A-Za-z0-9+/]{43}=(?!\S)")
 
 
 def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> None:
@@ -15,8 +16,9 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> N
     `headers` have lower-case names. Several secrets are how a rotation leaves no gap: Svix signs with
     the old one for 24 hours more. https://docs.svix.com/receiving/verifying-payloads/how-manual
     """
-    # The same scheme under another prefix.
-    renamed = {f"webhook-{name}": headers.get(f"svix-{name}", "") for name in _HEADERS}
+    # The same scheme under another prefix; a malformed signature must not hide a good one behind it.
+    renamed = {f"webhook-{name}": headers.get(f"svix-{name}", "") for name in ("id", "timestamp")}
+    renamed["webhook-signature"] = " ".join(_SIGNATURE.findall(headers.get("svix-signature", "")))
     reason = "no secret"
     for webhook in [_webhook(secret) for secret in secrets]:
         try:
@@ -24,7 +26,7 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> N
         except WebhookVerificationError as error:
             reason = str(error)
         except ValueError:
-            reason = "malformed header or body"
+            reason = "the timestamp is no time, or the body no text"
         else:
             return
     raise SignatureError(reason)
@@ -34,6 +36,6 @@ def _webhook(secret: str) -> Webhook:
     try:
         if secret.startswith("whsec_"):
             return Webhook(secret)
-    except ValueError:
+    except (ValueError, EmptyWebhookSecretError):
         pass
     raise SettingsError("A webhook signing secret is not one of Clerk's, which begin with whsec_")

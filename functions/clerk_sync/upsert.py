@@ -63,9 +63,12 @@ def _newest(users: Iterable[User], outcome: Outcome) -> dict[str, User]:
     for user in users:
         if user.id in newest:
             outcome.unchanged += 1
-        if user.id not in newest or user.updated_at >= newest[user.id].updated_at:
-            newest[user.id] = user
+        newest[user.id] = max(newest.get(user.id, user), user, key=_age)
     return newest
+
+
+def _age(user: User) -> tuple[int, int]:
+    return user.updated_at, int(user.fields.get("lastActiveAt", 0))
 
 
 def _count(outcome: Outcome, verdict: Verdict) -> None:

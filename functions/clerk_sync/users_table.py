@@ -77,12 +77,13 @@ class UsersTable:
 
     def check(self) -> None:
         """Raise SettingsError unless the table exists and has the expected key."""
-        try:
-            table = self._dynamodb.describe_table(TableName=self._table)["Table"]
-        except self._dynamodb.exceptions.ResourceNotFoundException as error:
-            raise SettingsError(
-                f"There is no DynamoDB table {self._table!r} here: correct ExistingUsersTable."
-            ) from error
+        with translated(f"looking at table {self._table!r}"):
+            try:
+                table = self._dynamodb.describe_table(TableName=self._table)["Table"]
+            except self._dynamodb.exceptions.ResourceNotFoundException as error:
+                raise SettingsError(
+                    f"There is no DynamoDB table {self._table!r} here: correct ExistingUsersTable."
+                ) from error
         found = [(k["AttributeName"], k["KeyType"]) for k in table["KeySchema"]]
         types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
         if found != [(self._key, "HASH")] or types.get(self._key) != "S":
@@ -167,7 +168,7 @@ class UsersTable:
 
 def _insert(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
     pairs = {key: attribute(write.user_id), **write.put}
-    names = ", ".join(f"'{name}': ?" for name in pairs)
+    names = ", ".join("'" + name.replace("'", "''") + "': ?" for name in pairs)
     return f"INSERT INTO {_quoted(table)} VALUE {{{names}}}", list(pairs.values())
 
 

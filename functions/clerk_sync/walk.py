@@ -7,6 +7,7 @@ start, a page from that place.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
@@ -73,21 +74,25 @@ def walk(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: int) -
 
     `met` users were met up to `cursor`; `expected` is Clerk's own count when the run began. A page that
     is not full ends the walk only if nobody is missing by that count, else when one more request finds
-    nobody. Raises what ClerkClient raises.
+    nobody. A walk that is taken up again knows its last ten users: should all of these be gone by then,
+    those who share the last one's millisecond are met again. Raises what ClerkClient raises.
     """
+    nameless: list[Any] = []
+    from_last = True
     while True:
-        answer, is_full = _next_page(clerk, cursor, limit, trust_empty=met >= expected)
+        page, is_full = _next_page(clerk, cursor, limit, from_last=from_last)
         known = {place.id for place in cursor.met}
-        fresh = [user for user in answer if _id(user) not in known]
-        moved = cursor.after(answer)
+        fresh = [u for u in page if (i := _id(u)) not in known and (i or u not in nameless)]
+        moved = cursor.after(page)
         if fresh:
             yield fresh
         met += len(fresh)
         if not is_full and (met >= expected or not fresh):
             return
-        if moved == cursor:
+        if moved == cursor and not fresh:
             raise ClerkUnavailable("Clerk's pages repeat: none goes on from the users met so far")
-        cursor = moved
+        cursor, from_last = moved, is_full
+        nameless = [user for user in page if _id(user) is None]
 
 
 def walk_changed(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, since: int) -> Iterator[list[Any]]:
@@ -119,22 +124,25 @@ def _is_older(user: Any, since: int) -> bool:
     return type(found) is int and found < since
 
 
-def _next_page(clerk: Clerk, cursor: Cursor, limit: int, *, trust_empty: bool) -> tuple[list[Any], bool]:
-    """The page after the cursor, and whether it is full, so that more may follow."""
+def _next_page(clerk: Clerk, cursor: Cursor, limit: int, *, from_last: bool) -> tuple[list[Any], bool]:
+    """The page after the cursor, and whether it is full, so that more may follow.
+
+    Only a page that holds somebody is believed: an empty one may be due to the cursor's user having been
+    deleted, so it is asked for again from an earlier user, behind whom there is at least the last one.
+    """
     if not cursor.met:
         page = clerk.users(limit=limit)
         return page, len(page) >= limit
-    for place in cursor.candidates():
-        try:
+    for place in cursor.candidates()[0 if from_last else 1 :]:
+        # Behind an earlier user come some already met, and the page must be longer than those.
+        if place != cursor.met[-1]:
+            limit = max(limit, 5 * cursor.KEPT)
+        with suppress(CursorRefused):
             page = clerk.users(limit=limit, starting_after=place.id)
-        except CursorRefused:
-            pass
-        else:
-            if (page or trust_empty) and _goes_on_from(place, page):
+            if page and _goes_on_from(place, page):
                 return page, len(page) >= limit
-        # From here on a page begins with users already met, and must be longer than those.
-        limit = max(limit, 5 * cursor.KEPT)
     # Whether the filter includes the bound is not documented; one ms earlier is right either way.
+    limit = max(limit, 5 * cursor.KEPT)
     page = clerk.users(limit=limit, created_at_after=cursor.met[-1].created_at - 1)
     return page, len(page) >= limit
 

@@ -10,19 +10,24 @@ Rows = dict[str, dict[str, Attribute]]
 
 
 class FakeUsersTable(UsersTable):
-    """`rivals` are called one by one, each just before a write is carried out."""
+    """`rivals` are called one by one, each just before a write is carried out. Reads that need not be
+    consistent don't see the rows of `unseen` yet.
+    """
 
     def __init__(self, rows: Mapping[str, Item] | None = None, *, refused: Iterable[str] = ()) -> None:
         self.rows: Rows = {user_id: dict(row) for user_id, row in (rows or {}).items()}
         self.refused = frozenset(refused)
+        self.unseen: set[str] = set()
         self.rivals: list[Callable[[], None]] = []
         self.written: list[Write] = []
         self.reads: list[list[str]] = []
 
-    def read(self, user_ids: Iterable[str]) -> dict[str, Item]:
+    def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Item]:
         wanted = list(user_ids)
-        self.reads.append(wanted)
-        return {user_id: self._visible(user_id) for user_id in wanted if user_id in self.rows}
+        if wanted:
+            self.reads.append(wanted)
+        seen = self.rows.keys() - (set() if consistent else self.unseen)
+        return {user_id: self._visible(user_id) for user_id in wanted if user_id in seen}
 
     def write(self, writes: Sequence[Write]) -> list[Result]:
         if self.rivals:

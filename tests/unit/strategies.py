@@ -37,19 +37,32 @@ CLERK_NAMES = (
 fields: st.SearchStrategy[Mapping[str, str | int]] = st.fixed_dictionaries(
     {},
     optional={
-        name: st.integers(0, 9) if name in TIMES else st.sampled_from(["", "a", "b"]) for name in SYNCED_FIELDS
+        name: st.integers(0, 9) if name in TIMES else st.sampled_from(["", "a", "b"])
+        for name in SYNCED_FIELDS
     },
 )
 
+_ONE_ID = st.just("user_1")
+_VERSIONS = st.integers(0, 9)
+
 
 def users(
-    ids: st.SearchStrategy[str] | None = None, versions: st.SearchStrategy[int] | None = None
+    ids: st.SearchStrategy[str] = _ONE_ID, versions: st.SearchStrategy[int] = _VERSIONS
 ) -> st.SearchStrategy[User]:
-    return st.builds(User, ids or st.just("user_1"), versions or st.integers(0, 9), fields)
+    return st.builds(User, ids, versions, fields)
 
 
 odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(
-    [{"NULL": True}, {"BOOL": False}, {"S": ""}, {"S": "17"}, {"N": "1.5"}, {"L": []}, {"M": {}}, {"SS": ["a"]}]
+    [
+        {"NULL": True},
+        {"BOOL": False},
+        {"S": ""},
+        {"S": "17"},
+        {"N": "1.5"},
+        {"L": []},
+        {"M": {}},
+        {"SS": ["a"]},
+    ]
 )
 
 app_attributes: st.SearchStrategy[dict[str, Attribute]] = st.dictionaries(
@@ -60,9 +73,9 @@ app_attributes: st.SearchStrategy[dict[str, Attribute]] = st.dictionaries(
 def rows(user_id: str = "user_1") -> st.SearchStrategy[dict[str, Attribute]]:
     """Rows with and without a version or a mark; placeholders and values of wrong types; an app's own."""
     right = {
-        name: (st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])).map(
-            attribute
-        )
+        name: (
+            st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])
+        ).map(attribute)
         for name in OWNED
     }
     owned = st.fixed_dictionaries({}, optional={name: good | odd_attributes for name, good in right.items()})
@@ -81,4 +94,6 @@ def foreign_part(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def stored_as(user: User) -> dict[str, Any]:
     """The owned attributes of a row that holds just this snapshot."""
-    return {name: attribute(value) for name, value in user.fields.items()} | {VERSION: attribute(user.updated_at)}
+    return {name: attribute(value) for name, value in user.fields.items()} | {
+        VERSION: attribute(user.updated_at)
+    }

@@ -147,7 +147,7 @@ def test_an_id_that_may_not_be_one_is_not_repeated(odd: Any) -> None:
 
 
 def test_more_text_than_a_row_has_room_for_is_a_problem() -> None:
-    full = make_user(1) | {name: None for name in TEXT_FIELDS} | {"primary_email_address_id": None}
+    full = make_user(1) | dict.fromkeys(TEXT_FIELDS) | {"primary_email_address_id": None}
     most = "ü" * (MAX_CHARACTERS // 2)
     assert parsed(full | {"first_name": most, "last_name": most}).fields["firstName"] == most
     found = problem(full | {"first_name": most, "last_name": most, "username": "u"})
@@ -180,7 +180,9 @@ def test_any_json_is_a_storable_user_or_a_problem(payload: Any) -> None:
 
 marked = st.recursive(
     st.just(MARK) | st.just(MARK + "\ud800") | st.just(MARKED_NUMBER) | st.just(MARKED_NUMBER + 0.5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just(MARK) | st.just("id"), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.just(MARK) | st.just("id"), inner, max_size=2)
+    ),
     max_leaves=5,
 )
 

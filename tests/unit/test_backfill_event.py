@@ -1,0 +1,89 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.backfill import BackfillEvent, parse_event
+from clerk_sync.errors import EventError
+from tests.unit.strategies import any_text, json_values
+
+KEYS = ("mode", "createMissing", "dryRun", "waitSeconds", "runId")
+
+
+def test_an_empty_event_is_a_full_run_that_waits_a_minute() -> None:
+    event = parse_event({})
+    assert event == BackfillEvent(mode="full", createMissing=None, dryRun=False, waitSeconds=60, runId=None)
+    assert not event.model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mode", "full"),
+        ("mode", "incremental"),
+        ("createMissing", True),
+        ("createMissing", False),
+        ("dryRun", True),
+        ("waitSeconds", 0),
+        ("waitSeconds", 840),
+        ("runId", "full-20260101T000000Z-abc123"),
+        ("runId", "x" * 100),
+    ],
+)
+def test_each_key_may_be_given_alone(key: str, value: Any) -> None:
+    event = parse_event({key: value})
+    assert getattr(event, key) == value
+    assert event.model_fields_set == {key}
+
+
+WRONG: dict[str, list[Any]] = {
+    "mode": ["", "Full", "half", None, 1, ["full"]],
+    "createMissing": ["true", 1, 0, [], {}],
+    "dryRun": ["false", 1, None, []],
+    "waitSeconds": [-1, 841, 1.5, 60.0, "60", True, None, []],
+    "runId": ["", "a b", "a/b", "current#full", "a\n", "é", "x" * 101, 7, []],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
+)
+def test_a_wrong_value_is_an_error_that_names_the_key_and_lists_the_right_ones(key: str, value: Any) -> None:
+    with pytest.raises(EventError) as error:
+        parse_event({"mode": "full", key: value})
+    assert f"({key}: " in str(error.value)
+    for right in KEYS:
+        assert f'"{right}"' in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["Mode", "dry_run", "createmissing", "detail-type", "waitSecond", ""])
+def test_an_unknown_key_is_an_error_that_names_it_and_lists_the_right_ones(key: str) -> None:
+    with pytest.raises(EventError) as error:
+        parse_event({key: True})
+    assert key in str(error.value)
+    for right in KEYS:
+        assert f'"{right}"' in str(error.value)
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(EventError) as error:
+        parse_event({"mode": "half", "dryrun": True, "waitSeconds": -1})
+    for key in ("mode: ", "dryrun: ", "waitSeconds: "):
+        assert key in str(error.value)
+
+
+@pytest.mark.parametrize("event", [None, [], "full", 7, True, [{"mode": "full"}]])
+def test_what_is_no_object_is_an_error_that_lists_the_right_keys(event: Any) -> None:
+    with pytest.raises(EventError) as error:
+        parse_event(event)
+    assert '"waitSeconds"' in str(error.value)
+
+
+@given(json_values | st.dictionaries(st.sampled_from(KEYS) | any_text, json_values))
+def test_any_event_is_taken_or_an_event_error(event: Any) -> None:
+    try:
+        parsed = parse_event(event)
+    except EventError:
+        return
+    assert {key: getattr(parsed, key) for key in event} == event

@@ -1,0 +1,107 @@
+import pytest
+
+from clerk_sync.errors import SettingsError
+from clerk_sync.settings import BackfillSettings, WebhookSettings, WorkerSettings
+from clerk_sync.write_rule import OWNED
+
+RIGHT = {
+    "CLERK_API_URL": "https://api.clerk.com/v1/",
+    "CLERK_SECRET_KEY_PARAMETER": "/clerk/key",
+    "CLERK_REQUESTS_PER_SECOND": "2.5",
+    "CLERK_WEBHOOK_SECRET_PARAMETER": "/clerk/webhook",
+    "PAGE_SIZE": "250",
+    "USERS_TABLE": "Users",
+    "USERS_TABLE_KEY": "clerkUserId",
+    "CREATE_MISSING_USERS": "true",
+    "RUNS_TABLE": "Runs",
+    "PAGES_QUEUE_URL": "https://sqs.test/pages",
+    "MAX_RECEIVE_COUNT": "5",
+}
+
+type Settings = type[BackfillSettings | WorkerSettings | WebhookSettings]
+
+NEEDED: dict[Settings, set[str]] = {
+    BackfillSettings: RIGHT.keys() - {"CLERK_WEBHOOK_SECRET_PARAMETER", "MAX_RECEIVE_COUNT"},
+    WorkerSettings: {
+        "USERS_TABLE",
+        "USERS_TABLE_KEY",
+        "RUNS_TABLE",
+        "PAGES_QUEUE_URL",
+        "MAX_RECEIVE_COUNT",
+    },
+    WebhookSettings: {
+        "CLERK_WEBHOOK_SECRET_PARAMETER",
+        "USERS_TABLE",
+        "USERS_TABLE_KEY",
+        "CREATE_MISSING_USERS",
+    },
+}
+EACH = [(settings, name) for settings, names in NEEDED.items() for name in sorted(names)]
+
+
+@pytest.mark.parametrize(("settings", "name"), EACH)
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_variable_that_is_missing_is_named(settings: Settings, name: str, value: str | None) -> None:
+    variables = {key: text for key, text in RIGHT.items() if key != name}
+    with pytest.raises(SettingsError, match=rf"\b{name}\b"):
+        settings.from_env(variables if value is None else variables | {name: value})
+
+
+@pytest.mark.parametrize("settings", NEEDED)
+def test_nothing_is_needed_that_a_function_does_not_use(settings: Settings) -> None:
+    settings.from_env({name: RIGHT[name] for name in NEEDED[settings]})
+
+
+def test_values_are_read_as_what_they_mean() -> None:
+    assert BackfillSettings.from_env(RIGHT) == BackfillSettings(
+        clerk_api_url="https://api.clerk.com/v1",
+        clerk_secret_key_parameter="/clerk/key",
+        clerk_requests_per_second=2.5,
+        page_size=250,
+        users_table="Users",
+        users_table_key="clerkUserId",
+        create_missing=True,
+        runs_table="Runs",
+        pages_queue_url="https://sqs.test/pages",
+    )
+
+
+@pytest.mark.parametrize(("text", "meant"), [("true", True), (" True ", True), ("FALSE", False)])
+def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
+    assert WebhookSettings.from_env(RIGHT | {"CREATE_MISSING_USERS": text}).create_missing is meant
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        *[
+            (BackfillSettings, "CLERK_REQUESTS_PER_SECOND", text)
+            for text in ("0", "-1", "101", "nan", "inf", "many", "1/2")
+        ],
+        *[(BackfillSettings, "PAGE_SIZE", text) for text in ("0", "501", "-5", "nan", "ten", "0.5", "1e9")],
+        *[(WorkerSettings, "MAX_RECEIVE_COUNT", text) for text in ("0", "1001", "nan", "x")],
+        *[(WebhookSettings, "CREATE_MISSING_USERS", text) for text in ("yes", "1", "on", "None")],
+    ],
+)
+def test_a_variable_that_is_wrong_is_named_with_its_value(settings: Settings, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        settings.from_env(RIGHT | {name: value})
+    assert name in str(error.value)
+    assert value.lower() in str(error.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("PAGE_SIZE", "1", "500"), ("MAX_RECEIVE_COUNT", "1", "1000")]
+)
+def test_the_bounds_themselves_are_right(name: str, low: str, high: str) -> None:
+    for text in (low, high):
+        BackfillSettings.from_env(RIGHT | {name: text})
+        WorkerSettings.from_env(RIGHT | {name: text})
+
+
+@pytest.mark.parametrize("settings", NEEDED)
+@pytest.mark.parametrize("key", OWNED)
+def test_a_key_that_the_sync_would_overwrite_is_refused(settings: Settings, key: str) -> None:
+    with pytest.raises(SettingsError, match="USERS_TABLE_KEY") as error:
+        settings.from_env(RIGHT | {"USERS_TABLE_KEY": key})
+    assert "UsersTableKey" in str(error.value)

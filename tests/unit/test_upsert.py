@@ -1,0 +1,203 @@
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.attributes import Item, attribute
+from clerk_sync.errors import AwsError
+from clerk_sync.upsert import Outcome, upsert
+from clerk_sync.user import User
+from clerk_sync.write_rule import DELETED, DELETION_GRACE_MS
+from tests.unit.fake_users_table import FakeUsersTable
+from tests.unit.strategies import owned_part, rows, stored_as, users
+
+IDS = ["user_1", "user_2", "user_3"]
+AS_OF = DELETION_GRACE_MS + 10
+"""Past the grace of every mark that `rows` makes."""
+
+tables = st.fixed_dictionaries({}, optional={user_id: rows(user_id) for user_id in IDS})
+some_users = st.lists(users(st.sampled_from(IDS)), max_size=6)
+
+
+def row(user_id: str, user: User) -> Item:
+    return {"clerkUserId": attribute(user_id), **stored_as(user)}
+
+
+def total(outcome: Outcome) -> int:
+    return outcome.created + outcome.updated + outcome.unchanged + outcome.skipped + len(outcome.problems)
+
+
+def test_each_user_is_counted_as_what_became_of_it() -> None:
+    right, stale = User("right", 5, {"firstName": "Ada"}), User("stale", 4, {})
+    table = FakeUsersTable(
+        {"right": row("right", right), "stale": row("stale", stale)}, refused=["impossible"]
+    )
+    given_users = [right, User("stale", 5, {}), User("new", 1, {}), User("impossible", 1, {})]
+    outcome = upsert(table, given_users, as_of=1, create_missing=True)
+    assert (outcome.created, outcome.updated, outcome.unchanged, outcome.skipped) == (1, 1, 1, 0)
+    assert [(problem.clerk_user_id, problem.reason) for problem in outcome.problems] == [("impossible", "no")]
+    assert table.rows["new"] == row("new", User("new", 1, {}))
+
+
+def test_unknown_users_are_skipped_and_counted() -> None:
+    table = FakeUsersTable()
+    outcome = upsert(table, [User("a", 1, {}), User("b", 1, {})], as_of=1, create_missing=False)
+    assert outcome == Outcome(skipped=2)
+    assert table.rows == {}
+
+
+def test_nothing_given_is_nothing_done() -> None:
+    assert upsert(FakeUsersTable(), [], as_of=1, create_missing=True) == Outcome()
+
+
+def test_a_user_given_twice_is_written_once_as_the_newer_one() -> None:
+    older, newer = User("a", 1, {"firstName": "Old"}), User("a", 2, {"firstName": "New"})
+    for pair in ([older, newer], [newer, older]):
+        table = FakeUsersTable()
+        assert upsert(table, pair, as_of=1, create_missing=True) == Outcome(created=1, unchanged=1)
+        assert table.rows == {"a": row("a", newer)}
+        assert len(table.written) == 1
+
+
+@given(tables, some_users, st.booleans(), st.booleans(), st.sets(st.sampled_from(IDS)))
+def test_the_counts_add_up_to_the_users_given(
+    start: dict[str, Item], given_users: list[User], create: bool, dry_run: bool, refused: set[str]
+) -> None:
+    table = FakeUsersTable(start, refused=refused)
+    outcome = upsert(table, given_users, as_of=AS_OF, create_missing=create, dry_run=dry_run)
+    assert total(outcome) == len(given_users)
+    assert len(table.written) == (0 if dry_run else outcome.created + outcome.updated)
+
+
+@given(tables, some_users, st.booleans(), st.integers(0, AS_OF))
+def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
+    start: dict[str, Item], given_users: list[User], create: bool, as_of: int
+) -> None:
+    dry, real = FakeUsersTable(start), FakeUsersTable(start)
+    before = deepcopy(dry.rows)
+    foreseen = upsert(dry, given_users, as_of=as_of, create_missing=create, dry_run=True)
+    assert foreseen == upsert(real, given_users, as_of=as_of, create_missing=create)
+    assert dry.rows == before
+    assert not dry.written
+
+
+@given(tables, some_users, st.integers(0, AS_OF))
+def test_to_repeat_it_changes_nothing(start: dict[str, Item], given_users: list[User], as_of: int) -> None:
+    table = FakeUsersTable(start)
+    upsert(table, given_users, as_of=as_of, create_missing=True)
+    before = deepcopy(table.rows)
+    assert upsert(table, given_users, as_of=as_of, create_missing=True) == Outcome(unchanged=len(given_users))
+    assert table.rows == before
+
+
+def newest_of(batches: list[list[User]], user_id: str) -> User:
+    return max(
+        (user for batch in batches for user in batch if user.id == user_id), key=lambda u: u.updated_at
+    )
+
+
+@st.composite
+def rival_batches(draw: st.DrawFn) -> list[list[User]]:
+    """Batches of snapshots, no two of a user with the same version."""
+    batches = draw(st.lists(st.lists(users(st.sampled_from(IDS)), max_size=4), min_size=2, max_size=5))
+    numbers = iter(draw(st.permutations(range(20))))
+    return [[User(user.id, next(numbers), user.fields) for user in batch] for batch in batches]
+
+
+@given(rival_batches(), tables.map(lambda start: {k: v for k, v in start.items() if k != "user_1"}))
+def test_upserts_that_overtake_each_other_end_as_the_newest_snapshots(
+    batches: list[list[User]], start: dict[str, Item]
+) -> None:
+    # Each one is interrupted, between reading and writing, by the whole of the next one.
+    start = {user_id: owned_part({**found, "clerkUpdatedAt": {"S": "?"}}) for user_id, found in start.items()}
+    table = FakeUsersTable(start)
+    outcomes = [Outcome()] * len(batches)
+
+    def run(n: int) -> None:
+        outcomes[n] = upsert(table, batches[n], as_of=AS_OF, create_missing=True)
+
+    table.rivals = [partial(run, n) for n in range(1, len(batches))]
+    run(0)
+    for rival in table.rivals:
+        rival()
+    for user_id in {user.id for batch in batches for user in batch}:
+        assert owned_part(table.rows[user_id]) == stored_as(newest_of(batches, user_id))
+    assert [total(outcome) for outcome in outcomes] == [len(batch) for batch in batches]
+
+
+def change(table: FakeUsersTable, user: User) -> Callable[[], None]:
+    def rival() -> None:
+        table.rows[user.id] = {"clerkUserId": attribute(user.id), **stored_as(user)}
+
+    return rival
+
+
+def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
+    table = FakeUsersTable()
+    table.rivals = [change(table, User("a", 3, {"firstName": "Newer"}))]
+    outcome = upsert(table, [User("a", 2, {}), User("b", 2, {})], as_of=1, create_missing=True)
+    assert outcome == Outcome(created=1, unchanged=1)
+    assert table.rows["a"] == row("a", User("a", 3, {"firstName": "Newer"}))
+    assert table.reads == [["a", "b"], ["a"]], "only who was lost is read again"
+
+
+def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -> None:
+    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table.unseen = {"a"}
+    outcome = upsert(table, [User("a", 2, {"firstName": "Ada"})], as_of=1, create_missing=True)
+    assert outcome == Outcome(updated=1)
+    assert table.rows["a"] == row("a", User("a", 2, {"firstName": "Ada"}))
+
+
+def test_a_lost_update_is_decided_again_without_another_read() -> None:
+    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table.rivals = [change(table, User("a", 2, {"lastName": "Between"}))]
+    outcome = upsert(table, [User("a", 3, {"firstName": "Ada"})], as_of=1, create_missing=True)
+    assert outcome == Outcome(updated=1)
+    assert table.rows["a"] == row("a", User("a", 3, {"firstName": "Ada"}))
+    assert table.reads == [["a"]]
+
+
+def test_a_deletion_that_comes_between_wins() -> None:
+    marked = {**row("a", User("a", 1, {})), DELETED: attribute(500)}
+    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table.rivals = [lambda: table.rows.update(a=dict(marked))]
+    assert upsert(table, [User("a", 2, {})], as_of=400, create_missing=True) == Outcome(unchanged=1)
+    assert table.rows["a"] == marked
+
+
+@pytest.mark.parametrize(("create", "outcome"), [(True, Outcome(created=1)), (False, Outcome(skipped=1))])
+def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool, outcome: Outcome) -> None:
+    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table.rivals = [table.rows.clear]
+    assert upsert(table, [User("a", 2, {})], as_of=1, create_missing=create) == outcome
+
+
+def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:
+    table = FakeUsersTable({"a": row("a", User("a", 0, {}))})
+    table.rivals = [change(table, User("a", n, {})) for n in range(1, 50)]
+    given_users = [User("a", 100, {}), User("b", 100, {})]
+    outcome = upsert(table, given_users, as_of=1, create_missing=True)
+    assert (outcome.created, outcome.updated) == (1, 0)
+    assert [problem.clerk_user_id for problem in outcome.problems] == ["a"]
+    assert len(table.rivals) > 30, "it gives up early"
+
+
+def test_a_table_that_fails_is_not_counted_but_raised() -> None:
+    def fail() -> None:
+        raise AwsError("down")
+
+    table = FakeUsersTable()
+    table.rivals = [fail]
+    with pytest.raises(AwsError):
+        upsert(table, [User("a", 1, {})], as_of=1, create_missing=True)
+
+
+def test_activity_does_not_go_back_within_one_call() -> None:
+    table = FakeUsersTable()
+    readings = [User("a", 1, {"lastActiveAt": 9}), User("a", 1, {"lastActiveAt": 3})]
+    upsert(table, readings, as_of=1, create_missing=True)
+    assert table.rows["a"]["lastActiveAt"] == {"N": "9"}
