@@ -1,6 +1,7 @@
 """The edge to SSM: secrets, each with the words that tell a person how to mend it."""
 
 import os
+import time
 from dataclasses import dataclass, field
 
 from clerk_sync.aws import client, translated
@@ -14,6 +15,40 @@ class Secret:
     value: str = field(repr=False)
     source: str
     remedy: str
+
+
+class CachedSecret:
+    """A secret that is kept for `KEPT_SECONDS`, and may be read again before that if it seems to have been
+    replaced."""
+
+    KEPT_SECONDS = 300.0
+    AGAIN_SECONDS = 60.0
+
+    def __init__(self, parameter: str, variable: str) -> None:
+        self._parameter = parameter
+        self._variable = variable
+        self._secret: Secret | None = None
+        self._read_at = 0.0
+
+    def get(self) -> Secret:
+        """Raises what `read_secret` does."""
+        if self._secret is None or self._age() > self.KEPT_SECONDS:
+            self._secret = read_secret(self._parameter, self._variable)
+            self._read_at = time.monotonic()
+        return self._secret
+
+    def replaced(self) -> Secret | None:
+        """The secret that took the place of the one last got, None if there is none. Looks at most once in
+        `AGAIN_SECONDS`, or anybody could make it ask SSM all the time."""
+        before = self._secret
+        if self._age() < self.AGAIN_SECONDS:
+            return None
+        self._secret = None
+        after = self.get()
+        return after if after != before else None
+
+    def _age(self) -> float:
+        return time.monotonic() - self._read_at
 
 
 def read_secret(parameter: str, variable: str) -> Secret:

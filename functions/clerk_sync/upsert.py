@@ -1,10 +1,10 @@
-"""Brings rows of UsersTable up to the snapshots of users that are given."""
+"""Brings rows of UsersTable up to the changes that are given."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clerk_sync.attributes import Item
-from clerk_sync.user import User, UserProblem
+from clerk_sync.user import Change, User, UserProblem
 from clerk_sync.users_table import Lost, Refused, UsersTable, Written
 from clerk_sync.write_rule import Verdict, Write, decide
 
@@ -23,21 +23,21 @@ class Outcome:
 
 
 def upsert(
-    table: UsersTable, users: Iterable[User], *, as_of: int, create_missing: bool, dry_run: bool = False
+    table: UsersTable, changes: Iterable[Change], *, as_of: int, create_missing: bool, dry_run: bool = False
 ) -> Outcome:
-    """Apply the write rule to snapshots that were read from Clerk at `as_of` (ms).
+    """Apply the write rule to changes; snapshots among them were read from Clerk at `as_of` (ms).
 
     With `dry_run` everything is decided and counted, and nothing written. Raises AwsError when
     DynamoDB can't be read or written; users that were written by then stay so, and to repeat the call
     is safe.
     """
     outcome = Outcome()
-    undecided = _newest(users, outcome)
+    undecided = _newest(changes, outcome)
     rows: Mapping[str, Item | None] = table.read(undecided)
     for _ in range(_DECISIONS):
         writes = []
-        for user in undecided.values():
-            decision = decide(user, rows.get(user.id), as_of=as_of, create_missing=create_missing)
+        for change in undecided.values():
+            decision = decide(change, rows.get(change.id), as_of=as_of, create_missing=create_missing)
             if isinstance(decision, Write):
                 writes.append(decision)
             else:
@@ -57,18 +57,20 @@ def upsert(
     return outcome
 
 
-def _newest(users: Iterable[User], outcome: Outcome) -> dict[str, User]:
-    """One snapshot a user: DynamoDB takes no key twice in a batch. The others change nothing."""
-    newest: dict[str, User] = {}
-    for user in users:
-        if user.id in newest:
+def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
+    """One change a user: DynamoDB takes no key twice in a batch. The others change nothing."""
+    newest: dict[str, Change] = {}
+    for change in changes:
+        if change.id in newest:
             outcome.unchanged += 1
-        newest[user.id] = max(newest.get(user.id, user), user, key=_age)
+        newest[change.id] = max(newest.get(change.id, change), change, key=_age)
     return newest
 
 
-def _age(user: User) -> tuple[int, int]:
-    return user.updated_at, int(user.fields.get("lastActiveAt", 0))
+def _age(change: Change) -> tuple[int, int]:
+    if isinstance(change, User):
+        return change.updated_at, int(change.fields.get("lastActiveAt", 0))
+    return change.at, change.at
 
 
 def _count(outcome: Outcome, verdict: Verdict) -> None:

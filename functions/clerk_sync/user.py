@@ -33,6 +33,26 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """A user was deleted in Clerk, at `at` (ms). Clerk deletes for good and gives no id out again."""
+
+    id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A user signed in, at `at` (ms); nothing else is known of them."""
+
+    id: str
+    at: int
+
+
+Change = User | Deletion | SignIn
+"""What there is to tell the table about a user."""
+
+
+@dataclass(frozen=True, slots=True)
 class UserProblem:
     """A user that could not be synced, and why. `clerk_user_id` is None where not even that is known."""
 

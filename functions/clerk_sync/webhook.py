@@ -2,22 +2,22 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from clerk_sync.errors import MessageError
-from clerk_sync.user import User, UserProblem, parse_user
+from clerk_sync.user import Change, Deletion, SignIn, UserProblem, parse_user
 
-_USER_EVENTS = frozenset({"user.created", "user.updated"})
 _FIRST_MS = 100_000_000_000
 """Smaller timestamps are in seconds: Clerk's description has both."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """One event; `user` is None for the types that are ignored. `timestamp` in ms."""
+    """One event, and what it tells the table; None for the types that tell it nothing. `timestamp` in ms."""
 
     type: str
     timestamp: int
-    user: User | UserProblem | None
+    change: Change | UserProblem | None
 
 
 def parse_webhook(body: bytes) -> WebhookEvent:
@@ -31,10 +31,21 @@ def parse_webhook(body: bytes) -> WebhookEvent:
         raise MessageError("The body is not JSON") from None
     match envelope:
         case {"type": str(kind), "data": data, "timestamp": int(timestamp)} if timestamp > 0:
-            user = parse_user(data) if kind in _USER_EVENTS else None
-            return WebhookEvent(kind, _ms(timestamp), user)
+            timestamp = timestamp if timestamp >= _FIRST_MS else timestamp * 1000
+            return WebhookEvent(kind, timestamp, _change(kind, data, timestamp))
     raise MessageError("The body is not an event with type, timestamp and data")
 
 
-def _ms(timestamp: int) -> int:
-    return timestamp if timestamp >= _FIRST_MS else timestamp * 1000
+def _change(kind: str, data: Any, timestamp: int) -> Change | UserProblem | None:
+    match kind, data:
+        case "user.created" | "user.updated", _:
+            return parse_user(data)
+        case "user.deleted", {"id": str(user_id)} if user_id:
+            return Deletion(user_id, timestamp)
+        case "session.created", {"user": dict(user)}:
+            return parse_user(user)
+        case "session.created", {"user_id": str(user_id)} if user_id:
+            return SignIn(user_id, timestamp)
+        case "user.deleted" | "session.created", _:
+            return UserProblem(None, f"The {kind} event names no user")
+    return None

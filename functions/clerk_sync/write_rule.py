@@ -1,7 +1,8 @@
-"""The write rule: what a snapshot of a user does to the row that is stored. Pure decisions, no I/O.
+"""The write rule: what a change in Clerk does to the row that is stored. Pure decisions, no I/O.
 
-For any order, repetition and interleaving of sources, the row ends as if the newest snapshot had been
-applied last. Attributes outside OWNED belong to the app and appear in no decision.
+In whatever order changes arrive, and however often, the row ends the same: with the newest snapshot's
+fields, the latest activity, and a mark if the user was deleted. Attributes outside OWNED belong to the app
+and appear in no decision.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clerk_sync.attributes import Attribute, Item, attribute, whole_number
-from clerk_sync.user import SYNCED_FIELDS, User
+from clerk_sync.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 
 VERSION = "clerkUpdatedAt"
 DELETED = "clerkDeletedAt"
@@ -17,7 +18,8 @@ OWNED = (*SYNCED_FIELDS, VERSION, DELETED)
 """The only attributes that are ever read or written."""
 
 DELETION_GRACE_MS = 10 * 60 * 1000
-"""How long after a deletion a listing may still show the user, as Clerk's own reads lag behind."""
+"""How long after a deletion a snapshot may still show the user, as Clerk's own reads lag behind. One that
+was read later still shows that the mark is wrong."""
 
 _ACTIVITY = ("lastSignInAt", "lastActiveAt")
 _GUARDS = (VERSION, DELETED, *_ACTIVITY)
@@ -49,42 +51,59 @@ class Write:
         return self.expected is None
 
 
-def decide(user: User, row: Item | None, *, as_of: int, create_missing: bool) -> Write | Verdict:
-    """What to do about `row` given a snapshot that was read from Clerk at `as_of` (ms)."""
+def decide(change: Change, row: Item | None, *, as_of: int, create_missing: bool) -> Write | Verdict:
+    """What to do about `row`, or about there being none, given a change.
+
+    `as_of` (ms) is when a snapshot was read from Clerk; it says nothing of a deletion or a sign-in.
+    """
+    if row is None and not create_missing:
+        return Verdict.SKIPPED
+    wanted = _wanted(change, row or {}, as_of)
+    put = {n: value for n, value in wanted.items() if value is not None and (row or {}).get(n) != value}
     if row is None:
-        if not create_missing:
-            return Verdict.SKIPPED
-        return Write(user.id, _put(_wanted(user), {}), (), None)
-    if _is_outdated(user, row, as_of):
-        return Verdict.UNCHANGED
-    wanted = _wanted(user)
-    if whole_number(row.get(VERSION)) == user.updated_at:
-        # Activity moves without a new version, so of two equal versions the later activity is newer.
-        wanted |= {name: _later(row.get(name), wanted[name]) for name in _ACTIVITY}
-    put = _put(wanted, row)
+        return Write(change.id, put, (), None)
     remove = tuple(name for name, value in wanted.items() if value is None and name in row)
     if not put and not remove:
         return Verdict.UNCHANGED
-    return Write(user.id, put, remove, {name: row.get(name) for name in _GUARDS})
+    return Write(change.id, put, remove, {name: row.get(name) for name in _GUARDS})
 
 
-def _is_outdated(user: User, row: Item, as_of: int) -> bool:
-    deleted_at = whole_number(row.get(DELETED))
-    if deleted_at is not None and as_of <= deleted_at + DELETION_GRACE_MS:
-        return True
+def _wanted(change: Change, row: Item, as_of: int) -> dict[str, Attribute | None]:
+    """What the attributes that this change is about should be; None: absent."""
+    at = None if isinstance(change, User) else attribute(change.at)
+    match change:
+        case Deletion():
+            return {DELETED: _later(row.get(DELETED), at)}
+        case SignIn():
+            # Version 0 tells the row from one that the app made up: its activity is Clerk's.
+            version = row.get(VERSION, attribute(0))
+            synced = row if VERSION in row else {}
+            return {VERSION: version, **{name: _later(synced.get(name), at) for name in _ACTIVITY}}
+        case User():
+            return _snapshot(change, row, as_of)
+
+
+def _snapshot(user: User, row: Item, as_of: int) -> dict[str, Attribute | None]:
     stored = whole_number(row.get(VERSION))
-    return stored is not None and user.updated_at < stored
-
-
-def _wanted(user: User) -> dict[str, Attribute | None]:
-    wanted: dict[str, Attribute | None] = dict.fromkeys(OWNED)
+    if stored is not None and user.updated_at < stored:
+        return {}
+    deleted_at = whole_number(row.get(DELETED))
+    is_alive = deleted_at is None or as_of > deleted_at + DELETION_GRACE_MS
+    mark = {DELETED: None if is_alive else row.get(DELETED)}
+    wanted: dict[str, Attribute | None] = dict.fromkeys(SYNCED_FIELDS)
     wanted |= {name: attribute(value) for name, value in user.fields.items()}
-    wanted[VERSION] = attribute(user.updated_at)
-    return wanted
+    wanted |= {name: _activity(row, name, wanted[name], user.updated_at) for name in _ACTIVITY}
+    return wanted | mark | {VERSION: attribute(user.updated_at)}
 
 
-def _put(wanted: Mapping[str, Attribute | None], row: Item) -> dict[str, Attribute]:
-    return {n: value for n, value in wanted.items() if value is not None and row.get(n) != value}
+def _activity(row: Item, name: str, new: Attribute | None, version: int) -> Attribute | None:
+    """A snapshot's activity, unless the row's is later and nothing that this version can know of: activity
+    moves without a new version, and a sign-in may be told of alone."""
+    stored, stored_version = row.get(name), whole_number(row.get(VERSION))
+    if stored_version is None:
+        return new  # never synced: what is stored is the app's own idea
+    is_newer = version > stored_version and (whole_number(stored) or 0) <= version
+    return new if is_newer else _later(stored, new)
 
 
 def _later(stored: Attribute | None, new: Attribute | None) -> Attribute | None:

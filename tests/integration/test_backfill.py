@@ -104,7 +104,7 @@ def test_a_killed_backfill_goes_on_from_its_last_page_under_the_same_run(stack: 
     assert result["status"] == "COMPLETED", result
     assert_conserved(result)
     assert result["totalClerkUsers"] == 2_500
-    assert len(clerk.requests) - asked <= 4, "it began again instead of going on"
+    assert len(clerk.requests) - asked <= 5, "it began again instead of going on"
     assert_true_to_clerk(stack.rows(), users)
 
 

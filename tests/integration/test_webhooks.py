@@ -45,6 +45,51 @@ def test_an_event_of_an_unknown_user_makes_a_row(stack: Stack) -> None:
     assert stack.rows() == {user["id"]: wanted_row(user)}
 
 
+def test_a_deletion_marks_the_row_and_late_events_do_not_raise_it_again(stack: Stack) -> None:
+    user, at = make_user(2), time.time()
+    stack.put_row(user["id"], plan="pro")
+    deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
+    late = event(changed(user, 60, "Late"), "user.updated", at - 30)
+    for body in (event(user, "user.created", at - 90), deletion, late, deletion):
+        assert post(stack, body).status_code == 204
+    end = {"plan": "pro", "clerkDeletedAt": int(at * MS), **wanted_row(changed(user, 60, "Late"))}
+    assert stack.rows() == {user["id"]: end}
+
+    # The next full run no longer meets the user, and leaves the row as it is; had it been a mistake, it
+    # would take the mark off.
+    with stack.clerk([]):
+        assert stack.backfill()["status"] == "COMPLETED"
+    assert stack.rows() == {user["id"]: end}
+
+
+def test_a_deletion_that_arrives_first_is_not_forgotten(stack: Stack) -> None:
+    user, at = make_user(2), time.time()
+    deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
+    assert post(stack, deletion).status_code == 204
+    assert post(stack, event(user, "user.created", at - 60)).status_code == 204
+    assert stack.rows() == {user["id"]: {"clerkDeletedAt": int(at * MS), **wanted_row(user)}}
+
+
+def test_a_sign_in_moves_the_activity_with_its_user_or_alone(stack: Stack) -> None:
+    user, at = make_user(2), time.time()
+    session = {"object": "session", "id": "sess_1", "user_id": user["id"], "user": changed(user, 5, "In")}
+    assert post(stack, event(session, "session.created", at)).status_code == 204
+    assert stack.rows() == {user["id"]: wanted_row(changed(user, 5, "In"))}
+
+    assert post(stack, event({**session, "user": None}, "session.created", at)).status_code == 204
+    moved = dict.fromkeys(("lastSignInAt", "lastActiveAt"), int(at * MS))
+    assert stack.rows() == {user["id"]: wanted_row(changed(user, 5, "In")) | moved}
+    assert post(stack, event({**session, "user": None}, "session.created", at - 9_000)).status_code == 204
+    assert stack.rows() == {user["id"]: wanted_row(changed(user, 5, "In")) | moved}
+
+
+def test_events_that_name_no_user_are_taken(stack: Stack) -> None:
+    for data, kind in (({"deleted": True}, "user.deleted"), ({"user": None}, "session.created")):
+        assert post(stack, event(data, kind)).status_code == 204
+    assert stack.rows() == {}
+    assert "names no user" in stack.log()
+
+
 def test_other_events_and_malformed_users_are_taken_and_change_nothing(stack: Stack) -> None:
     bodies = [event(make_user(1), kind) for kind in ("organization.created", "email.created")]
     bodies += [event(user) for user in broken_users()[:4]]

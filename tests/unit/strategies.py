@@ -9,6 +9,7 @@ from clerk_sync.attributes import Attribute, attribute
 from clerk_sync.user import SYNCED_FIELDS, User
 from clerk_sync.write_rule import DELETED, OWNED, VERSION
 
+ACTIVITY = ("lastSignInAt", "lastActiveAt")
 TIMES = ("lastSignInAt", "createdAt", "lastActiveAt")
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -49,7 +50,19 @@ _VERSIONS = st.integers(0, 9)
 def users(
     ids: st.SearchStrategy[str] = _ONE_ID, versions: st.SearchStrategy[int] = _VERSIONS
 ) -> st.SearchStrategy[User]:
-    return st.builds(User, ids, versions, fields)
+    return st.builds(plausible, ids, versions, fields)
+
+
+def plausible(user_id: str, version: int, values: Mapping[str, str | int]) -> User:
+    """A snapshot as Clerk may give it: no activity after its own version."""
+    return User(
+        user_id,
+        version,
+        {
+            name: min(value, version) if name in ACTIVITY and isinstance(value, int) else value
+            for name, value in values.items()
+        },
+    )
 
 
 odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(

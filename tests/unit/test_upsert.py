@@ -165,8 +165,8 @@ def test_a_deletion_that_comes_between_wins() -> None:
     marked = {**row("a", User("a", 1, {})), DELETED: attribute(500)}
     table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
     table.rivals = [lambda: table.rows.update(a=dict(marked))]
-    assert upsert(table, [User("a", 2, {})], as_of=400, create_missing=True) == Outcome(unchanged=1)
-    assert table.rows["a"] == marked
+    assert upsert(table, [User("a", 2, {})], as_of=400, create_missing=True) == Outcome(updated=1)
+    assert table.rows["a"] == {**row("a", User("a", 2, {})), DELETED: attribute(500)}
 
 
 @pytest.mark.parametrize(("create", "outcome"), [(True, Outcome(created=1)), (False, Outcome(skipped=1))])
@@ -174,6 +174,12 @@ def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool,
     table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
     table.rivals = [table.rows.clear]
     assert upsert(table, [User("a", 2, {})], as_of=1, create_missing=create) == outcome
+
+
+def test_a_few_lost_races_are_no_problem() -> None:
+    table = FakeUsersTable()
+    table.rivals = [change(table, User("a", n, {})) for n in range(3)]
+    assert upsert(table, [User("a", 9, {})], as_of=1, create_missing=True) == Outcome(updated=1)
 
 
 def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:

@@ -20,10 +20,12 @@ TOO_MANY = 400
 
 @dataclass
 class FakeClerk:
-    """Users by creation date, then id; `on_deleted` is what it makes of a cursor that is gone."""
+    """Users by creation date, then id; `on_deleted` is what it makes of a cursor that is gone, `most` how
+    many it gives however many are asked for."""
 
     on_deleted: OnDeleted = "reject"
     includes_bound: bool = True
+    most: int = TOO_MANY
     before_request: Callable[[], None] = lambda: None
     alive: dict[str, int] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class FakeClerk:
             if after in self.alive or self.on_deleted == "position":
                 place = ({**self.alive, **self.gone}[after], after)
                 everybody = [one for one in everybody if one > place]
-        return [self._payload(*one) for one in everybody[: query["limit"]]]
+        return [self._payload(*one) for one in everybody[: min(query["limit"], self.most)]]
 
     def _payload(self, created_at: int, user_id: str) -> Any:
         return self.odd.get(user_id, {"id": user_id, "created_at": created_at})
@@ -127,7 +129,8 @@ def changing_clerks(
     # Far from zero, as "since always" is what an unknown date counts as.
     clerk = ChangingClerk(on_deleted=draw(behaviour), includes_bound=draw(st.booleans()))
     clerk.names = draw(ids_at_random)
-    for gap in draw(st.lists(gaps if ties else st.just(1), max_size=30)):
+    fewest = draw(st.sampled_from([0, 15]))  # enough to forget the first ones, often
+    for gap in draw(st.lists(gaps if ties else st.just(1), min_size=fewest, max_size=30)):
         clerk.come(gap)
     clerk.at_start = frozenset(clerk.alive)
     change = st.tuples(st.integers(-1, 5), gaps)
@@ -207,6 +210,20 @@ def test_an_empty_page_is_the_last_once_an_earlier_user_confirms_it() -> None:
     assert asked == [None, "user_002", "user_001"]
 
 
+def test_for_those_who_seem_missing_there_is_one_more_request() -> None:
+    clerk = clerk_with(1, 2, 3, 4, 5)
+    assert len(whole_walk(clerk, 3, expected=9)) == 5
+    assert len(clerk.requests) == 3
+
+
+@given(st.integers(0, 30), st.integers(1, 7), st.integers(2, 7))
+def test_pages_shorter_than_asked_for_do_not_end_the_walk_while_somebody_is_missing(
+    users: int, limit: int, most: int
+) -> None:
+    clerk = clerk_with(*range(1, users + 1), most=most)
+    assert whole_walk(clerk, limit) == sorted(clerk.alive)
+
+
 def test_users_are_asked_for_from_the_last_one_met() -> None:
     clerk = clerk_with(1, 2, 3, 4, 5)
     whole_walk(clerk, 2)
@@ -231,13 +248,13 @@ def test_users_created_during_the_walk_are_met_too() -> None:
 def test_however_many_of_the_last_met_are_gone_the_walk_goes_on(
     behaviour: OnDeleted, gone: int, includes_bound: bool
 ) -> None:
-    clerk = clerk_with(*range(1, 31), on_deleted=behaviour, includes_bound=includes_bound)
-    pages = walk(clerk, START, limit=12, met=0, expected=30)
-    met = ids([next(pages)])
+    clerk = clerk_with(*range(1, 51), on_deleted=behaviour, includes_bound=includes_bound)
+    pages = walk(clerk, START, limit=12, met=0, expected=50)
+    met = ids([next(pages), next(pages)])
     for user_id in met[-gone:]:
         clerk.delete(user_id)
     met += ids(pages)
-    assert met == [f"user_{n:03}" for n in range(30)]
+    assert met == [f"user_{n:03}" for n in range(50)]
 
 
 @pytest.mark.parametrize("behaviour", ON_DELETED)

@@ -55,6 +55,7 @@ def whole_walk(clerk: FakeClerk, limit: int = 50) -> list[str]:
 def test_who_changed_since_then_is_met_once_newest_first(recent: int, old: int) -> None:
     clerk = clerk_with(recent, old)
     assert whole_walk(clerk) == clerk.order()[:recent]
+    assert len(clerk.requests) <= 2 + recent // 40, "pages overlap by ten, so that gaps show"
 
 
 def test_nobody_older_is_asked_for_when_all_newer_ones_were_met() -> None:

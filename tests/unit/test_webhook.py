@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.errors import MessageError
-from clerk_sync.user import User, UserProblem, parse_user
+from clerk_sync.user import Deletion, SignIn, User, UserProblem, parse_user
 from clerk_sync.webhook import WebhookEvent, parse_webhook
 from tests.local.people import make_user
 from tests.unit.strategies import any_text, json_values
@@ -27,7 +27,7 @@ def test_a_users_event_holds_the_user_that_the_api_would_give(kind: str, number:
     payload = make_user(number)
     event = parse_webhook(body(type=kind, data=payload))
     assert event == WebhookEvent(kind, MS, parse_user(payload))
-    assert isinstance(event.user, User)
+    assert isinstance(event.change, User)
 
 
 @pytest.mark.parametrize("timestamp", [MS, SECONDS])
@@ -38,14 +38,14 @@ def test_a_timestamp_may_be_in_ms_or_in_seconds(timestamp: int) -> None:
 @pytest.mark.parametrize("kind", ["organization.created", "email.created", "user.createdAtLast", ""])
 def test_other_events_are_known_by_type_only(kind: str) -> None:
     event = parse_webhook(body(type=kind, data={"id": 7}))
-    assert (event.type, event.user) == (kind, None)
+    assert (event.type, event.change) == (kind, None)
 
 
 @pytest.mark.parametrize("data", [None, [], 7, MARK, {}, {"id": "user_1"}, {"id": MARK, "updated_at": "now"}])
 def test_a_malformed_user_is_a_problem_of_the_event_not_an_error(data: Any) -> None:
     event = parse_webhook(body(data=data))
-    assert isinstance(event.user, UserProblem)
-    assert MARK not in event.user.reason
+    assert isinstance(event.change, UserProblem)
+    assert MARK not in event.change.reason
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,21 @@ def test_any_json_is_an_event_or_refused(raw: bytes) -> None:
 def test_any_bytes_are_an_event_or_refused(raw: bytes) -> None:
     with pytest.raises(MessageError):
         parse_webhook(raw)
+
+
+def test_a_deletion_is_dated_by_its_envelope() -> None:
+    body = json.dumps({"type": "user.deleted", "timestamp": 1_700_000_000, "data": {"id": "user_1"}})
+    assert parse_webhook(body.encode()).change == Deletion("user_1", 1_700_000_000_000)
+
+
+def test_a_session_without_its_user_is_a_sign_in() -> None:
+    data = {"user_id": "user_1", "user": None}
+    body = json.dumps({"type": "session.created", "timestamp": 1_700_000_000_123, "data": data})
+    assert parse_webhook(body.encode()).change == SignIn("user_1", 1_700_000_000_123)
+
+
+@pytest.mark.parametrize("kind", ["user.deleted", "session.created"])
+@pytest.mark.parametrize("data", [None, [], {}, {"id": None}, {"id": 7, "user_id": ""}])
+def test_an_event_that_names_no_user_is_a_problem(kind: str, data: object) -> None:
+    body = json.dumps({"type": kind, "timestamp": 1, "data": data})
+    assert isinstance(parse_webhook(body.encode()).change, UserProblem)

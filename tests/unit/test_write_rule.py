@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.attributes import Item, attribute
-from clerk_sync.user import User
+from clerk_sync.user import Change, Deletion, SignIn, User
 from clerk_sync.users_table import Written
 from clerk_sync.write_rule import (
     DELETED,
@@ -19,10 +19,12 @@ from clerk_sync.write_rule import (
 )
 from tests.unit.fake_users_table import FakeUsersTable
 from tests.unit.strategies import (
+    ACTIVITY,
     app_attributes,
     fields,
     foreign_part,
     owned_part,
+    plausible,
     rows,
     stored_as,
     users,
@@ -33,7 +35,6 @@ LATER = DELETION_GRACE_MS + 10
 """A reading time that is past the grace of every mark that `rows` makes."""
 reading_times = st.integers(DELETION_GRACE_MS, LATER)
 """Around the end of those."""
-ACTIVITY = ("lastSignInAt", "lastActiveAt")
 KEY = {"clerkUserId": attribute(ID)}
 
 
@@ -58,7 +59,7 @@ def version(row: Mapping[str, Any]) -> int | None:
 def histories(draw: st.DrawFn) -> tuple[list[User], list[User]]:
     """Snapshots with distinct versions, oldest first; and how they arrive."""
     versions = draw(st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True))
-    snapshots = [User(ID, number, draw(fields)) for number in sorted(versions)]
+    snapshots = [plausible(ID, number, draw(fields)) for number in sorted(versions)]
     again = draw(st.lists(st.sampled_from(snapshots), max_size=4))
     return snapshots, draw(st.permutations([*snapshots, *again]))
 
@@ -86,10 +87,15 @@ def test_a_row_that_is_older_ends_as_the_newest_snapshot(
     assert end is not None
     if stored is not None and stored > newest.updated_at:
         assert end == row
-    elif stored == newest.updated_at:
+    elif stored is not None and any(number(row, name) >= newest.updated_at for name in (VERSION, *ACTIVITY)):
         assert without(owned_part(end), ACTIVITY) == without(stored_as(newest), ACTIVITY)
     else:
         assert owned_part(end) == stored_as(newest)
+
+
+def number(row: Mapping[str, Any], name: str) -> int:
+    text = row.get(name, {}).get("N", "")
+    return int(text) if text.isdecimal() else -1
 
 
 def without(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -145,9 +151,11 @@ def test_of_equal_versions_the_last_one_repairs_but_activity_never_goes_back(
     assert end == KEY | stored_as(User(ID, 5, expected))
 
 
-def test_a_newer_version_may_take_activity_back() -> None:
-    row = KEY | stored_as(User(ID, 5, {"lastSignInAt": 9, "lastActiveAt": 9}))
-    assert apply(row, [User(ID, 6, {"lastSignInAt": 3})]) == KEY | stored_as(User(ID, 6, {"lastSignInAt": 3}))
+def test_a_newer_version_knows_of_all_activity_before_it_but_of_none_after() -> None:
+    row = KEY | stored_as(User(ID, 5, {"lastSignInAt": 4, "lastActiveAt": 9}))
+    newer = User(ID, 6, {"lastSignInAt": 3, "lastActiveAt": 6})
+    kept = User(ID, 6, {"lastSignInAt": 3, "lastActiveAt": 9})
+    assert apply(row, [newer]) == KEY | stored_as(kept)
 
 
 def test_activity_of_the_wrong_type_is_replaced_at_an_equal_version() -> None:
@@ -189,13 +197,16 @@ def test_a_write_counts_only_while_version_mark_and_activity_are_as_they_were() 
 
 @pytest.mark.parametrize("row_version", [4, 5, 6])
 @given(user=users(versions=st.just(5)), early=st.integers(-100, 0))
-def test_a_snapshot_read_before_a_deletion_or_in_its_grace_changes_nothing(
+def test_a_snapshot_read_before_a_deletion_or_in_its_grace_leaves_the_mark(
     row_version: int, user: User, early: int
 ) -> None:
-    deleted_at = 1_000
-    row = KEY | stored_as(User(ID, row_version, {"firstName": "Ada"})) | {DELETED: attribute(deleted_at)}
-    as_of = deleted_at + DELETION_GRACE_MS + early
-    assert decide(user, row, as_of=as_of, create_missing=True) is Verdict.UNCHANGED
+    mark = {DELETED: attribute(1_000)}
+    row = KEY | stored_as(User(ID, row_version, {"firstName": "Ada"}))
+    as_of = 1_000 + DELETION_GRACE_MS + early
+    end = apply(row | mark, [user], as_of=as_of)
+    unmarked = apply(row, [user], as_of=as_of)
+    assert unmarked is not None
+    assert end == {**unmarked, **mark}
 
 
 @pytest.mark.parametrize("row_version", [4, 5])
@@ -222,3 +233,65 @@ def test_known_users_are_kept_up_to_date_even_then(user: User, row: Item, as_of:
     assert decide(user, row, as_of=as_of, create_missing=False) == decide(
         user, row, as_of=as_of, create_missing=True
     )
+
+
+# Deletions and sign-ins
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[list[tuple[Change, int]], Item]:
+    """What Clerk tells of a user, each with when it was so, in any order and repetition; and the row that
+    this must end in."""
+    now, sign_in, latest = 100, 0, None
+    told: list[tuple[Change, int]] = []
+    for _ in range(draw(st.integers(1, 5))):
+        now += draw(st.integers(1, 50))
+        if draw(st.booleans()):
+            sign_in = now
+            told.append((SignIn(ID, now), now))
+            now += draw(st.integers(0, 3))
+        latest = User(ID, now, dict(draw(fields)) | dict.fromkeys(ACTIVITY, sign_in))
+        told.append((latest, now))
+    assert latest is not None
+    end: dict[str, Any] = {**KEY, **stored_as(latest)}
+    if draw(st.booleans()):
+        deleted_at = now + draw(st.integers(1, 50))
+        told.append((Deletion(ID, deleted_at), deleted_at))
+        end[DELETED] = attribute(deleted_at)
+    again = draw(st.lists(st.sampled_from(told), max_size=4))
+    return draw(st.permutations([*told, *again])), end
+
+
+@given(lives(), st.booleans())
+def test_whatever_the_order_of_a_users_life_the_row_ends_the_same(
+    life: tuple[list[tuple[Change, int]], Item], from_placeholder: bool
+) -> None:
+    arrivals, end = life
+    placeholder = {"firstName": {"S": "Test"}, "lastSignInAt": {"N": "999"}, "plan": {"S": "pro"}}
+    table = FakeUsersTable({ID: KEY | placeholder} if from_placeholder else {})
+    for change, as_of in arrivals:
+        decision = decide(change, table.rows.get(ID), as_of=as_of, create_missing=True)
+        if isinstance(decision, Write):
+            assert table.write([decision]) == [Written()]
+    assert table.rows[ID] == ({**end, "plan": {"S": "pro"}} if from_placeholder else end)
+
+
+def test_a_deletion_marks_and_takes_nothing_away() -> None:
+    row = KEY | stored_as(User(ID, 5, {"firstName": "Ada"})) | {"plan": {"S": "pro"}}
+    decision = decide(Deletion(ID, 9), row, as_of=9, create_missing=True)
+    assert isinstance(decision, Write)
+    assert (decision.put, decision.remove) == ({DELETED: {"N": "9"}}, ())
+
+
+def test_a_deletion_of_an_unknown_user_is_kept_in_mind_for_events_that_come_late() -> None:
+    decision = decide(Deletion(ID, 9), None, as_of=9, create_missing=True)
+    assert isinstance(decision, Write)
+    assert decision.put == {DELETED: {"N": "9"}}
+    assert decide(Deletion(ID, 9), None, as_of=9, create_missing=False) is Verdict.SKIPPED
+
+
+def test_a_sign_in_moves_activity_forward_only() -> None:
+    row = KEY | stored_as(User(ID, 50, {"lastSignInAt": 20, "lastActiveAt": 80}))
+    decision = decide(SignIn(ID, 60), row, as_of=60, create_missing=True)
+    assert isinstance(decision, Write)
+    assert decision.put == {"lastSignInAt": {"N": "60"}}

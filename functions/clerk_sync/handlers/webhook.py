@@ -1,8 +1,7 @@
 """WebhookFunction: takes Clerk's signed webhooks from API Gateway."""
 
 import base64
-import time
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -10,16 +9,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from clerk_sync.aws import client
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
 from clerk_sync.log import logger
-from clerk_sync.secret import read_secret
+from clerk_sync.secret import CachedSecret, Secret
 from clerk_sync.settings import WebhookSettings
 from clerk_sync.signature import verify
 from clerk_sync.upsert import upsert
-from clerk_sync.user import User
+from clerk_sync.user import UserProblem
 from clerk_sync.users_table import UsersTable
 from clerk_sync.webhook import WebhookEvent, parse_webhook
 
 MAX_BYTES = 1024 * 1024
-SECRETS_KEPT_SECONDS = 300
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -36,7 +34,7 @@ def _answer(event: dict[str, Any]) -> int:
         if len(body) > MAX_BYTES:
             logger.warning("webhook_rejected", reason="more than 1 MiB")
             return 413
-        verify(body, _headers(event), _secrets(settings, int(time.time() // SECRETS_KEPT_SECONDS)))
+        _verify(body, _headers(event), _secret(settings))
         _store(parse_webhook(body), settings)
     except SignatureError as error:
         logger.warning("webhook_rejected", reason=str(error))
@@ -54,16 +52,17 @@ def _answer(event: dict[str, Any]) -> int:
 
 
 def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
-    if event.user is None:
+    change = event.change
+    if change is None:
         logger.info("webhook_ignored", type=event.type)
         return
-    if not isinstance(event.user, User):
+    if isinstance(change, UserProblem):
         logger.warning(
-            "user_set_aside", clerkUserId=event.user.clerk_user_id, reason=event.user.reason, type=event.type
+            "user_set_aside", clerkUserId=change.clerk_user_id, reason=change.reason, type=event.type
         )
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
-    outcome = upsert(table, [event.user], as_of=event.timestamp, create_missing=settings.create_missing)
+    outcome = upsert(table, [change], as_of=event.timestamp, create_missing=settings.create_missing)
     for problem in outcome.problems:
         raise AwsError(f"User {problem.clerk_user_id} was not stored: {problem.reason}")
     logger.info("webhook_stored", type=event.type, writes=outcome.created + outcome.updated)
@@ -74,9 +73,22 @@ def _settings() -> WebhookSettings:
     return WebhookSettings.from_env()
 
 
-@lru_cache(maxsize=1)
-def _secrets(settings: WebhookSettings, period: int) -> list[str]:  # noqa: ARG001 - makes the cache expire
-    secret = read_secret(settings.clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
+@cache
+def _secret(settings: WebhookSettings) -> CachedSecret:
+    return CachedSecret(settings.clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
+
+
+def _verify(body: bytes, headers: dict[str, str], secret: CachedSecret) -> None:
+    try:
+        verify(body, headers, _each(secret.get()))
+    except SignatureError:
+        replaced = secret.replaced()
+        if replaced is None:
+            raise
+        verify(body, headers, _each(replaced))
+
+
+def _each(secret: Secret) -> list[str]:
     return secret.value.replace(",", " ").split()
 
 
