@@ -1,0 +1,659 @@
+"""Episodes: whole runs of the backfill during which whatever can go wrong between two calls does.
+
+The code of Backfill, RunsTable and `work` is the real one; DynamoDB, the queue, Clerk and the users table
+are in memory, and the time is made up. Each invocation of a function is a thread, of which one at a time
+has the turn and gives it up at each call that leaves the function. Who is next, and what goes wrong, is
+thrown with one seeded dice, so an episode can be played again.
+"""
+
+import json
+import random
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
+from typing import Any, Self, cast
+from unittest.mock import patch
+
+from clerk_sync import backfill, runs_table, worker
+from clerk_sync.backfill import DRAINED_MS, LEASE_MS, RESERVE_SECONDS, Backfill, parse_event
+from clerk_sync.clerk import ClerkClient
+from clerk_sync.errors import AwsError, ClerkUnavailable, SettingsError
+from clerk_sync.page import Page
+from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.runs_table import RunsTable
+from clerk_sync.users_table import Result
+from clerk_sync.write_rule import Write
+from tests.unit.fake_dynamodb import FakeDynamoDB, Item
+from tests.unit.fake_users_table import FakeUsersTable
+
+PAGE_SIZE = 2
+WORKERS = 2
+MAX_DELIVERIES = (1, 2, 3)
+VISIBILITY_MS = 360_000
+TICKS_MS = (1, 1, 5, 20)
+STALLS_MS = (500, LEASE_MS + 10_000, LEASE_MS + 10_000, DRAINED_MS + 10_000)
+DELIVERY_MS = (0, 0, 0, 100, 2_000)
+LATE_DELIVERY_MS = LEASE_MS + 5_000
+"""When whoever sent the message, and was cut off then, may have a successor."""
+START_MS = (0, 0, 50, 2_000)
+LATE_MS = (LEASE_MS + 500, LEASE_MS + 1_000, LEASE_MS + 5_000)
+"""When there is somebody to take over from an invocation that was killed or stalled at once."""
+WAIT_SECONDS = (0, 0, 5, LEASE_MS // 1000 + 5)
+FUNCTION_SECONDS = 900.0
+SHORT_SECONDS = RESERVE_SECONDS + 0.12
+"""Time for a page or two."""
+BUSY_SECONDS = LEASE_MS // 1000 + 10
+FRESH_INVOCATIONS = 3
+"""One that takes the run over, one that gives up what is in the dead-letter queue, one to spare."""
+MALFORMED = 0.05
+"""How many of Clerk's users, about."""
+MAX_STEPS = 20_000
+STUCK_SECONDS = 60.0
+"""Real ones: an invocation that keeps its turn so long hangs."""
+
+COUNTS = ("createdCount", "updatedCount", "unchangedCount", "skippedCount", "errorCount")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Faults:
+    """How likely each trouble is, each time that it can come.
+
+    `kill` and `stall`: before a call, and again after it. `repeat`: the answer to a call was lost and the
+    SDK makes it again. `conflict`: a write meets a transaction. `wrong_settings`: the secret or the users
+    table will not do. `clerk_busy`: Clerk asks for a pause. `clerk_down`, `table_down`: the request fails.
+    `sign_up`: Clerk has one more user than when it was last asked, so a page that is read anew is another.
+    `second_delivery`: a message is delivered again while it is being worked on. `late_delivery`: it comes
+    when its sender's lease is over. `short_time`: an invocation has time for a page or two.
+    """
+
+    kill: float = 0.0
+    stall: float = 0.0
+    repeat: float = 0.0
+    conflict: float = 0.0
+    wrong_settings: float = 0.0
+    clerk_busy: float = 0.0
+    clerk_down: float = 0.0
+    table_down: float = 0.0
+    sign_up: float = 0.0
+    second_delivery: float = 0.0
+    late_delivery: float = 0.0
+    short_time: float = 0.0
+
+    def __repr__(self) -> str:
+        likely = {name: value for name, value in asdict(self).items() if value}
+        return f"Faults({', '.join(f'{name}={value}' for name, value in likely.items())})"
+
+
+NO_FAULTS = Faults()
+
+
+class Killed(BaseException):
+    """The function's process is gone; as nothing catches that, nothing catches this."""
+
+
+class _Baton:
+    """Handed from one thread to another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def give(self) -> None:
+        self._lock.release()
+
+    def take(self) -> None:
+        assert self._lock.acquire(timeout=STUCK_SECONDS), "an invocation keeps its turn"
+
+
+class Invocation:
+    """One invocation of a function; `page` is what a worker was given. Its thread runs during `step` and at
+    no other time."""
+
+    def __init__(
+        self, name: str, starts_at: int, function: Callable[[], None], page: Page | None = None
+    ) -> None:
+        self.name = name
+        self.wakes_at = starts_at
+        self.is_over = False
+        self.is_killed = False
+        self.crash: str | None = None
+        self.page = page
+        self._function = function
+        self._turn = _Baton()
+        self._turn_back = _Baton()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._thread.start()
+
+    def step(self) -> None:
+        """Let it go on to its next pause, or its end."""
+        self._turn.give()
+        self._turn_back.take()
+        if self.is_over:
+            self._thread.join()
+
+    def pause(self, until: int) -> None:
+        """Give the turn up, from inside."""
+        self.wakes_at = until
+        self._turn_back.give()
+        self._turn.take()
+        if self.is_killed:
+            raise Killed
+
+    def end(self) -> None:
+        """Have it killed, if it is not over: no thread outlives its episode."""
+        self.is_killed = True
+        while not self.is_over:
+            self.step()
+
+    def _main(self) -> None:
+        self._turn.take()
+        try:
+            if not self.is_killed:
+                self._function()
+        except Killed:
+            self.is_killed = True
+        except BaseException:
+            self.crash = traceback.format_exc()
+        self.is_over = True
+        self._turn_back.give()
+
+
+class World:
+    """What the invocations share: the time, the dice, the trace, and the way out."""
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        self.faults = faults
+        self.dice = random.Random(seed)
+        self.now = 1_000_000
+        self.trace: list[str] = []
+        self.events: Counter[str] = Counter()
+        self.current: Invocation | None = None
+
+    def chance(self, probability: float) -> bool:
+        return self.dice.random() < probability
+
+    def note(self, event: str, details: str = "") -> None:
+        self.events[event] += 1
+        name = self.current.name if self.current else "-"
+        self.trace.append(f"{self.now / 1000 - 1000:10.3f}  {name:12} {event} {details}".rstrip())
+
+    def pause(self, milliseconds: int = 0) -> None:
+        assert self.current
+        self.current.pause(self.now + milliseconds)
+
+    def edge[T](self, what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+        """Make a call that leaves the function: the others' turn, and the moment for trouble."""
+        self.pause()
+        self._interrupt("before", what)
+        answer = self._attempt(what, action)
+        if can_repeat and self.chance(self.faults.repeat):
+            self.pause()
+            self._interrupt("before the second try to", what)
+            answer = self._attempt(f"{what} (again)", action)
+        self._interrupt("after", what)
+        return answer
+
+    def _attempt[T](self, what: str, action: Callable[[], T]) -> T:
+        try:
+            answer = action()
+        except Exception as error:
+            self.note(what, f"→ {type(error).__name__}")
+            raise
+        self.note(what)
+        return answer
+
+    def _interrupt(self, when: str, what: str) -> None:
+        if self.chance(self.faults.kill):
+            self.note("killed", f"{when} {what}")
+            raise Killed
+        if self.chance(self.faults.stall):
+            self.note("stalled", f"{when} {what}")
+            self.pause(self.dice.choice(STALLS_MS))
+
+
+class _TracedLog:
+    """Stands in for the logger: what the code says of itself is worth most in a trace."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def info(self, event: str, **keys: Any) -> None:
+        told = " ".join(f"{name}={value}" for name, value in keys.items() if name != "runId")
+        self._world.note(event, told)
+
+    warning = error = info
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    body: str
+    visible_at: int
+    deliveries: int = 0
+
+
+class InterruptedQueue(PagesQueue):
+    """`sent` has every page by its token, `dead` is the dead-letter queue."""
+
+    def __init__(self, world: World) -> None:
+        self.messages: list[Message] = []
+        self.dead: list[Message] = []
+        self.sent: dict[str, Page] = {}
+        self.max_deliveries = world.dice.choice(MAX_DELIVERIES)
+        self._world = world
+
+    def send(self, page: Page) -> None:
+        self._world.edge(f"send page {page.number}", lambda: self._put(page), can_repeat=True)
+
+    def is_drained(self) -> bool:
+        return self._world.edge("count messages", lambda: not self.messages)
+
+    def receive(self) -> Message | None:
+        world = self._world
+        due = [message for message in self.messages if message.visible_at <= world.now]
+        if not due:
+            return None
+        message = world.dice.choice(due)
+        message.deliveries += 1
+        if message.deliveries > self.max_deliveries:
+            self.messages.remove(message)
+            self.dead.append(message)
+            world.note("dead_letter", f"page {Page.load(message.body).number}")
+            return None
+        again = world.chance(world.faults.second_delivery)
+        message.visible_at = world.now + (50 if again else VISIBILITY_MS)
+        return message
+
+    def delete(self, message: Message) -> None:
+        # A second delivery may have ended in the dead-letter queue meanwhile, where it stays.
+        if message in self.messages:
+            self.messages.remove(message)
+
+    def redrive(self) -> None:
+        self.messages += [Message(message.body, self._world.now) for message in self.dead]
+        self.dead.clear()
+
+    def _put(self, page: Page) -> None:
+        self.sent[page.token] = page
+        is_late = self._world.chance(self._world.faults.late_delivery)
+        delay = LATE_DELIVERY_MS if is_late else self._world.dice.choice(DELIVERY_MS)
+        self.messages.append(Message(page.dump(), self._world.now + delay))
+
+
+class ClerkUsers:
+    """The users that Clerk has, oldest first, and since when; some are as old as the one before."""
+
+    def __init__(self, world: World) -> None:
+        self.payloads: list[dict[str, Any]] = []
+        self.known_since: dict[str, int] = {}
+        self._world = world
+        for _ in range(world.dice.choice([0, 3, 4, 7])):
+            self.sign_up()
+
+    def sign_up(self) -> None:
+        dice, number = self._world.dice, len(self.payloads)
+        created_at = (self.payloads[-1]["created_at"] if self.payloads else 0) + dice.choice([0, 1, 1])
+        payload = {"id": f"user_{number}", "created_at": created_at, "updated_at": 1}
+        if dice.random() < MALFORMED:
+            del payload["updated_at"]
+        self.payloads.append(payload)
+        self.known_since[f"user_{number}"] = self._world.now
+
+
+class InterruptedClerk(ClerkClient):
+    """`on_wait` is told of pauses as by the real one."""
+
+    def __init__(self, world: World, users: ClerkUsers, on_wait: Callable[[float, str], None]) -> None:
+        self._world = world
+        self._users = users
+        self._tell = on_wait
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def count(self) -> int:
+        return self._request("count users", lambda: len(self._users.payloads))
+
+    def users(self, **query: str | int) -> list[Any]:
+        return self._request(f"list users {query}", lambda: self._list(query))
+
+    def _list(self, query: Mapping[str, str | int]) -> list[Any]:
+        if self._world.chance(self._world.faults.sign_up):
+            self._users.sign_up()
+        payloads = self._users.payloads
+        start, bound = 0, int(query.get("created_at_after", -1))
+        if "starting_after" in query:
+            start = [payload["id"] for payload in payloads].index(query["starting_after"]) + 1
+        listed = [payload for payload in payloads[start:] if payload["created_at"] > bound]
+        return listed[: int(query["limit"])]
+
+    def _request[T](self, what: str, answer: Callable[[], T]) -> T:
+        def answer_or_failure() -> T:
+            if self._world.chance(self._world.faults.clerk_down):
+                raise ClerkUnavailable("503")
+            return answer()
+
+        if self._world.chance(self._world.faults.clerk_busy):
+            self._tell(BUSY_SECONDS, "429")
+            self._world.pause(BUSY_SECONDS * 1000)
+        return self._world.edge(what, answer_or_failure)
+
+
+class InterruptedUsersTable(FakeUsersTable):
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Any]:
+        wanted, read = list(user_ids), super().read
+        if not wanted:
+            return {}
+        what = "read rows consistently" if consistent else "read rows"
+        return self._edge(what, lambda: dict(read(wanted)))
+
+    def write(self, writes: Sequence[Write]) -> list[Result]:
+        write = super().write
+        return self._edge("write rows", lambda: write(writes), can_repeat=True)
+
+    def _edge[T](self, what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+        def action_or_failure() -> T:
+            if self._world.chance(self._world.faults.table_down):
+                raise AwsError("The table is throttled")
+            return action()
+
+        return self._world.edge(what, action_or_failure, can_repeat=can_repeat)
+
+
+class Rules:
+    """What must be right at each write, as later ones may well cover up for it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._holders: dict[str, Invocation | None] = {}
+        """Who has the lease of each run, or had it last."""
+
+    def check(self, before: Item, after: Item) -> None:
+        item = after or before
+        if item["part"].startswith("page#"):
+            self._check_page(before, after)
+        elif item["part"] == "run" and before:
+            changed = {name for name in after if before.get(name) != after[name]}
+            self._check_lease(before, changed)
+            if changed & {"pages", "totalClerkUsers", "cursor", "pagedAt", "leaseUntil"}:
+                self._check_holder(item["runId"])
+            if "status" in changed:
+                _check_verdict(after)
+
+    def _check_lease(self, before: Item, changed: set[str]) -> None:
+        if "leaseOwner" in changed:
+            assert before["leaseUntil"] < self._world.now, "a lease is taken before it is over"
+            self._holders[before["runId"]] = self._world.current
+        if changed & {"leaseOwner", "pages", "pagedAt"}:
+            assert "pagedAt" not in before, "the run is paged after its last page"
+
+    def _check_page(self, before: Item, after: Item) -> None:
+        if not (before and after):
+            self._check_holder((after or before)["runId"])
+        elif self._world.current and (page := self._world.current.page):
+            assert page.token == after["pageToken"], "another copy of the page is counted"
+
+    def _check_holder(self, run_id: str) -> None:
+        assert self._holders.get(run_id) is self._world.current, "one pages, another has the lease"
+
+
+class Episode:
+    """Three invocations of the backfill, two of them at once, and the workers; then fresh ones without
+    faults."""
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        self._faults = faults
+        self.world = World(faults, seed)
+        self.users = ClerkUsers(self.world)
+        self.dynamodb = FakeDynamoDB(
+            self.world.edge, lambda: self.world.chance(self.world.faults.conflict), Rules(self.world).check
+        )
+        self.queue = InterruptedQueue(self.world)
+        self.users_table = InterruptedUsersTable(self.world)
+        self._invocations: list[Invocation] = []
+        self._workers: list[Invocation] = []
+        self._started = 0
+
+    def play(self) -> None:
+        """Raises AssertionError if anything does not come out as it must."""
+        with ExitStack() as stack:
+            stack.callback(self._end)
+            for target, name, stand_in in self._stand_ins():
+                stack.enter_context(patch.object(target, name, stand_in))
+            self._with_faults()
+            self._without_faults()
+            self._check()
+            if self.queue.dead:
+                self._redrive()
+                self._check()
+
+    def runs(self) -> list[Item]:
+        return [item for (_, part), item in self.dynamodb.items.items() if part == "run"]
+
+    def _stand_ins(self) -> Iterator[tuple[object, str, object]]:
+        log = _TracedLog(self.world)
+        for module in (backfill, worker):
+            yield module, "now_ms", lambda: self.world.now
+            yield module, "logger", log
+        numbers = count(1)
+        yield backfill, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
+        # How long is random, and not from the episode's dice, so it counts for nothing.
+        yield runs_table, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
+
+    # The phases
+
+    def _with_faults(self) -> None:
+        dice = self.world.dice
+        for after in (0, dice.choice(START_MS), dice.choice(LATE_MS)):
+            self._invoke({"waitSeconds": dice.choice(WAIT_SECONDS)}, after=after)
+        self._go_on()
+
+    def _without_faults(self) -> None:
+        self.world.faults = NO_FAULTS
+        for _ in range(FRESH_INVOCATIONS):
+            if self.runs() and all(run["status"] != "RUNNING" for run in self.runs()):
+                return
+            self.world.now += DRAINED_MS + LEASE_MS
+            self.world.note("fresh_invocation")
+            self._invoke({"waitSeconds": 60})
+            self._go_on()
+
+    def _redrive(self) -> None:
+        self.world.note("redrive")
+        self.queue.redrive()
+        self._go_on()
+
+    # Who is there, and whose turn it is
+
+    def _go_on(self) -> None:
+        """Take turns until everybody is done and the queue empty."""
+        for _ in range(MAX_STEPS):
+            self._deliver()
+            if not self._invocations and not self.queue.messages:
+                return
+            self.world.now += self.world.dice.choice(TICKS_MS)
+            ready = [one for one in self._invocations if one.wakes_at <= self.world.now]
+            if ready:
+                self._step(self.world.dice.choice(ready))
+            else:
+                self.world.now = max(self.world.now, self._next_moment())
+        raise AssertionError(f"no end in sight after {MAX_STEPS} steps")
+
+    def _deliver(self) -> None:
+        while len(self._workers) < WORKERS and (message := self.queue.receive()):
+            page = Page.load(message.body)
+            name = f"{page.number}/{message.deliveries}"
+            function = partial(self._work, page, message)
+            self._workers.append(self._start(f"worker {name}", 0, function, page))
+
+    def _next_moment(self) -> int:
+        moments = [one.wakes_at for one in self._invocations]
+        if len(self._workers) < WORKERS:
+            moments += [message.visible_at for message in self.queue.messages]
+        return min(moments)
+
+    def _start(
+        self, name: str, after: int, function: Callable[[], None], page: Page | None = None
+    ) -> Invocation:
+        invocation = Invocation(name, self.world.now + after, function, page)
+        self._invocations.append(invocation)
+        return invocation
+
+    def _step(self, invocation: Invocation) -> None:
+        self.world.current = invocation
+        invocation.step()
+        self.world.current = None
+        assert invocation.crash is None, f"{invocation.name} crashed:\n{invocation.crash}"
+        if invocation.is_over:
+            self._invocations.remove(invocation)
+            if invocation in self._workers:
+                self._workers.remove(invocation)
+
+    def _end(self) -> None:
+        for invocation in self._invocations:
+            invocation.end()
+
+    # The functions
+
+    def _invoke(self, event: Mapping[str, Any], *, after: int = 0) -> None:
+        self._started += 1
+        self._start(f"backfill {self._started}", after, partial(self._backfill, event))
+
+    def _backfill(self, event: Mapping[str, Any]) -> None:
+        """BackfillFunction's handler."""
+        world = self.world
+        seconds = SHORT_SECONDS if world.chance(world.faults.short_time) else FUNCTION_SECONDS
+        deadline = world.now + seconds * 1000
+        world.note("invoked", f"{dict(event)}, {seconds:.1f} s")
+        function = Backfill(
+            runs=RunsTable(cast(Any, self.dynamodb), "RunsTable"),
+            queue=self.queue,
+            open_clerk=self._open_clerk,
+            check_table=partial(self._check_settings, "describe table", "The table is of another shape"),
+            page_size=PAGE_SIZE,
+            create_missing=True,
+            time_left=lambda: (deadline - world.now) / 1000,
+            go_on_later=self._go_on_later,
+            sleep=lambda seconds: world.pause(int(seconds * 1000)),
+        )
+        try:
+            result = function.run(parse_event(event))
+            world.note("answered", str(result["status"]))
+        except (ClerkUnavailable, AwsError) as error:
+            world.note("failed", type(error).__name__)
+            if world.faults == NO_FAULTS:
+                raise
+
+    def _open_clerk(self, on_wait: Callable[[float, str], None]) -> ClerkClient:
+        self._check_settings("read secret", "The parameter is not there")
+        return InterruptedClerk(self.world, self.users, on_wait)
+
+    def _check_settings(self, what: str, problem: str) -> None:
+        def check() -> None:
+            if self.world.chance(self.world.faults.wrong_settings):
+                raise SettingsError(problem)
+
+        self.world.edge(what, check)
+
+    def _go_on_later(self, event: Mapping[str, Any]) -> None:
+        self.world.edge("invoke", lambda: self._invoke(event), can_repeat=True)
+
+    def _work(self, page: Page, message: Message) -> None:
+        """WorkerFunction's handler."""
+        is_last = message.deliveries >= self.queue.max_deliveries
+        runs = RunsTable(cast(Any, self.dynamodb), "RunsTable")
+        try:
+            worker.work(page, self.users_table, runs, is_last_delivery=is_last)
+        except AwsError:
+            message.visible_at = self.world.now + (0 if is_last else 15_000)
+        else:
+            self.world.edge("delete message", lambda: self.queue.delete(message))
+
+    # What must come out
+
+    def _check(self) -> None:
+        assert self.runs(), "there is no run"
+        assert self._faults.stall or not self.world.events["lease_lost"], "the lease is lost without a stall"
+        for run in self.runs():
+            assert run["status"] != "RUNNING", f"a run is never over: {run}"
+            pages = self._parts("runId", run["runId"])
+            _check_pages(run, pages)
+            self._check_status(run, pages)
+            self._check_users(run, pages)
+
+    def _check_status(self, run: Item, pages: Sequence[Item]) -> None:
+        dead = {Page.load(message.body).token for message in self.queue.dead}
+        given_up = {page["pageToken"] for page in pages if page["state"] == "FAILED"}
+        assert given_up <= dead, f"pages given up that no redrive brings back: {given_up - dead}"
+        # A worker that is killed between its last page's count and the run's status leaves that to a redrive.
+        is_final = dead.isdisjoint(page["pageToken"] for page in pages if page["state"] == "DONE")
+        if is_final:
+            _check_verdict(run)
+
+    def _check_users(self, run: Item, pages: Sequence[Item]) -> None:
+        met = [user_id for page in pages for user_id in self._users_of(page)]
+        assert len(met) == run["totalClerkUsers"], f"{run['totalClerkUsers']} users, but {met}"
+        assert len(set(met)) == len(met), f"users that count twice: {met}"
+        if run["status"] == "FAILED":
+            return
+        users = self.users
+        awaited = {user_id for user_id, since in users.known_since.items() if since <= run["startedAt"]}
+        assert set(met) >= awaited, f"users that do not count: {awaited - set(met)}"
+        done = {user_id for page in pages if page["state"] == "DONE" for user_id in self._users_of(page)}
+        stored = {payload["id"] for payload in users.payloads if "updated_at" in payload} & done
+        assert stored <= self.users_table.rows.keys(), "users that count and are not in the table"
+
+    def _users_of(self, page: Item) -> list[str]:
+        assert page["pageToken"] in self.queue.sent, f"a page counts that was never sent: {page}"
+        users = self.queue.sent[page["pageToken"]].users
+        return [user.id for user in users] + [user_id for user_id, _ in json.loads(page["malformed"])]
+
+    def _parts(self, name: str, value: str) -> list[Item]:
+        """The page records of which this is true."""
+        return [
+            item
+            for (_, part), item in sorted(self.dynamodb.items.items())
+            if part.startswith("page#") and item[name] == value
+        ]
+
+
+def play(faults: Faults, seed: int) -> Episode:
+    """Play one episode. A failure says how to play it again and what happened."""
+    episode = Episode(faults, seed)
+    try:
+        episode.play()
+    except AssertionError as failure:
+        trace = "\n".join(episode.world.trace)
+        raise AssertionError(f"{failure}\n\nplay({faults}, seed={seed}) went:\n{trace}") from None
+    return episode
+
+
+def _check_verdict(run: Item) -> None:
+    assert "pagedAt" in run, f"over before it is paged: {run}"
+    assert run["settledPages"] == run["pages"], f"over before its pages are: {run}"
+    due = "COMPLETED_WITH_ERRORS" if run["errorCount"] else "COMPLETED"
+    assert run["status"] == ("FAILED" if "failure" in run else due), f"not the status due: {run}"
+
+
+def _check_pages(run: Item, pages: Sequence[Item]) -> None:
+    numbers = [page["part"] for page in pages]
+    assert numbers == [f"page#{number:08}" for number in range(1, run["pages"] + 1)], f"{run}: {numbers}"
+    assert run["settledPages"] == run["pages"], f"pages not settled, or twice: {run}"
+    states = Counter(page["state"] for page in pages)
+    assert set(states) <= {"DONE", "FAILED"}, f"{states}: {run}"
+    for name in COUNTS:
+        told = [page[name] for page in pages]
+        assert run[name] == sum(told), f"the pages' {name} are {told}, but {run}"
+    assert sum(run[name] for name in COUNTS) == run["totalClerkUsers"], f"the counts don't add up: {run}"

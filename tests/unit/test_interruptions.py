@@ -1,0 +1,77 @@
+import os
+from collections import Counter
+
+import pytest
+
+from tests.unit.interruptions import Faults, play
+
+EPISODES = int(os.environ.get("INTERRUPTION_EPISODES", "60"))
+"""Of each mix; always the same ones, and more of them go on from there."""
+
+EVERYTHING = Faults(
+    kill=0.01,
+    stall=0.01,
+    repeat=0.05,
+    conflict=0.05,
+    wrong_settings=0.05,
+    clerk_busy=0.05,
+    clerk_down=0.02,
+    table_down=0.1,
+    sign_up=0.1,
+    second_delivery=0.1,
+    late_delivery=0.1,
+    short_time=0.3,
+)
+
+MIXES = {
+    "nothing but turns": Faults(sign_up=0.2),
+    "kills": Faults(kill=0.04, sign_up=0.3),
+    "stalls": Faults(stall=0.05, sign_up=0.3),
+    "kills and stalls": Faults(kill=0.03, stall=0.05, sign_up=0.3),
+    "late messages": Faults(late_delivery=0.6, kill=0.05, sign_up=0.8),
+    "workers that overlap": Faults(stall=0.1, second_delivery=0.3),
+    "lost answers": Faults(repeat=0.3, conflict=0.2),
+    "wrong settings": Faults(wrong_settings=0.2, kill=0.03, stall=0.03),
+    "trouble with Clerk": Faults(clerk_busy=0.2, clerk_down=0.1, kill=0.01),
+    "trouble with the users table": Faults(table_down=0.3, second_delivery=0.3, stall=0.02),
+    "too little time": Faults(short_time=0.8, repeat=0.1, kill=0.01),
+    "everything": EVERYTHING,
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_run_ends_and_its_counts_are_right_whatever_interrupts_it(mix: str) -> None:
+    for seed in range(EPISODES):
+        play(MIXES[mix], seed)
+
+
+def test_a_run_that_is_out_of_time_goes_on_by_itself() -> None:
+    for seed in range(EPISODES):
+        events = play(Faults(short_time=1.0), seed).world.events
+        assert events["failed"] or not events["fresh_invocation"], f"seed {seed}"
+
+
+def test_an_episode_can_be_played_again() -> None:
+    assert play(EVERYTHING, seed=7).world.trace == play(EVERYTHING, seed=7).world.trace
+
+
+def test_what_is_to_be_survived_does_happen() -> None:
+    events: Counter[str] = Counter()
+    statuses = set()
+    for mix in ("kills and stalls", "everything"):
+        for seed in range(60):
+            episode = play(MIXES[mix], seed)
+            events += episode.world.events
+            statuses |= {run["status"] for run in episode.runs()}
+    assert statuses == {"COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"}
+    assert events.keys() >= {
+        "killed",
+        "stalled",
+        "dead_letter",
+        "redrive",
+        "fresh_invocation",
+        "lease_lost",
+        "run_failed",
+        "run_handed_on",
+        "page_given_up",
+    }
