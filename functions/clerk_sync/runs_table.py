@@ -321,8 +321,9 @@ class RunsTable:
     def _tries(self) -> Iterator[None]:
         """Loop, ever more slowly, until the caller leaves; AwsError if it never does."""
         for n in range(_TRIES):
+            if n:
+                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**n)))
             yield
-            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**n)))
         raise AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
 
 

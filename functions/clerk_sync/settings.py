@@ -33,6 +33,12 @@ class _Environment:
             )
         return value
 
+    def whole(self, name: str, low: int, high: int) -> int:
+        value = self.number(name, low, high)
+        if not value.is_integer():
+            raise SettingsError(f"The environment variable {name} is {value:g}; it must be a whole number.")
+        return int(value)
+
     def flag(self, name: str) -> bool:
         value = self.text(name).lower()
         if value not in ("true", "false"):
@@ -71,7 +77,7 @@ class BackfillSettings:
             clerk_api_url=env.text("CLERK_API_URL").rstrip("/"),
             clerk_secret_key_parameter=env.text("CLERK_SECRET_KEY_PARAMETER"),
             clerk_requests_per_second=env.number("CLERK_REQUESTS_PER_SECOND", 0.1, 100),
-            page_size=int(env.number("PAGE_SIZE", 1, 500)),
+            page_size=env.whole("PAGE_SIZE", 1, 500),
             users_table=env.text("USERS_TABLE"),
             users_table_key=env.table_key("USERS_TABLE_KEY"),
             create_missing=env.flag("CREATE_MISSING_USERS"),
@@ -99,7 +105,7 @@ class WorkerSettings:
             users_table_key=env.table_key("USERS_TABLE_KEY"),
             runs_table=env.text("RUNS_TABLE"),
             pages_queue_url=env.text("PAGES_QUEUE_URL"),
-            max_receive_count=int(env.number("MAX_RECEIVE_COUNT", 1, 1000)),
+            max_receive_count=env.whole("MAX_RECEIVE_COUNT", 1, 1000),
         )
 
 

@@ -69,7 +69,8 @@ def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
 
 def _age(change: Change) -> tuple[int, int]:
     if isinstance(change, User):
-        return change.updated_at, int(change.fields.get("lastActiveAt", 0))
+        activity = (change.fields.get(name, 0) for name in ("lastSignInAt", "lastActiveAt"))
+        return change.updated_at, sum(map(int, activity))
     return change.at, change.at
 
 

@@ -65,6 +65,8 @@ def _encodable(text: str) -> str:
     return text
 
 
+MAX_ID_LENGTH = 255
+"""Clerk's are some 32 long; a key of DynamoDB holds 2,048 bytes, and one that is longer fails its batch."""
 MAX_CHARACTERS = 64_000
 """No name or address is this long; a row of DynamoDB holds 400 KB, the app's attributes included."""
 
@@ -80,7 +82,7 @@ class ClerkUser(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
-    id: Annotated[_Text, Field(min_length=1, max_length=255)]
+    id: Annotated[_Text, Field(min_length=1, max_length=MAX_ID_LENGTH)]
     updated_at: _Ms
     first_name: _Text | None = None
     last_name: _Text | None = None

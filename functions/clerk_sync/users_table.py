@@ -158,8 +158,9 @@ class UsersTable:
     def _tries(self) -> Iterator[None]:
         """Loop, ever more slowly, until the caller leaves; AwsError if it never does."""
         for n in range(_TRIES):
+            if n:
+                self._sleep(random.uniform(0, min(5.0, 0.05 * 2**n)))
             yield
-            self._sleep(random.uniform(0, min(5.0, 0.05 * 2**n)))
         raise AwsError(
             f"DynamoDB kept throttling table {self._table!r}. If this goes on, raise the table's capacity "
             "or lower WorkerConcurrency."

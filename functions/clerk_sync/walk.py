@@ -74,8 +74,9 @@ def walk(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: int) -
 
     `met` users were met up to `cursor`; `expected` is Clerk's own count when the run began. A page that
     is not full ends the walk only if nobody is missing by that count, else when one more request finds
-    nobody. A walk that is taken up again knows its last ten users: should all of these be gone by then,
-    those who share the last one's millisecond are met again. Raises what ClerkClient raises.
+    nobody. A walk that is taken up again knows its last ten users: if its cursor's user is gone by then,
+    some of those who share the last one's millisecond may be met again, never missed. Raises what
+    ClerkClient raises.
     """
     nameless: list[Any] = []
     from_last = True
@@ -100,7 +101,8 @@ def walk_changed(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, since: i
 
     Clerk has no filter for that, only an order with offsets. Who changes during the walk moves to its
     front, behind us: the next walk's affair. Who is deleted moves the rest up, so each page must begin
-    with somebody already met; if it does not, the walk steps back. Raises what ClerkClient raises.
+    with somebody already met; if it does not, the walk steps back. One that is taken up again knows its
+    last ten users, and may meet others again. Raises what ClerkClient raises.
     """
     known = {place.id for place in cursor.met}
     limit = max(limit, 5 * Cursor.KEPT)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.errors import MessageError
-from clerk_sync.user import Change, Deletion, SignIn, UserProblem, parse_user
+from clerk_sync.user import MAX_ID_LENGTH, Change, Deletion, SignIn, UserProblem, parse_user
 
 _FIRST_MS = 100_000_000_000
 """Smaller timestamps are in seconds: Clerk's description has both."""
@@ -40,11 +40,11 @@ def _change(kind: str, data: Any, timestamp: int) -> Change | UserProblem | None
     match kind, data:
         case "user.created" | "user.updated", _:
             return parse_user(data)
-        case "user.deleted", {"id": str(user_id)} if user_id:
+        case "user.deleted", {"id": str(user_id)} if 0 < len(user_id) <= MAX_ID_LENGTH:
             return Deletion(user_id, timestamp)
         case "session.created", {"user": dict(user)}:
             return parse_user(user)
-        case "session.created", {"user_id": str(user_id)} if user_id:
+        case "session.created", {"user_id": str(user_id)} if 0 < len(user_id) <= MAX_ID_LENGTH:
             return SignIn(user_id, timestamp)
         case "user.deleted" | "session.created", _:
             return UserProblem(None, f"The {kind} event names no user")

@@ -649,10 +649,10 @@ def _check_verdict(run: Item) -> None:
 
 def _check_pages(run: Item, pages: Sequence[Item]) -> None:
     numbers = [page["part"] for page in pages]
-    assert numbers == [f"page#{number:08}" for number in range(1, run["pages"] + 1)], f"{run}: {numbers}"
+    assert numbers == [f"page#{number:08}" for number in range(1, run["pages"] + 1)], f"{numbers} of {run}"
     assert run["settledPages"] == run["pages"], f"pages not settled, or twice: {run}"
     states = Counter(page["state"] for page in pages)
-    assert set(states) <= {"DONE", "FAILED"}, f"{states}: {run}"
+    assert set(states) <= {"DONE", "FAILED"}, f"over with pages that are {states}: {run}"
     for name in COUNTS:
         told = [page[name] for page in pages]
         assert run[name] == sum(told), f"the pages' {name} are {told}, but {run}"

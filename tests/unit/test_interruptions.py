@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.interruptions import Faults, play
 
-EPISODES = int(os.environ.get("INTERRUPTION_EPISODES", "60"))
+EPISODES = int(os.environ.get("INTERRUPTION_EPISODES", "80"))
 """Of each mix; always the same ones, and more of them go on from there."""
 
 EVERYTHING = Faults(

@@ -78,8 +78,11 @@ def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
             (BackfillSettings, "CLERK_REQUESTS_PER_SECOND", text)
             for text in ("0", "-1", "101", "nan", "inf", "many", "1/2")
         ],
-        *[(BackfillSettings, "PAGE_SIZE", text) for text in ("0", "501", "-5", "nan", "ten", "0.5", "1e9")],
-        *[(WorkerSettings, "MAX_RECEIVE_COUNT", text) for text in ("0", "1001", "nan", "x")],
+        *[
+            (BackfillSettings, "PAGE_SIZE", text)
+            for text in ("0", "501", "-5", "nan", "ten", "0.5", "1.5", "1e9")
+        ],
+        *[(WorkerSettings, "MAX_RECEIVE_COUNT", text) for text in ("0", "1001", "2.5", "nan", "x")],
         *[(WebhookSettings, "CREATE_MISSING_USERS", text) for text in ("yes", "1", "on", "None")],
     ],
 )

@@ -122,7 +122,10 @@ def test_a_session_without_its_user_is_a_sign_in() -> None:
 
 
 @pytest.mark.parametrize("kind", ["user.deleted", "session.created"])
-@pytest.mark.parametrize("data", [None, [], {}, {"id": None}, {"id": 7, "user_id": ""}])
+@pytest.mark.parametrize(
+    "data",
+    [None, [], {}, {"id": None}, {"id": 7, "user_id": ""}, dict.fromkeys(("id", "user_id"), "u" * 256)],
+)
 def test_an_event_that_names_no_user_is_a_problem(kind: str, data: object) -> None:
     body = json.dumps({"type": kind, "timestamp": 1, "data": data})
     assert isinstance(parse_webhook(body.encode()).change, UserProblem)
