@@ -111,6 +111,8 @@ class Backfill:
         run = self._go_through(self._open(event))
         if self._may_be_followed(run, event):
             run = self._go_through(self._open(event))
+        # A worker that died right after it had counted a page left this to whoever asks next.
+        run = self._runs.finish(run.run_id, now_ms()) or run
         logger.info("run_reported", runId=run.run_id, status=run.status)
         return run.result(self._runs.problems(run.run_id) if run.counts.errors else [])
 
