@@ -27,7 +27,7 @@ from clerk_sync.page import Page, split
 from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.run import Mode, Run, RunResult
 from clerk_sync.runs_table import NewPage, RunsTable
-from clerk_sync.user import User, UserProblem, faults, parse_user
+from clerk_sync.user import User, UserProblem, parse_user
 from clerk_sync.walk import walk, walk_changed
 
 LEASE_MS = 60_000
@@ -61,10 +61,18 @@ def parse_event(event: Any) -> BackfillEvent:
         return BackfillEvent.model_validate(event)
     except ValidationError as error:
         raise EventError(
-            f"Nothing was started: the event is not one that the backfill takes ({faults(error)}). It is "
-            '{} or any of: "mode" ("full" or "incremental"), "createMissing" (true or false), "dryRun" (true '
-            'or false), "waitSeconds" (a number from 0 to 840), "runId" (letters, digits, ".", "_", "-").'
+            f"Nothing was started: {_event_faults(error)}. The event is {{}} or any of: "
+            '"mode" ("full" or "incremental"), "createMissing" (true or false), "dryRun" (true or false), '
+            '"waitSeconds" (a number from 0 to 840), "runId" (up to 100 letters, digits, ".", "_" or "-").'
         ) from error
+
+
+def _event_faults(error: ValidationError) -> str:
+    said = {"extra_forbidden": "there is no such key", "string_pattern_mismatch": "it has other characters"}
+    return "; ".join(
+        f'"{fault["loc"][0]}": {said.get(fault["type"], fault["msg"])}' if fault["loc"] else "it is no object"
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    )
 
 
 class Backfill:
@@ -292,10 +300,12 @@ def _checked(run: Run, event: BackfillEvent) -> Run:
     if event.runId and event.runId != run.run_id:
         differing.append("runId")
     if differing:
+        advice = (
+            "Leave runId out to start another" if run.is_over else "Invoke with {} to go on with it, or wait"
+        )
         raise EventError(
             f"Nothing was started: run {run.run_id} is {run.status}, with {_json_like(actual)}, but the "
-            f"event asks for another {' and '.join(sorted(differing))}. Invoke with {{}} to go on with it, "
-            "or wait until it is over."
+            f"event asks for another {' and '.join(sorted(differing))}. {advice}."
         )
     return run
 

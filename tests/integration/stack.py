@@ -3,11 +3,11 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from clerk_sync.attributes import from_item, to_item
@@ -118,13 +118,10 @@ class Stack:
 
     def kill(self, function: str) -> int:
         """Kill the processes of a function at once, as an instance's failure would. Returns how many."""
-        mark = f"ministack-lambda-{self.outputs[function]}-".encode()
-        killed = 0
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit() and mark in _command_line(process):
-                os.kill(int(process.name), signal.SIGKILL)
-                killed += 1
-        return killed
+        found = processes_with(f"ministack-lambda-{self.outputs[function]}-")
+        for process in found:
+            os.kill(process, signal.SIGKILL)
+        return len(found)
 
     @contextmanager
     def configured(self, function: str, *, timeout: int | None = None, **variables: str) -> Iterator[None]:
@@ -262,8 +259,9 @@ def assert_true_to_clerk(rows: Mapping[str, Row], payloads: list[dict[str, Any]]
         assert {name: value for name, value in row.items() if name in ours} == wanted_row(payload)
 
 
-def _command_line(process: Path) -> bytes:
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
+def processes_with(text: str) -> list[int]:
+    """The processes that have this in their command."""
+    listing = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+    )
+    return [int(line.split()[0]) for line in listing.stdout.splitlines() if text in line]

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
@@ -20,19 +21,14 @@ ENVIRONMENTS = {
     "sam": ["tests/requirements/sam.txt"],
 }
 COMMANDS = {
-    "run": [["-m", "tests.local.run"]],
-    "sign": [["-m", "tests.local.sign"]],
-    "test": [["-m", "pytest"]],
-    "check": [
-        ["-m", "ruff", "check"],
-        ["-m", "ruff", "format", "--check"],
-        ["-m", "mypy"],
-        ["-m", "tests.local.check_template"],
-    ],
+    "run": "tests.local.run",
+    "sign": "tests.local.sign",
+    "test": "pytest",
+    "check": "tests.local.check",
 }
 USAGE = """usage: python3 -m tests.local COMMAND
 
-  run [--users N] [--keep]
+  run [--users N] [--keep] [--port N]
               deploy to a local AWS, sync a simulated Clerk instance into its table and show what came of
               it; with --keep, stay up to be explored. With CLERK_SECRET_KEY=sk_... in the environment,
               that real Clerk instance is read instead
@@ -48,13 +44,16 @@ def main(arguments: list[str]) -> int:
     if sys.version_info[:2] != (3, 13):
         return run_with_python_313(arguments)
     install()
-    command, *rest = arguments
+    return run(arguments)
+
+
+def run(arguments: list[str]) -> NoReturn:
+    os.chdir(ROOT)
     environment = {**os.environ, "PYTHONPATH": "functions", "PYTHONUTF8": "1"}
-    for module in COMMANDS[command]:
-        status = subprocess.call([LOCAL / "dev/bin/python", *module, *rest], cwd=ROOT, env=environment)
-        if status:
-            return status
-    return 0
+    python = str(LOCAL / "dev/bin/python")
+    sys.stdout.flush()
+    # In this process's place, so that Ctrl-C reaches the command alone and it has the time to clean up.
+    os.execve(python, [python, "-m", COMMANDS[arguments[0]], *arguments[1:]], environment)
 
 
 def run_with_python_313(arguments: list[str]) -> int:

@@ -43,6 +43,7 @@ class LocalAws:
         self._records_calls = records_calls
         self.log = LOCAL / f"ministack-{self._port}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
 
     @property
     def endpoint(self) -> str:
@@ -53,17 +54,16 @@ class LocalAws:
     def environment(self) -> dict[str, str]:
         """What an AWS tool needs in its environment to use this AWS, and nothing of a real account's."""
         ours = {n: value for n, value in sam_environment().items() if not n.startswith(("AWS_", "CLERK_"))}
-        return ours | CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.endpoint}
+        mine = {"AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": REGION, "TMPDIR": self._scratch.name}
+        return ours | CREDENTIALS | mine
 
     def __enter__(self) -> Self:
-        if _answers(self.endpoint):
+        if not is_free(self._port):
             raise LocalAwsError(f"Port {self._port} is in use: stop what listens there, or choose --port.")
-        self._scratch = tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
         settings = {
             "GATEWAY_PORT": str(self._port),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "127.0.0.1",
-            "TMPDIR": self._scratch.name,
             "CLOUDTRAIL_RECORDING": str(int(self._records_calls)),
         }
         with self.log.open("wb") as log:
@@ -77,12 +77,17 @@ class LocalAws:
         deadline = time.monotonic() + 60
         while not _answers(f"{self.endpoint}/_ministack/health"):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.__exit__()
+                self._end()
                 raise LocalAwsError(f"The local AWS did not start: see {self.log}")
             time.sleep(0.05)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end()
+        if kind is None:
+            self.log.unlink(missing_ok=True)
+
+    def _end(self) -> None:
         if self._process:
             _signal_group(self._process, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -183,6 +188,15 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on that port of 127.0.0.1."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
 
 
 def sam_environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -30,6 +30,7 @@ from tests.local.aws import (
     LocalAwsError,
     Outputs,
     build,
+    is_free,
 )
 from tests.local.clerk import SimulatedClerk
 from tests.local.people import make_users
@@ -46,21 +47,27 @@ SHOWN = 3
 def main() -> int:
     options = _options()
     key = os.environ.get("CLERK_SECRET_KEY", "").strip()
+    if key and not key.startswith("sk_"):
+        print("CLERK_SECRET_KEY is not a secret key: those begin with sk_test_ or sk_live_.", file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    url = REAL_CLERK
     try:
         with ExitStack() as stack:
             if not key:
                 with _step(f"A simulated Clerk with {options.users:,} users"):
                     people = make_users(options.users)
-                    clerk = SimulatedClerk(users=people, port=8400 if options.keep else 0)
+                    port = 8400 if options.keep and is_free(8400) else 0
+                    clerk = SimulatedClerk(users=people, port=port)
                     stack.enter_context(clerk)
                 url, key = clerk.url, clerk.secret_key
             else:
-                url = REAL_CLERK
                 print("Reading the Clerk instance of CLERK_SECRET_KEY. Nothing is ever written to Clerk.")
-            with _step("Building the functions (sam build)"):
-                build()
             with _step("Starting the local AWS"):
                 aws = stack.enter_context(LocalAws(options.port))
+            with _step("Building the functions (sam build)"):
+                build()
             with _step("Deploying template.yaml (sam deploy)"):
                 outputs = _deploy(aws, url, key)
             planted = _plant(aws, outputs, url, key)
@@ -71,6 +78,8 @@ def main() -> int:
             return 0 if result["status"] == "COMPLETED" else 1
     except (LocalAwsError, FunctionError) as error:
         print(f"\n{error}", file=sys.stderr)
+        if url == REAL_CLERK:
+            print("Check this machine's way to api.clerk.com, and run this again.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print()
@@ -79,13 +88,26 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m tests.local run", description=__doc__)
-    parser.add_argument("--users", type=int, default=2000, metavar="N", help="simulated users (2000)")
+    parser.add_argument(
+        "--users", type=_number(0, 1_000_000), default=2000, metavar="N", help="simulated users (2000)"
+    )
     parser.add_argument("--keep", action="store_true", help="stay up to be explored, until Ctrl-C")
-    parser.add_argument("--port", type=int, metavar="N", help="the local AWS's port (4566 with --keep)")
+    parser.add_argument(
+        "--port", type=_number(1, 65535), metavar="N", help="the local AWS's port (4566 with --keep)"
+    )
     options = parser.parse_args()
     if options.keep and options.port is None:
         options.port = 4566
     return options
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {low} to {high}")
+        return int(text)
+
+    return number
 
 
 @contextmanager
@@ -152,10 +174,10 @@ def _follow(runs: RunsTable, invocation: Future[Any]) -> None:
     while True:
         is_over = invocation.done()
         run = runs.current("full").run
-        line = _progress(run, time.monotonic() - started) if run else ""
+        line = _progress(run, time.monotonic() - started) if run and (run.pages or run.is_over) else ""
         if sys.stdout.isatty():
             print(f"\r{line}\033[K", end="", flush=True)
-        elif _bar_of(line) != _bar_of(shown):
+        elif line and _bar_of(line) != _bar_of(shown):
             print(line, flush=True)
             shown = line
         if is_over:
@@ -187,7 +209,7 @@ def _report(
 ) -> None:
     print("\nThe run's result:")
     print(json.dumps(result, indent=2))
-    if result["status"] != "COMPLETED":
+    if result["status"] != "COMPLETED" or not planted:
         return
     print(f"\nRows of {outputs['UsersTable']}:")
     for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), SHOWN):
@@ -221,14 +243,15 @@ To try in another terminal:
   aws dynamodb scan --table-name {outputs["UsersTable"]} --max-items 3
   aws lambda invoke --function-name {outputs["BackfillFunction"]} \\
     --payload fileb://tests/events/backfill.json /dev/stdout
-  aws sqs get-queue-attributes --queue-url {outputs["PagesQueue"]} --attribute-names All
+  aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
+    --queue-url {outputs["PagesQueue"]}
 
   {sam} local invoke --config-env local BackfillFunction --event tests/events/backfill.json
   {sam} local invoke --config-env local WorkerFunction --event tests/events/worker.json
   python3 -m tests.local sign tests/events/webhook-user-updated.json \\
     | {sam} local invoke --config-env local WebhookFunction --event -
 
-  curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1'
+  curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1&order_by=created_at'
   curl -i {headers} --data-binary '{body}' \\
     {outputs["WebhookUrl"]}  # its signature is good for 5 minutes
 """,

@@ -52,7 +52,7 @@ WRONG: dict[str, list[Any]] = {
 def test_a_wrong_value_is_an_error_that_names_the_key_and_lists_the_right_ones(key: str, value: Any) -> None:
     with pytest.raises(EventError) as error:
         parse_event({"mode": "full", key: value})
-    assert f"({key}: " in str(error.value)
+    assert f'"{key}": ' in str(error.value)
     for right in KEYS:
         assert f'"{right}"' in str(error.value)
 
@@ -69,7 +69,7 @@ def test_an_unknown_key_is_an_error_that_names_it_and_lists_the_right_ones(key: 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(EventError) as error:
         parse_event({"mode": "half", "dryrun": True, "waitSeconds": -1})
-    for key in ("mode: ", "dryrun: ", "waitSeconds: "):
+    for key in ('"mode": ', '"dryrun": ', '"waitSeconds": '):
         assert key in str(error.value)
 
 
