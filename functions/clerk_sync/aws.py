@@ -1,6 +1,8 @@
 """How AWS is spoken to: one client configuration, and one translation of its errors."""
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -30,3 +32,14 @@ def translated(what: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError) as error:
         raise AwsError(f"AWS failed {what}: {error}") from error
+
+
+def attempts(
+    number: int, *, first: float, longest: float, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[None]:
+    """Loop for what the SDK does not try again by itself: before each attempt but the first there is a pause
+    at random, up to `first` seconds, then twice that and so on, and never over `longest`."""
+    for n in range(number):
+        if n:
+            sleep(random.uniform(0, min(longest, first * 2 ** (n - 1))))
+        yield

@@ -119,8 +119,6 @@ class Backfill:
         run = self._go_through(self._open(event))
         if self._may_be_followed(run, event):
             run = self._go_through(self._open(event))
-        # A worker that died right after it had counted a page left this to whoever asks next.
-        run = self._runs.finish(run.run_id, now_ms()) or run
         logger.info("run_reported", runId=run.run_id, status=run.status)
         return run.result(self._runs.problems(run.run_id) if run.counts.errors else [])
 
@@ -159,7 +157,8 @@ class Backfill:
 
     def _open(self, event: BackfillEvent) -> Run:
         """The run that the event names or that is under way, else a new one."""
-        if event.runId and (named := self._runs.get(event.runId)):
+        # Not just got: a worker that died right after it had counted a page left its status to the next one.
+        if event.runId and (named := self._runs.finish(event.runId, now_ms())):
             return _checked(named, event)
         while True:
             current = self._runs.current(event.mode)

@@ -13,14 +13,13 @@ cut off in between leaves one page that its successor can tell: see `recover`.
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.attributes import Value, from_item, to_item
-from clerk_sync.aws import translated
+from clerk_sync.aws import attempts, translated
 from clerk_sync.errors import AwsError, LeaseLost
 from clerk_sync.run import PROBLEMS_SHOWN, Counts, Mode, Run
 from clerk_sync.user import UserProblem
@@ -165,7 +164,7 @@ class RunsTable:
                 "ExpressionAttributeNames": {"#state": "state"},
                 "ExpressionAttributeValues": to_item({":token": page["pageToken"], ":pending": "PENDING"}),
             }
-            if not self._transact({"Delete": forget}, self._keep_lease(run.run_id, owner, until)):
+            if not self._transact({"Delete": forget}, _keep_lease(run.run_id, owner, until)):
                 # Either a worker was quicker or the lease is gone: the latter shows here.
                 self.renew(run.run_id, owner, until)
         return run
@@ -185,7 +184,7 @@ class RunsTable:
             "expiresAt": run.started_at // 1000 + KEPT_SECONDS,
         }
         put = {"Item": to_item(values), "ConditionExpression": _NEW}
-        if not self._transact({"Put": put}, self._keep_lease(run.run_id, owner, until)):
+        if not self._transact({"Put": put}, _keep_lease(run.run_id, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def confirm(self, run: Run, owner: str, users: int, cursor: Cursor, until: int) -> Run:
@@ -278,7 +277,7 @@ class RunsTable:
         """Change the run's record and return it; None if the condition does not hold."""
         update = _update(change, {}, only_if, values)
         errors = self._dynamodb.exceptions
-        for _ in self._tries():
+        for _ in self._attempts():
             with translated(f"updating {run_id} in {self._table}"):
                 try:
                     answer = self._dynamodb.update_item(
@@ -289,22 +288,18 @@ class RunsTable:
                 except errors.TransactionConflictException:
                     continue  # a worker is just counting a page; the SDK doesn't try again by itself
             return from_item(answer["Attributes"])
-        return None
+        raise self._contended()
 
     def _as_owner(self, run_id: str, owner: str, change: Mapping[str, Value]) -> None:
         if not self._update_run(run_id, "leaseOwner = :me", {":me": owner}, change):
             raise LeaseLost(f"Another invocation has taken over run {run_id}")
-
-    def _keep_lease(self, run_id: str, owner: str, until: int) -> dict[str, Any]:
-        update = _update({"leaseUntil": until}, {}, "leaseOwner = :me", {":me": owner})
-        return {"Update": {"Key": _key(run_id, "run"), **update}}
 
     def _transact(self, *writes: dict[str, dict[str, Any]]) -> bool:
         """All of the writes or none; False if a condition does not hold."""
         items: Any = [
             {kind: {"TableName": self._table, **write}} for one in writes for kind, write in one.items()
         ]
-        for _ in self._tries():
+        for _ in self._attempts():
             with translated(f"writing to {self._table}"):
                 try:
                     self._dynamodb.transact_write_items(TransactItems=items)
@@ -316,15 +311,18 @@ class RunsTable:
                         raise
                 else:
                     return True
-        return False
+        raise self._contended()
 
-    def _tries(self) -> Iterator[None]:
-        """Loop, ever more slowly, until the caller leaves; AwsError if it never does."""
-        for n in range(_TRIES):
-            if n:
-                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**n)))
-            yield
-        raise AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
+    def _attempts(self) -> Iterator[None]:
+        return attempts(_TRIES, first=0.04, longest=1.0, sleep=time.sleep)
+
+    def _contended(self) -> AwsError:
+        return AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
+
+
+def _keep_lease(run_id: str, owner: str, until: int) -> dict[str, Any]:
+    update = _update({"leaseUntil": until}, {}, "leaseOwner = :me", {":me": owner})
+    return {"Update": {"Key": _key(run_id, "run"), **update}}
 
 
 def _settle_page(

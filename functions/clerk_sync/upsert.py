@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from clerk_sync.attributes import Item
 from clerk_sync.user import Change, User, UserProblem
 from clerk_sync.users_table import Lost, Refused, UsersTable, Written
-from clerk_sync.write_rule import Verdict, Write, decide
+from clerk_sync.write_rule import ACTIVITY, Verdict, Write, decide
 
 _DECISIONS = 6
 
@@ -69,7 +69,7 @@ def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
 
 def _age(change: Change) -> tuple[int, int]:
     if isinstance(change, User):
-        activity = (change.fields.get(name, 0) for name in ("lastSignInAt", "lastActiveAt"))
+        activity = (change.fields.get(name, 0) for name in ACTIVITY)
         return change.updated_at, sum(map(int, activity))
     return change.at, change.at
 

@@ -128,7 +128,7 @@ def parse_user(payload: Any) -> User | UserProblem:
         clerk = ClerkUser.model_validate(payload)
         fields = {name: getattr(clerk, source) for name, source in SYNCED_FIELDS.items()}
     except ValidationError as error:
-        return UserProblem(_id_of(payload), "Clerk's user is malformed: " + faults(error))
+        return UserProblem(_id_of(payload), "Clerk's user is malformed: " + _faults(error))
     except ValueError as error:
         return UserProblem(_id_of(payload), f"Clerk's user is malformed: {error}")
     if sum(len(value) for value in fields.values() if isinstance(value, str)) > MAX_CHARACTERS:
@@ -142,7 +142,7 @@ def _id_of(payload: Any) -> str | None:
     return found if isinstance(found, str) and found.isascii() and found.isprintable() else None
 
 
-def faults(error: ValidationError) -> str:
+def _faults(error: ValidationError) -> str:
     """Where a payload fails and how, without a word of the payload."""
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'it'}: {_fault_text(fault['type'], fault['msg'])}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.attributes import Item, attribute
-from clerk_sync.aws import translated
+from clerk_sync.aws import attempts, translated
 from clerk_sync.errors import AwsError, SettingsError
 from clerk_sync.write_rule import OWNED, Write
 
@@ -22,7 +21,6 @@ KEYS_PER_READ = 100
 WRITES_PER_REQUEST = 25
 """BatchExecuteStatement's limit."""
 
-_TRIES = 8
 _THROTTLED = frozenset(
     {
         "InternalServerError",
@@ -113,7 +111,7 @@ class UsersTable:
 
     def _read_batch(self, keys: list[dict[str, Any]], consistent: bool) -> Iterator[Item]:
         names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
-        for _ in self._tries():
+        for _ in self._attempts():
             answer = self._dynamodb.batch_get_item(
                 RequestItems={
                     self._table: {
@@ -129,11 +127,12 @@ class UsersTable:
             if not left:
                 return
             keys = [dict(key) for key in left["Keys"]]
+        raise self._throttled()
 
     def _write_batch(self, writes: Sequence[Write]) -> list[Result]:
         results: dict[str, Result] = {}
         todo = list(writes)
-        for _ in self._tries():
+        for _ in self._attempts():
             answer = self._dynamodb.batch_execute_statement(
                 Statements=[self._statement(write) for write in todo]
             )
@@ -143,8 +142,8 @@ class UsersTable:
                     results[write.user_id] = result
             todo = [write for write in todo if write.user_id not in results]
             if not todo:
-                break
-        return [results[write.user_id] for write in writes]
+                return [results[write.user_id] for write in writes]
+        raise self._throttled()
 
     def _statement(self, write: Write) -> Any:
         make = _insert if write.expected is None else _update
@@ -155,13 +154,11 @@ class UsersTable:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def _tries(self) -> Iterator[None]:
-        """Loop, ever more slowly, until the caller leaves; AwsError if it never does."""
-        for n in range(_TRIES):
-            if n:
-                self._sleep(random.uniform(0, min(5.0, 0.05 * 2**n)))
-            yield
-        raise AwsError(
+    def _attempts(self) -> Iterator[None]:
+        return attempts(8, first=0.1, longest=5.0, sleep=self._sleep)
+
+    def _throttled(self) -> AwsError:
+        return AwsError(
             f"DynamoDB kept throttling table {self._table!r}. If this goes on, raise the table's capacity "
             "or lower WorkerConcurrency."
         )

@@ -21,8 +21,8 @@ DELETION_GRACE_MS = 10 * 60 * 1000
 """How long after a deletion a snapshot may still show the user, as Clerk's own reads lag behind. One that
 was read later still shows that the mark is wrong."""
 
-_ACTIVITY = ("lastSignInAt", "lastActiveAt")
-_GUARDS = (VERSION, DELETED, *_ACTIVITY)
+ACTIVITY = ("lastSignInAt", "lastActiveAt")
+_GUARDS = (VERSION, DELETED, *ACTIVITY)
 
 
 class Verdict(Enum):
@@ -78,7 +78,7 @@ def _wanted(change: Change, row: Item, as_of: int) -> dict[str, Attribute | None
             # Version 0 tells the row from one that the app made up: its activity is Clerk's.
             version = row.get(VERSION, attribute(0))
             synced = row if VERSION in row else {}
-            return {VERSION: version, **{name: _later(synced.get(name), at) for name in _ACTIVITY}}
+            return {VERSION: version, **{name: _later(synced.get(name), at) for name in ACTIVITY}}
         case User():
             return _snapshot(change, row, as_of)
 
@@ -92,7 +92,7 @@ def _snapshot(user: User, row: Item, as_of: int) -> dict[str, Attribute | None]:
     mark = {DELETED: None if is_alive else row.get(DELETED)}
     wanted: dict[str, Attribute | None] = dict.fromkeys(SYNCED_FIELDS)
     wanted |= {name: attribute(value) for name, value in user.fields.items()}
-    wanted |= {name: _activity(row, name, wanted[name], user.updated_at) for name in _ACTIVITY}
+    wanted |= {name: _activity(row, name, wanted[name], user.updated_at) for name in ACTIVITY}
     return wanted | mark | {VERSION: attribute(user.updated_at)}
 
 

@@ -13,14 +13,11 @@ from typing import Any
 from clerk_sync.attributes import from_item, to_item
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.user import SYNCED_FIELDS, User, parse_user
-from tests.local.aws import LocalAws, Outputs, free_port
+from tests.local.aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
 from tests.local.clerk import SimulatedClerk
 from tests.local.sign import LOCAL_SECRET
 
 type Row = dict[str, Any]
-
-SECRET_KEY = "/clerk-sync/secret-key"
-WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
 
 
 def eventually[T](ask: Callable[[], T], seconds: float = 60) -> T:

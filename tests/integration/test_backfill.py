@@ -7,14 +7,13 @@ from typing import Any, get_args
 import pytest
 
 from tests.integration.stack import (
-    SECRET_KEY,
     Stack,
     assert_conserved,
     assert_true_to_clerk,
     eventually,
     wanted_row,
 )
-from tests.local.aws import FunctionError
+from tests.local.aws import SECRET_KEY, FunctionError
 from tests.local.clerk import Fault, GoneCursor, Request
 from tests.local.people import broken_users, make_user, make_users
 

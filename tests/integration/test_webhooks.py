@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.stack import WEBHOOK_SECRET, Stack, eventually, wanted_row
+from tests.integration.stack import Stack, eventually, wanted_row
+from tests.local.aws import WEBHOOK_SECRET
 from tests.local.people import broken_users, make_user, make_users
 from tests.local.sign import LOCAL_SECRET, signature_headers
 

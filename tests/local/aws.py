@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
-from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import boto3
@@ -24,6 +23,8 @@ LOCAL = ROOT / ".local"
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 STACK = "clerk-sync-local"
+SECRET_KEY = "/clerk-sync/secret-key"
+WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
 
 Outputs = Mapping[str, str]
 
@@ -241,8 +242,6 @@ def _answers(url: str) -> bool:
     try:
         with urlopen(url, timeout=2):
             return True
-    except HTTPError:
-        return True
     except OSError:
         return False
 

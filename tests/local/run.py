@@ -25,6 +25,8 @@ from tests.local.aws import (
     LOCAL,
     REGION,
     ROOT,
+    SECRET_KEY,
+    WEBHOOK_SECRET,
     FunctionError,
     LocalAws,
     LocalAwsError,
@@ -37,8 +39,6 @@ from tests.local.people import make_users
 from tests.local.sign import LOCAL_SECRET, signature_headers
 
 REAL_CLERK = "https://api.clerk.com/v1"
-SECRET_KEY = "/clerk-sync/secret-key"
-WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
 APPS_OWN = {"plan": "pro", "theme": "dark"}
 SHOWN = 3

@@ -220,7 +220,7 @@ def test_throttling_without_end_is_an_error_after_a_bounded_time() -> None:
 
 
 def test_pauses_grow_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clerk_sync.users_table.random.uniform", lambda _, high: high)
+    monkeypatch.setattr("clerk_sync.aws.random.uniform", lambda _, high: high)
     pauses = Pauses()
     dynamodb = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
     with pytest.raises(AwsError):

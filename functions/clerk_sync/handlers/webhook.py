@@ -63,8 +63,8 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
     outcome = upsert(table, [change], as_of=event.timestamp, create_missing=settings.create_missing)
-    for problem in outcome.problems:
-        raise AwsError(f"User {problem.clerk_user_id} was not stored: {problem.reason}")
+    if outcome.problems:
+        raise AwsError(f"User {change.id} was not stored: {outcome.problems[0].reason}")
     logger.info("webhook_stored", type=event.type, writes=outcome.created + outcome.updated)
 
 
