@@ -1,9 +1,9 @@
-"""DynamoDB attribute values, for the few types that are stored here: strings, whole numbers, booleans."""
+"""DynamoDB attribute values, for the few types that are stored here."""
 
 from collections.abc import Mapping
 from typing import Any
 
-Value = str | int | bool
+Value = str | int | bool | bytes
 Attribute = Mapping[str, Any]
 """A typed value as DynamoDB's API has it, such as `{"S": "Ada"}` or `{"N": "17"}`."""
 Item = Mapping[str, Attribute]
@@ -13,7 +13,9 @@ def attribute(value: Value) -> dict[str, Any]:
     """`"Ada"` → `{"S": "Ada"}`, `17` → `{"N": "17"}`, `True` → `{"BOOL": True}`."""
     if isinstance(value, bool):
         return {"BOOL": value}
-    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    return {"S": value} if isinstance(value, str) else {"B": value}
 
 
 def to_item(values: Mapping[str, Value | None]) -> dict[str, dict[str, Any]]:

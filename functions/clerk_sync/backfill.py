@@ -2,15 +2,17 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.clock import now_ms
+from clerk_sync.deletions import digests
 from clerk_sync.errors import (
     AwsError,
     ClerkError,
@@ -25,9 +27,9 @@ from clerk_sync.errors import (
 from clerk_sync.log import logger
 from clerk_sync.page import Page, split
 from clerk_sync.pages_queue import PagesQueue
-from clerk_sync.run import Mode, Run, RunResult
+from clerk_sync.run import MissedDeletions, Mode, Run, RunResult
 from clerk_sync.runs_table import NewPage, RunsTable
-from clerk_sync.user import User, UserProblem, parse_user
+from clerk_sync.user import Deletion, User, UserProblem, parse_user
 from clerk_sync.walk import walk, walk_changed
 
 LEASE_MS = 60_000
@@ -42,28 +44,63 @@ RESERVE_SECONDS = 30.0
 """The function's time that is kept for a request under way and an orderly end."""
 _POLL_SECONDS = 0.5
 
+FindDeletions = Callable[[ClerkClient, Run], tuple[MissedDeletions, Sequence[Deletion]]]
 
-class BackfillEvent(BaseModel):
-    """What BackfillFunction takes; every key may be left out."""
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an event asks for. `create_missing` None: as the parameter says. `explicitly` holds the keys and
+    values that the event has, for telling it when the run under way is another."""
+
+    mode: Mode
+    create_missing: bool | None
+    dry_run: bool
+    wait_seconds: int
+    run_id: str | None
+    explicitly: Mapping[str, Any]
+
+
+class Event(BaseModel):
+    """What each function takes that has to do with runs; every key may be left out."""
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
-    mode: Mode = "full"
-    createMissing: bool | None = None  # noqa: N815 - the event's own name
-    dryRun: bool = False  # noqa: N815
-    waitSeconds: int = Field(60, ge=0, le=840)  # noqa: N815
+    waitSeconds: int = Field(60, ge=0, le=840)  # noqa: N815 - the event's own name
     runId: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")  # noqa: N815
 
 
-def parse_event(event: Any) -> BackfillEvent:
+EVENT_KEYS = '"waitSeconds" (a number from 0 to 840), "runId" (up to 100 letters, digits, ".", "_" or "-")'
+
+
+class BackfillEvent(Event):
+    """What BackfillFunction takes."""
+
+    mode: Literal["full", "incremental"] = "full"
+    createMissing: bool | None = None  # noqa: N815
+    dryRun: bool = False  # noqa: N815
+
+
+def parse_event(event: Any) -> Request:
     """Raises EventError, which names the key at fault and lists the right ones."""
+    keys = '"mode" ("full" or "incremental"), "createMissing" (true or false), "dryRun" (true or false)'
+    asked = validated(BackfillEvent, event, keys)
+    return Request(
+        mode=asked.mode,
+        create_missing=asked.createMissing,
+        dry_run=asked.dryRun,
+        wait_seconds=asked.waitSeconds,
+        run_id=asked.runId,
+        explicitly=asked.model_dump(exclude_unset=True),
+    )
+
+
+def validated[E: Event](model: type[E], event: Any, keys: str) -> E:
+    """The event as this model has it. Raises EventError, which lists the keys there are."""
     try:
-        return BackfillEvent.model_validate(event)
+        return model.model_validate(event)
     except ValidationError as error:
         raise EventError(
-            f"Nothing was started: {_event_faults(error)}. The event is {{}} or any of: "
-            '"mode" ("full" or "incremental"), "createMissing" (true or false), "dryRun" (true or false), '
-            '"waitSeconds" (a number from 0 to 840), "runId" (up to 100 letters, digits, ".", "_" or "-").'
+            f"Nothing was started: {_event_faults(error)}. The event is {{}} or any of: {keys}, {EVENT_KEYS}."
         ) from error
 
 
@@ -80,7 +117,8 @@ class Backfill:
 
     `open_clerk` makes the client, given what to call before each pause. `check_table` raises
     SettingsError if the users table will not do. `time_left` gives the function's seconds.
-    `go_on_later` starts another invocation with an event.
+    `go_on_later` starts another invocation with an event. `find_deletions`, which makes a run an audit,
+    is called when every user was read; it gives what is to be recorded and the ids that are to be marked.
     """
 
     def __init__(
@@ -94,6 +132,7 @@ class Backfill:
         create_missing: bool,
         time_left: Callable[[], float],
         go_on_later: Callable[[Mapping[str, Any]], None],
+        find_deletions: FindDeletions | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._runs = runs
@@ -104,25 +143,33 @@ class Backfill:
         self._create_missing = create_missing
         self._time_left = time_left
         self._go_on_later = go_on_later
+        self._find_deletions = find_deletions
         self._sleep = sleep
         self._owner = uuid.uuid4().hex
         self._invoked_at = now_ms()
         self._wait_left = 0.0
+        self._has_progressed = False
 
-    def run(self, event: BackfillEvent) -> RunResult:
+    def run(self, request: Request) -> RunResult:
         """Start a run or go on with the one under way, wait for the workers, and report.
 
-        Raises EventError if the event does not fit a run under way; ClerkUnavailable or AwsError if the
+        Raises EventError if the request does not fit a run under way; ClerkUnavailable or AwsError if the
         run could not go on but may, as it is, in another invocation.
         """
-        self._wait_left = float(event.waitSeconds)
-        run = self._go_through(self._open(event))
-        if self._may_be_followed(run, event):
-            run = self._go_through(self._open(event))
-        logger.info("run_reported", runId=run.run_id, status=run.status)
-        return run.result(self._runs.problems(run.run_id) if run.counts.errors else [])
+        run = self.go_on(request)
+        problems = self._runs.problems(run.run_id) if run.counts.errors else []
+        return run.result(problems, self._runs.webhooks(), now_ms())
 
-    def _go_through(self, run: Run) -> Run:
+    def go_on(self, request: Request) -> Run:
+        """The same without the report: the run as it is then."""
+        self._wait_left = float(request.wait_seconds)
+        run = self._go_through(self._open(request), request)
+        if self._may_be_followed(run, request):
+            run = self._go_through(self._open(request), request)
+        logger.info("run_reported", runId=run.run_id, status=run.status)
+        return run
+
+    def _go_through(self, run: Run, request: Request) -> Run:
         """Page the run if nobody else does, and wait for what is left of it."""
         while not run.is_over:
             acquired = None
@@ -130,7 +177,7 @@ class Backfill:
                 now = now_ms()
                 acquired = self._runs.acquire(run.run_id, self._owner, now, now + LEASE_MS)
             if acquired:
-                handed_on = self._page(acquired)
+                handed_on = self._page(acquired, request)
                 run = self._runs.finish(run.run_id, now_ms()) or run
                 if handed_on:
                     break
@@ -142,38 +189,41 @@ class Backfill:
                 run = self._runs.finish(run.run_id, now_ms()) or run
         return run
 
-    def _may_be_followed(self, run: Run, event: BackfillEvent) -> bool:
+    def _may_be_followed(self, run: Run, request: Request) -> bool:
         """Whether the run that was joined is done reading Clerk but is not what this event means when there
         is none to join: left over from days ago, or with other options."""
         started_here = run.started_at >= self._invoked_at
-        return not (run.paged_at is None or started_here or event.runId) and (
-            run.dry_run != event.dryRun
-            or run.create_missing != self._wants_missing(event)
+        return not (run.paged_at is None or started_here or request.run_id) and (
+            run.dry_run != request.dry_run
+            or run.create_missing != self._wants_missing(request)
             or self._invoked_at - run.started_at > STALE_MS
         )
 
-    def _wants_missing(self, event: BackfillEvent) -> bool:
-        return self._create_missing if event.createMissing is None else event.createMissing
+    def _wants_missing(self, request: Request) -> bool:
+        return self._create_missing if request.create_missing is None else request.create_missing
 
-    def _open(self, event: BackfillEvent) -> Run:
-        """The run that the event names or that is under way, else a new one."""
+    def _open(self, request: Request) -> Run:
+        """The run that the request names or that is under way, else a new one."""
         # Not just got: a worker that died right after it had counted a page left its status to the next one.
-        if event.runId and (named := self._runs.finish(event.runId, now_ms())):
-            return _checked(named, event)
+        if request.run_id and (named := self._runs.finish(request.run_id, now_ms())):
+            return _checked(named, request)
         while True:
-            current = self._runs.current(event.mode)
+            current = self._runs.current(request.mode)
             if current.run and not current.run.is_over:
                 run = self._give_up_lost_pages(current.run)
-                if not run.is_over and not self._may_be_followed(run, event):
-                    return _checked(run, event)
-                current = self._runs.current(event.mode)
+                if not run.is_over and not self._may_be_followed(run, request):
+                    return _checked(run, request)
+                current = self._runs.current(request.mode)
+            webhooks = self._runs.webhooks()
             run = Run(
-                run_id=event.runId or _new_run_id(event.mode),
-                mode=event.mode,
-                create_missing=self._wants_missing(event),
-                dry_run=event.dryRun,
+                run_id=request.run_id or _new_run_id(request.mode),
+                mode=request.mode,
+                create_missing=self._wants_missing(request),
+                dry_run=request.dry_run,
                 started_at=now_ms(),
-                since=self._since() if event.mode == "incremental" else None,
+                since=self._since() if request.mode == "incremental" else None,
+                webhooks_since=webhooks.first_at if webhooks else None,
+                full_run_at=self._runs.current("full").complete_started_at,
             )
             if self._runs.start(run, after=current):
                 logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
@@ -184,7 +234,7 @@ class Backfill:
         starts = [self._runs.current(mode).complete_started_at for mode in get_args(Mode)]
         return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
 
-    def _page(self, run: Run) -> bool:
+    def _page(self, run: Run, request: Request) -> bool:
         """Read what is left of the run and send it; whether another invocation is to go on with it."""
         try:
             self._read_and_send(run)
@@ -196,25 +246,26 @@ class Backfill:
             logger.warning("lease_lost", runId=run.run_id, reason=str(error))
         except OutOfTime:
             self._let_go(run)
-            self._hand_on(run)
+            self._hand_on(run, request)
             return True
         except (ClerkError, AwsError) as error:
             self._let_go(run)
             raise type(error)(f"{error}. {_stays_open(run)}") from error
         return False
 
-    def _hand_on(self, before: Run) -> None:
-        run = self._runs.get(before.run_id)
-        if run and run.pages == before.pages:
+    def _hand_on(self, run: Run, request: Request) -> None:
+        if not self._has_progressed:
             raise ClerkUnavailable(
                 f"Not one page could be read in the time that a function has. {_stays_open(run)}"
             )
-        self._go_on_later({"runId": before.run_id, "waitSeconds": 0})
-        logger.info("run_handed_on", runId=before.run_id)
+        self._go_on_later({"runId": run.run_id, "waitSeconds": request.wait_seconds})
+        logger.info("run_handed_on", runId=run.run_id)
 
     def _read_and_send(self, run: Run) -> None:
         # Before anything that may fail for good: a page that counts must be the run's.
+        pages_before = run.pages
         run = self._runs.recover(run, self._owner, now_ms() + LEASE_MS)
+        self._has_progressed = run.pages > pages_before
         with self._open_clerk(lambda seconds, why: self._before_pause(run, seconds, why)) as clerk:
             self._check_table()
             pages = self._pages(clerk, run)
@@ -226,7 +277,14 @@ class Backfill:
                 if users is None:
                     break
                 run = self._send(run, users, read_at)
-        self._runs.end_paging(run.run_id, self._owner, now_ms())
+            deletions = None
+            if self._find_deletions:
+                run = self._settled(self._runs.get(run.run_id) or run)
+                self._has_progressed = True  # it keeps what it got done
+                deletions, to_mark = self._find_deletions(clerk, run)
+                if to_mark:
+                    run = self._send_deletions(run, to_mark)
+        self._runs.end_paging(run.run_id, self._owner, now_ms(), deletions=deletions)
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
     def _pages(self, clerk: ClerkClient, run: Run) -> Iterator[list[Any]]:
@@ -247,21 +305,10 @@ class Backfill:
             users = tuple(user for user in part if isinstance(user, User))
             malformed = [user for user in part if isinstance(user, UserProblem)]
             cursor = run.cursor.after(payloads[done : done + len(part)])
-            page = Page(
-                run_id=run.run_id,
-                number=run.pages + 1,
-                token=uuid.uuid4().hex,
-                read_at=read_at,
-                create_missing=run.create_missing,
-                dry_run=run.dry_run,
-                users=users,
-            )
-            announced = NewPage(page.token, len(users), malformed, cursor)
-            self._runs.announce(run, self._owner, announced, now_ms() + LEASE_MS)
-            self._queue.send(page)
-            run = self._runs.confirm(run, self._owner, len(part), cursor, now_ms() + LEASE_MS)
+            page = self._new_page(run, read_at, create_missing=run.create_missing, users=users)
+            ids = digests(payloads[done : done + len(part)]) if run.mode == "audit" else None
+            run = self._put(run, page, NewPage(page.token, len(users), malformed, cursor, ids), len(part))
             done += len(part)
-            logger.info("page_sent", runId=run.run_id, page=page.number, users=len(users))
             for problem in malformed:
                 logger.warning(
                     "user_set_aside",
@@ -270,6 +317,44 @@ class Backfill:
                     clerkUserId=problem.clerk_user_id,
                     reason=problem.reason,
                 )
+        return run
+
+    def _settled(self, run: Run) -> Run:
+        """The run once the workers have dealt with its pages, or as it is when they no longer get on."""
+        settled, settled_at = run.settled_pages, now_ms()
+        while run.settled_pages < run.pages and now_ms() - settled_at < DRAINED_MS:
+            if self._time_left() < RESERVE_SECONDS:
+                raise OutOfTime
+            self._sleep(_POLL_SECONDS)
+            self._runs.renew(run.run_id, self._owner, now_ms() + LEASE_MS)
+            run = self._runs.get(run.run_id) or run
+            if run.settled_pages > settled:
+                settled, settled_at = run.settled_pages, now_ms()
+                self._has_progressed = True
+        return run
+
+    def _send_deletions(self, run: Run, to_mark: Sequence[Deletion]) -> Run:
+        page = self._new_page(run, now_ms(), create_missing=False, deletions=tuple(to_mark))
+        return self._put(run, page, NewPage(page.token, len(to_mark), [], run.cursor), len(to_mark))
+
+    def _new_page(self, run: Run, read_at: int, **contents: Any) -> Page:
+        return Page(
+            run_id=run.run_id,
+            number=run.pages + 1,
+            token=uuid.uuid4().hex,
+            read_at=read_at,
+            dry_run=run.dry_run,
+            webhooks_since=run.webhooks_since,
+            full_run_at=run.full_run_at,
+            **{"users": (), **contents},
+        )
+
+    def _put(self, run: Run, page: Page, announced: NewPage, users: int) -> Run:
+        self._runs.announce(run, self._owner, announced, now_ms() + LEASE_MS)
+        self._queue.send(page)
+        run = self._runs.confirm(run, self._owner, users, announced.cursor, now_ms() + LEASE_MS)
+        self._has_progressed = True
+        logger.info("page_sent", runId=run.run_id, page=page.number, users=announced.users)
         return run
 
     def _before_pause(self, run: Run, seconds: float, why: str) -> None:
@@ -291,12 +376,17 @@ class Backfill:
         return self._runs.finish(run.run_id, now_ms()) or run
 
 
-def _checked(run: Run, event: BackfillEvent) -> Run:
+def _checked(run: Run, request: Request) -> Run:
     """The run, unless the event asks for something else than it is."""
-    wanted = {"mode": event.mode, "createMissing": event.createMissing, "dryRun": event.dryRun}
+    if (run.mode == "audit") != (request.mode == "audit"):
+        function = "AuditFunction" if run.mode == "audit" else "BackfillFunction"
+        raise EventError(f"Nothing was started: ask {function} about run {run.run_id}.")
     actual = {"mode": run.mode, "createMissing": run.create_missing, "dryRun": run.dry_run}
-    differing = [name for name in event.model_fields_set & wanted.keys() if wanted[name] != actual[name]]
-    if event.runId and event.runId != run.run_id:
+    if run.mode == "audit":
+        actual = {"repair": not run.dry_run}
+    asked = request.explicitly
+    differing = [name for name in asked.keys() & actual.keys() if asked[name] not in (None, actual[name])]
+    if request.run_id and request.run_id != run.run_id:
         differing.append("runId")
     if differing:
         advice = (

@@ -6,12 +6,13 @@ Facts from https://clerk.com/docs/reference/backend-api and the OpenAPI descript
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime, UserUnknown
 from clerk_sync.secret import Secret
 
 API_VERSION = "2026-05-12"
@@ -25,7 +26,8 @@ class ClerkClient:
     """Reads users, at most `requests_per_second`; use it as a context manager.
 
     `time_left` gives the seconds that may still be spent; `on_wait` is told of each pause before
-    another try (seconds, why). Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
+    another try (seconds, why); `http` is a connection to share. Every method raises ClerkRefused,
+    ClerkUnavailable or OutOfTime.
     """
 
     def __init__(
@@ -33,12 +35,11 @@ class ClerkClient:
         api_url: str,
         secret: Secret,
         *,
-        requests_per_second: float,
+        requests_per_second: float = 100,
         time_left: Callable[[], float],
         on_wait: Callable[[float, str], None] = lambda *_: None,
         sleep: Callable[[float], None] = time.sleep,
-        timeout: httpx.Timeout = _TIMEOUT,
-        transport: httpx.BaseTransport | None = None,
+        http: httpx.Client | None = None,
     ) -> None:
         self._url = api_url
         self._secret = secret
@@ -47,15 +48,12 @@ class ClerkClient:
         self._time_left = time_left
         self._on_wait = on_wait
         self._sleep = sleep
-        self._http = httpx.Client(
-            headers={
-                "Authorization": f"Bearer {secret.value}",
-                "Clerk-API-Version": API_VERSION,
-                "User-Agent": "clerk-sync",
-            },
-            timeout=timeout,
-            transport=transport,
-        )
+        self._http = http or httpx.Client(timeout=_TIMEOUT)
+        self._headers = {
+            "Authorization": f"Bearer {secret.value}",
+            "Clerk-API-Version": API_VERSION,
+            "User-Agent": "clerk-sync",
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -63,29 +61,41 @@ class ClerkClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def users(self, **query: str | int) -> list[Any]:
+    def users(self, **query: str | int | Sequence[str]) -> list[Any]:
         """`GET /users`: user objects as Clerk has them, oldest first unless `order_by` says otherwise.
 
         Raises CursorRefused too, if `starting_after` is given.
         """
         return self._get("/users", {"order_by": "created_at", **query}, _user_list)
 
+    def user(self, user_id: str) -> Any:
+        """`GET /users/{id}`: one user object. Raises UserUnknown too."""
+
+        def read(answer: Any) -> Any:
+            if not isinstance(answer, dict) or answer.get("id") != user_id:
+                raise ValueError("not this user")
+            return answer
+
+        return self._get(f"/users/{quote(user_id, safe='')}", {}, read)
+
     def count(self) -> int:
         """`GET /users/count`."""
         return self._get("/users/count", {}, _total_count)
 
-    def _get[T](self, path: str, query: Mapping[str, str | int], read: Callable[[Any], T]) -> T:
+    def _get[T](
+        self, path: str, query: Mapping[str, str | int | Sequence[str]], read: Callable[[Any], T]
+    ) -> T:
         failures = 0
         while True:
             self._pace()
             pause = None
             try:
-                response = self._http.get(self._url + path, params=dict(query))
+                response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
                 if response.status_code == 200:
                     return read(json.loads(response.content))
                 why = self._why(response)
                 if response.status_code < 500 and response.status_code not in (408, 425, 429):
-                    raise self._refusal(response.status_code, why, "starting_after" in query)
+                    raise self._refusal(response.status_code, why, path, query)
                 pause = _retry_after(response)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise ClerkRefused(f"ClerkApiUrl is {self._url!r}, which is no address: {error}") from error
@@ -122,14 +132,16 @@ class ClerkClient:
             details = [response.headers.get("content-type", "no content type")]
         return f"{response.status_code} ({', '.join(str(d)[:80] for d in details)})"
 
-    def _refusal(self, status: int, why: str, has_cursor: bool) -> Exception:
+    def _refusal(self, status: int, why: str, path: str, query: Mapping[str, Any]) -> Exception:
         if status in (401, 403):
             return ClerkRefused(
                 f"Clerk refuses the secret key in {self._secret.source}: {why}. It must be the secret key "
                 f"(sk_live_… or sk_test_…) of the instance to read. {self._secret.remedy}"
             )
-        if has_cursor:
+        if "starting_after" in query:
             return CursorRefused(why)
+        if path.startswith("/users/") and "resource_not_found" in why:
+            return UserUnknown("Clerk has no such user")
         return ClerkRefused(
             f"{self._url} answers {why}. Is ClerkApiUrl the address of Clerk's Backend API "
             "(https://api.clerk.com/v1)?"

@@ -5,8 +5,10 @@ ClerkSyncError
 ├── EventError           the event that the function was invoked with
 ├── MessageError         a queue message that is not a page of ours
 ├── SignatureError       a webhook that Clerk did not sign
+├── TokenError           a session token that does not prove who is calling
 ├── ClerkError
 │   ├── ClerkRefused     Clerk will not answer this at all: the key, the address, the request
+│   ├── UserUnknown      Clerk has no such user
 │   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
@@ -35,12 +37,20 @@ class SignatureError(ClerkSyncError):
     """A webhook's signature, timestamp or headers are wrong."""
 
 
+class TokenError(ClerkSyncError):
+    """A session token does not prove who is calling."""
+
+
 class ClerkError(ClerkSyncError):
     """Base of what can go wrong with Clerk's API."""
 
 
 class ClerkRefused(ClerkError):
     """Clerk refuses the key, the address or the request: trying again cannot help."""
+
+
+class UserUnknown(ClerkError):
+    """Clerk has no user with this id."""
 
 
 class CursorRefused(ClerkError):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from clerk_sync.errors import MessageError
-from clerk_sync.user import SYNCED_FIELDS, User, UserProblem
+from clerk_sync.user import SYNCED_FIELDS, Deletion, User, UserProblem
 
 MAX_BYTES = 512 * 1024
 """What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
@@ -18,7 +18,8 @@ class Page(BaseModel):
     """One message.
 
     `number` counts the run's pages from 1. `token` tells this copy of the page from one that an
-    invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked.
+    invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked. `webhooks_since` and
+    `full_run_at` (ms) are the run's, for judging what was wrong with a row.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -32,6 +33,9 @@ class Page(BaseModel):
     create_missing: bool
     dry_run: bool
     users: tuple[User, ...]
+    deletions: tuple[Deletion, ...] = ()
+    webhooks_since: int | None = None
+    full_run_at: int | None = None
 
     @field_validator("users")
     @classmethod
@@ -42,7 +46,9 @@ class Page(BaseModel):
 
     def dump(self) -> str:
         """The message's body. All ASCII, as SQS refuses some characters that a name may hold."""
-        return json.dumps({**dict(self), "users": [asdict(user) for user in self.users]})
+        users = [asdict(user) for user in self.users]
+        deletions = [asdict(deletion) for deletion in self.deletions]
+        return json.dumps({**dict(self), "users": users, "deletions": deletions})
 
     @classmethod
     def load(cls, body: str) -> Self:

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 from clerk_sync.user import UserProblem
 from clerk_sync.walk import START, Cursor
 
-Mode = Literal["full", "incremental"]
+Mode = Literal["full", "incremental", "audit"]
 Status = Literal["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]
 
 PROBLEMS_SHOWN = 20
@@ -20,7 +20,11 @@ class ProblemResult(TypedDict):
 
 
 class RunResult(TypedDict):
-    """What BackfillFunction answers. Times in ms; `timestamp` is when the run ended, null before."""
+    """What BackfillFunction answers. Times in ms; `timestamp` is when the run ended, null before.
+
+    `missedByWebhooks`, of the users created and updated, are those that a webhook should have told of;
+    both it and `hoursSinceLastWebhook` are null where Clerk never sent one.
+    """
 
     runId: str
     mode: Mode
@@ -33,6 +37,8 @@ class RunResult(TypedDict):
     updatedCount: int
     unchangedCount: int
     skippedCount: int
+    missedByWebhooks: int | None
+    hoursSinceLastWebhook: float | None
     pages: int
     startedAt: int
     timestamp: int | None
@@ -41,13 +47,15 @@ class RunResult(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of some users, each of whom is counted once."""
+    """What became of some users, each of whom is counted once; and how many of those created or updated a
+    webhook should have told of."""
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
     errors: int = 0
+    missed_by_webhooks: int = 0
 
     @property
     def total(self) -> int:
@@ -61,7 +69,32 @@ class Counts:
             self.unchanged - other.unchanged,
             self.skipped - other.skipped,
             self.errors - other.errors,
+            self.missed_by_webhooks - other.missed_by_webhooks,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MissedDeletions:
+    """Rows of users that are not in Clerk any more, and not marked: how many of `rows` synced ones, the first
+    of them, how many are sent to be marked, and why not all are."""
+
+    rows: int = 0
+    found: int = 0
+    first: tuple[str, ...] = ()
+    sent: int = 0
+    held_back: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """When Clerk's first and its latest webhook arrived (ms)."""
+
+    first_at: int
+    last_at: int
+
+    def hours_silent(self, now: int) -> float:
+        """The hours that have passed since the latest one."""
+        return round(max(0, now - self.last_at) / 3_600_000, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +104,8 @@ class Run:
     `since` is how far back an incremental run reads; None: everybody. `expected_users` is Clerk's own count
     at the start. `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them
     have been dealt with, or given up. `paged_at` is when the last one was put there, `failure` why there
-    are no more.
+    are no more. `webhooks_since` is when the first webhook came, `full_run_at` when the last complete full
+    run began, and `deletions` what an audit found of users that are gone.
     """
 
     run_id: str
@@ -90,6 +124,9 @@ class Run:
     paged_at: int | None = None
     ended_at: int | None = None
     failure: str | None = None
+    webhooks_since: int | None = None
+    full_run_at: int | None = None
+    deletions: MissedDeletions | None = None
 
     @property
     def is_over(self) -> bool:
@@ -109,10 +146,8 @@ class Run:
             return "FAILED"
         return "COMPLETED_WITH_ERRORS" if self.counts.errors else "COMPLETED"
 
-    def result(self, problems: list[UserProblem]) -> RunResult:
-        """The contract's shape. What stopped the run comes first among the errors."""
-        if self.failure is not None:
-            problems = [UserProblem(None, self.failure), *problems]
+    def result(self, problems: list[UserProblem], webhooks: Webhooks | None, now: int) -> RunResult:
+        """The contract's shape, as of `now` (ms)."""
         counts = self.counts
         return {
             "runId": self.run_id,
@@ -126,11 +161,18 @@ class Run:
             "updatedCount": counts.updated,
             "unchangedCount": counts.unchanged,
             "skippedCount": counts.skipped,
+            "missedByWebhooks": counts.missed_by_webhooks if webhooks else None,
+            "hoursSinceLastWebhook": webhooks.hours_silent(now) if webhooks else None,
             "pages": self.pages,
             "startedAt": self.started_at,
             "timestamp": self.ended_at,
-            "errors": [
-                {"clerkUserId": problem.clerk_user_id, "reason": problem.reason}
-                for problem in problems[:PROBLEMS_SHOWN]
-            ],
+            "errors": self.errors(problems),
         }
+
+    def errors(self, problems: list[UserProblem]) -> list[ProblemResult]:
+        """The first problems as a result has them, before all what stopped the run."""
+        stopped = [] if self.failure is None else [UserProblem(None, self.failure)]
+        return [
+            {"clerkUserId": problem.clerk_user_id, "reason": problem.reason}
+            for problem in [*stopped, *problems][:PROBLEMS_SHOWN]
+        ]

@@ -3,8 +3,11 @@
 Items, by `runId` and `part`:
 - `run`: the run's record, with the lease of the invocation that is paging;
 - `page#00000001` …: PENDING, then DONE, or FAILED when it is about to end in the dead-letter queue;
-- `runId` = `current#full` or `current#incremental`, `part` = `current`: which run of that mode was started
-  last, and when the last one before it that became complete was.
+- `runId` = `current#full`, `current#incremental` or `current#audit`, `part` = `current`: which run of that
+  mode was started last, and when the last one before it that became complete was;
+- `scan`: how far an audit's look at the table had got when its function's time ended;
+- `runId` = `webhooks`, `part` = `webhooks`: when the first and the latest one arrived.
+Page loads keep theirs there too: see refreshes.py.
 
 A page is recorded before its message is sent and added to the run afterwards, so an invocation that is
 cut off in between leaves one page that its successor can tell: see `recover`.
@@ -21,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from clerk_sync.attributes import Value, from_item, to_item
 from clerk_sync.aws import attempts, translated
 from clerk_sync.errors import AwsError, LeaseLost
-from clerk_sync.run import PROBLEMS_SHOWN, Counts, Mode, Run
+from clerk_sync.findings import Finding, Tally, merged, tally
+from clerk_sync.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Mode, Run, Webhooks
 from clerk_sync.user import UserProblem
 from clerk_sync.walk import Cursor
 
@@ -41,18 +45,31 @@ _COUNTS = {
     "unchanged": "unchangedCount",
     "skipped": "skippedCount",
     "errors": "errorCount",
+    "missed_by_webhooks": "missedByWebhooks",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class NewPage:
     """A page before it is sent: its message's token, how many users that holds, the malformed ones that it
-    leaves out, and where the walk is after it."""
+    leaves out, where the walk is after it, and in an audit the digests of all their ids."""
 
     token: str
     users: int
     malformed: list[UserProblem]
     cursor: Cursor
+    ids: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How far an audit's look at the table has got: the last key, how many synced rows there were, the
+    candidates for deletion among them, and how many more of those there were than are kept."""
+
+    after: str | None = None
+    rows: int = 0
+    more: int = 0
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +156,23 @@ class RunsTable:
         """Note how many users Clerk counts. Raises LeaseLost."""
         self._as_owner(run_id, owner, {"expectedUsers": users})
 
-    def end_paging(self, run_id: str, owner: str, now: int, failure: str | None = None) -> None:
-        """Record that no more pages follow, and why if that is a failure. Raises LeaseLost."""
-        reason = {"failure": failure} if failure else {}
-        self._as_owner(run_id, owner, {"pagedAt": now, "leaseUntil": 0, **reason})
+    def end_paging(
+        self,
+        run_id: str,
+        owner: str,
+        now: int,
+        *,
+        failure: str | None = None,
+        deletions: MissedDeletions | None = None,
+    ) -> None:
+        """Record that no more pages follow, why if that is a failure, and what an audit found of users that
+        are gone. Raises LeaseLost."""
+        change: dict[str, Value] = {"pagedAt": now, "leaseUntil": 0}
+        if failure:
+            change["failure"] = failure
+        if deletions:
+            change["deletions"] = json.dumps(asdict(deletions))
+        self._as_owner(run_id, owner, change)
 
     # Pages
 
@@ -181,8 +211,10 @@ class RunsTable:
             "malformedCount": len(page.malformed),
             "malformed": _dump(page.malformed),
             "cursor": json.dumps(page.cursor.dump()),
-            "expiresAt": run.started_at // 1000 + KEPT_SECONDS,
+            "expiresAt": _expiry(run),
         }
+        if page.ids is not None:
+            values["ids"] = page.ids
         put = {"Item": to_item(values), "ConditionExpression": _NEW}
         if not self._transact({"Put": put}, _keep_lease(run.run_id, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
@@ -211,6 +243,7 @@ class RunsTable:
         token: str,
         outcome: Counts | None,
         problems: list[UserProblem] | None = None,
+        findings: list[Finding] | None = None,
     ) -> bool:
         """Count what became of a page: once however often it is told, and correcting what was told before.
 
@@ -226,7 +259,11 @@ class RunsTable:
                 counts = Counts(errors=page["userCount"] + page["malformedCount"])
             else:
                 counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
-            if self._transact(_settle_page(page, state, counts, problems or []), _settle_run(page, counts)):
+            told = {
+                "problems": _dump(problems or []),
+                "findings": json.dumps(tally(findings)) if findings else "",
+            }
+            if self._transact(_settle_page(page, state, counts, told), _settle_run(page, counts)):
                 return True
         return False
 
@@ -248,6 +285,47 @@ class RunsTable:
             if len(found) >= PROBLEMS_SHOWN:
                 break
         return found[:PROBLEMS_SHOWN]
+
+    # What an audit finds
+
+    def findings(self, run_id: str) -> Tally:
+        """What the workers found wrong with the rows."""
+        return merged(json.loads(page["findings"]) for page in self._pages(run_id, "findings", ">", ""))
+
+    def ids(self, run_id: str) -> Iterator[bytes]:
+        """The digests of the ids that were met, page by page."""
+        return (page.get("ids", b"") for page in self._pages(run_id, "userCount", ">=", 0))
+
+    def save_scan(self, run: Run, scan: Scan) -> None:
+        """Keep how far the look at the table has got."""
+        values = asdict(scan) | {"candidates": json.dumps(scan.candidates)}
+        item = _key(run.run_id, "scan") | to_item({**values, "expiresAt": _expiry(run)})
+        with translated(f"writing to {self._table}"):
+            self._dynamodb.put_item(TableName=self._table, Item=item)
+
+    def scan(self, run: Run) -> Scan:
+        """How far the look at the table had got."""
+        item = self._get(run.run_id, "scan")
+        if item is None:
+            return Scan()
+        return Scan(item.get("after"), item["rows"], item["more"], tuple(json.loads(item["candidates"])))
+
+    # Webhooks
+
+    def webhook_arrived(self, now: int) -> None:
+        """Note that Clerk sends webhooks, and did so now (ms)."""
+        with translated(f"writing to {self._table}"):
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=_key("webhooks", "webhooks"),
+                UpdateExpression="SET lastAt = :now, firstAt = if_not_exists(firstAt, :now)",
+                ExpressionAttributeValues=to_item({":now": now}),
+            )
+
+    def webhooks(self) -> Webhooks | None:
+        """When webhooks arrived, None if none ever did."""
+        item = self._get("webhooks", "webhooks")
+        return Webhooks(item["firstAt"], item["lastAt"]) if item else None
 
     # How DynamoDB is asked
 
@@ -325,12 +403,10 @@ def _keep_lease(run_id: str, owner: str, until: int) -> dict[str, Any]:
     return {"Update": {"Key": _key(run_id, "run"), **update}}
 
 
-def _settle_page(
-    page: dict[str, Any], state: str, counts: Counts, problems: list[UserProblem]
-) -> dict[str, Any]:
-    told = {_COUNTS[name]: count for name, count in asdict(counts).items()}
+def _settle_page(page: dict[str, Any], state: str, counts: Counts, told: Mapping[str, str]) -> dict[str, Any]:
+    counted = {_COUNTS[name]: count for name, count in asdict(counts).items()}
     update = _update(
-        {"state": state, "problems": _dump(problems), **told},
+        {"state": state, **told, **counted},
         {},
         "pageToken = :token AND #state = :before",
         {":token": page["pageToken"], ":before": page["state"]},
@@ -392,11 +468,18 @@ def _run_values(run: Run) -> dict[str, Value | None]:
         "settledPages": 0,
         **dict.fromkeys(_COUNTS.values(), 0),
         "leaseUntil": 0,
-        "expiresAt": run.started_at // 1000 + KEPT_SECONDS,
+        "webhooksSince": run.webhooks_since,
+        "fullRunAt": run.full_run_at,
+        "expiresAt": _expiry(run),
     }
 
 
+def _expiry(run: Run) -> int:
+    return run.started_at // 1000 + KEPT_SECONDS
+
+
 def _run(item: dict[str, Any]) -> Run:
+    deletions = json.loads(item.get("deletions", "null"))
     return Run(
         run_id=item["runId"],
         mode=item["mode"],
@@ -409,11 +492,14 @@ def _run(item: dict[str, Any]) -> Run:
         pages=item["pages"],
         total_users=item["totalClerkUsers"],
         settled_pages=item["settledPages"],
-        counts=Counts(**{name: item[told] for name, told in _COUNTS.items()}),
+        counts=Counts(**{name: item.get(told, 0) for name, told in _COUNTS.items()}),
         cursor=Cursor.load(json.loads(item.get("cursor", "[]"))),
         paged_at=item.get("pagedAt"),
         ended_at=item.get("timestamp"),
         failure=item.get("failure"),
+        webhooks_since=item.get("webhooksSince"),
+        full_run_at=item.get("fullRunAt"),
+        deletions=deletions and MissedDeletions(**{**deletions, "first": tuple(deletions["first"])}),
     )
 
 

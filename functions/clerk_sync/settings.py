@@ -21,6 +21,12 @@ class _Environment:
             raise SettingsError(f"The environment variable {name} is missing: set it to run this function.")
         return value
 
+    def optional(self, name: str) -> str | None:
+        return self._variables.get(name, "").strip() or None
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(self.text(name).replace(",", " ").split())
+
     def number(self, name: str, low: float, high: float) -> float:
         try:
             value = float(self.text(name))
@@ -87,6 +93,23 @@ class BackfillSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Settings of AuditFunction: BackfillFunction's, and how many rows one audit may mark as deleted."""
+
+    backfill: BackfillSettings
+    max_deletions_percent: float
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] = os.environ) -> Self:
+        """Raises SettingsError."""
+        env = _Environment(variables)
+        return cls(
+            backfill=BackfillSettings.from_env(variables),
+            max_deletions_percent=env.number("MAX_DELETIONS_PERCENT", 0, 100),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """Settings of WorkerFunction."""
 
@@ -95,6 +118,7 @@ class WorkerSettings:
     runs_table: str
     pages_queue_url: str
     max_receive_count: int
+    placeholder_patterns: tuple[str, ...]
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -106,6 +130,7 @@ class WorkerSettings:
             runs_table=env.text("RUNS_TABLE"),
             pages_queue_url=env.text("PAGES_QUEUE_URL"),
             max_receive_count=env.whole("MAX_RECEIVE_COUNT", 1, 1000),
+            placeholder_patterns=tuple((env.optional("PLACEHOLDER_PATTERNS") or "").split(",")),
         )
 
 
@@ -117,6 +142,7 @@ class WebhookSettings:
     users_table: str
     users_table_key: str
     create_missing: bool
+    runs_table: str
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -127,4 +153,38 @@ class WebhookSettings:
             users_table=env.text("USERS_TABLE"),
             users_table_key=env.table_key("USERS_TABLE_KEY"),
             create_missing=env.flag("CREATE_MISSING_USERS"),
+            runs_table=env.text("RUNS_TABLE"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSettings:
+    """Settings of ProfileFunction. Without a `clerk_jwt_key` the issuer's published keys are fetched."""
+
+    clerk_api_url: str
+    clerk_secret_key_parameter: str
+    clerk_issuer: str
+    clerk_authorized_parties: tuple[str, ...]
+    clerk_jwt_key: str | None
+    profile_max_age_seconds: int
+    users_table: str
+    users_table_key: str
+    create_missing: bool
+    runs_table: str
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] = os.environ) -> Self:
+        """Raises SettingsError."""
+        env = _Environment(variables)
+        return cls(
+            clerk_api_url=env.text("CLERK_API_URL").rstrip("/"),
+            clerk_secret_key_parameter=env.text("CLERK_SECRET_KEY_PARAMETER"),
+            clerk_issuer=env.text("CLERK_ISSUER").rstrip("/"),
+            clerk_authorized_parties=env.words("CLERK_AUTHORIZED_PARTIES"),
+            clerk_jwt_key=env.optional("CLERK_JWT_KEY"),
+            profile_max_age_seconds=env.whole("PROFILE_MAX_AGE_SECONDS", 0, 86400),
+            users_table=env.text("USERS_TABLE"),
+            users_table_key=env.table_key("USERS_TABLE_KEY"),
+            create_missing=env.flag("CREATE_MISSING_USERS"),
+            runs_table=env.text("RUNS_TABLE"),
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from clerk_sync.attributes import Item, attribute
+from clerk_sync.attributes import Attribute, Item, attribute
 from clerk_sync.aws import attempts, translated
 from clerk_sync.errors import AwsError, SettingsError
-from clerk_sync.write_rule import OWNED, Write
+from clerk_sync.write_rule import DELETED, OWNED, VERSION, BlindWrite, Write
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -109,6 +110,58 @@ class UsersTable:
                 results += self._write_batch(batch)
         return results
 
+    def get(self, user_id: str) -> Item | None:
+        """The owned attributes of one row as it is now, or None."""
+        with translated(f"reading from table {self._table!r}"):
+            answer = self._dynamodb.get_item(
+                TableName=self._table,
+                Key={self._key: attribute(user_id)},
+                ProjectionExpression=", ".join(f"#{name}" for name in OWNED),
+                ExpressionAttributeNames={f"#{name}": name for name in OWNED},
+                ConsistentRead=True,
+            )
+        return answer.get("Item")
+
+    def unmarked(self, after: str | None) -> Iterator[tuple[list[str], str | None]]:
+        """The ids of the rows that are synced and not marked as deleted, from anywhere after a key: some at a
+        time, each time with the key to go on after, which is None at the end."""
+        scan: Any = {
+            "TableName": self._table,
+            "ProjectionExpression": "#key",
+            "FilterExpression": "attribute_exists(#version) AND attribute_not_exists(#deleted)",
+            "ExpressionAttributeNames": {"#key": self._key, "#version": VERSION, "#deleted": DELETED},
+        }
+        while True:
+            if after is not None:
+                scan["ExclusiveStartKey"] = {self._key: attribute(after)}
+            with translated(f"scanning table {self._table!r}"):
+                answer = self._dynamodb.scan(**scan)
+            after = answer["LastEvaluatedKey"][self._key]["S"] if "LastEvaluatedKey" in answer else None
+            yield [item[self._key]["S"] for item in answer["Items"]], after
+            if after is None:
+                return
+
+    def update(self, write: Write | BlindWrite) -> Written | Lost:
+        """Carry out one write by itself. A lost one hands over the row as it is, at no cost; None: there is
+        no row."""
+        expressions = _update_item(self._key, write)
+        errors = self._dynamodb.exceptions
+        for _ in self._attempts():
+            with translated(f"writing to table {self._table!r}"):
+                try:
+                    self._dynamodb.update_item(
+                        TableName=self._table,
+                        Key={self._key: attribute(write.user_id)},
+                        ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                        **expressions,
+                    )
+                except errors.ConditionalCheckFailedException as error:
+                    return Lost(_owned(cast("Item | None", error.response.get("Item"))))
+                except errors.TransactionConflictException:
+                    continue  # a transaction of the app's; the SDK doesn't try again by itself
+            return Written()
+        raise self._throttled()
+
     def _read_batch(self, keys: list[dict[str, Any]], consistent: bool) -> Iterator[Item]:
         names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
         for _ in self._attempts():
@@ -186,6 +239,45 @@ def _update(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
             parameters.append(value)
     statement = f"UPDATE {_quoted(table)} {' '.join(clauses)} WHERE {' AND '.join(conditions)}"
     return statement, parameters
+
+
+def _update_item(key: str, write: Write | BlindWrite) -> dict[str, Any]:
+    """The same as UpdateItem's expressions."""
+    conditions, values = _expected(write) if isinstance(write, Write) else _unread(write)
+    changes = []
+    if write.put:
+        changes.append("SET " + ", ".join(f"#{name} = :{name}" for name in write.put))
+    if write.remove:
+        changes.append("REMOVE " + ", ".join(f"#{name}" for name in write.remove))
+    change, condition = " ".join(changes), " AND ".join(conditions)
+    names = re.findall(r"#\w+", f"{change} {condition}")
+    return {
+        "UpdateExpression": change,
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {name: key if name == "#key" else name[1:] for name in names},
+        "ExpressionAttributeValues": {f":{name}": value for name, value in write.put.items()} | values,
+    }
+
+
+def _expected(write: Write) -> tuple[list[str], dict[str, Attribute]]:
+    if write.expected is None:
+        return ["attribute_not_exists(#key)"], {}
+    conditions = ["attribute_exists(#key)"]
+    for name, value in write.expected.items():
+        conditions.append(f"attribute_not_exists(#{name})" if value is None else f"#{name} = :was_{name}")
+    return conditions, {f":was_{name}": value for name, value in write.expected.items() if value is not None}
+
+
+def _unread(write: BlindWrite) -> tuple[list[str], dict[str, Attribute]]:
+    conditions = [] if write.may_create else ["attribute_exists(#key)"]
+    conditions += [f"(attribute_not_exists(#{name}) OR #{name} < :below_{name})" for name in write.below]
+    conditions += [f"attribute_not_exists(#{name})" for name in write.absent]
+    conditions += [f"attribute_exists(#{name})" for name in write.present]
+    return conditions, {f":below_{name}": attribute(value) for name, value in write.below.items()}
+
+
+def _owned(item: Item | None) -> Item | None:
+    return item and {name: value for name, value in item.items() if name in OWNED}
 
 
 def _quoted(name: str) -> str:

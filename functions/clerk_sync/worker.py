@@ -1,6 +1,9 @@
 """The worker: brings the users of one page into the table, and counts what became of them once."""
 
+import re
+
 from clerk_sync.clock import now_ms
+from clerk_sync.findings import Judge
 from clerk_sync.log import logger
 from clerk_sync.page import Page
 from clerk_sync.run import Counts
@@ -9,7 +12,14 @@ from clerk_sync.upsert import upsert
 from clerk_sync.users_table import UsersTable
 
 
-def work(page: Page, users_table: UsersTable, runs: RunsTable, *, is_last_delivery: bool) -> None:
+def work(
+    page: Page,
+    users_table: UsersTable,
+    runs: RunsTable,
+    *,
+    placeholders: re.Pattern[str],
+    is_last_delivery: bool,
+) -> None:
     """Sync one page. Raises AwsError; to repeat it is safe, whatever was done by then.
 
     On the last delivery before the dead-letter queue the page is counted as errors first, so that the
@@ -19,20 +29,35 @@ def work(page: Page, users_table: UsersTable, runs: RunsTable, *, is_last_delive
         runs.finish(page.run_id, now_ms())
     outcome = upsert(
         users_table,
-        page.users,
+        [*page.users, *page.deletions],
         as_of=page.read_at,
         create_missing=page.create_missing,
         dry_run=page.dry_run,
+        judge=Judge(placeholders, page.read_at, page.webhooks_since, page.full_run_at),
     )
     for problem in outcome.problems:
         logger.warning("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
     counts = Counts(
-        outcome.created, outcome.updated, outcome.unchanged, outcome.skipped, len(outcome.problems)
+        created=outcome.created,
+        updated=outcome.updated,
+        unchanged=outcome.unchanged,
+        skipped=outcome.skipped,
+        errors=len(outcome.problems),
+        missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
     )
-    is_counted = runs.settle(page.run_id, page.number, page.token, counts, outcome.problems)
+    is_counted = runs.settle(page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
     logger.info(
-        "page_done", counted=is_counted, users=len(page.users), writes=counts.created + counts.updated
+        "page_done",
+        counted=is_counted,
+        users=len(page.users) + len(page.deletions),
+        writes=0 if page.dry_run else counts.created + counts.updated,
     )
     run = runs.finish(page.run_id, now_ms())
     if is_counted and run and run.is_over:
-        logger.info("run_over", status=run.status, users=run.total_users, errors=run.counts.errors)
+        logger.info(
+            "run_over",
+            status=run.status,
+            users=run.total_users,
+            errors=run.counts.errors,
+            missedByWebhooks=run.counts.missed_by_webhooks,
+        )

@@ -51,6 +51,24 @@ class Write:
         return self.expected is None
 
 
+@dataclass(frozen=True, slots=True)
+class BlindWrite:
+    """A conditional write for a row that nobody has read, which saves reading it.
+
+    It is what `decide` would write wherever its condition holds: every attribute of `below` is absent
+    or a number below that one, those of `absent` are absent and those of `present` are there.
+    `may_create`: no row at all will do as well.
+    """
+
+    user_id: str
+    put: Mapping[str, Attribute]
+    remove: tuple[str, ...]
+    below: Mapping[str, int]
+    absent: tuple[str, ...]
+    present: tuple[str, ...]
+    may_create: bool
+
+
 def decide(change: Change, row: Item | None, *, as_of: int, create_missing: bool) -> Write | Verdict:
     """What to do about `row`, or about there being none, given a change.
 
@@ -66,6 +84,24 @@ def decide(change: Change, row: Item | None, *, as_of: int, create_missing: bool
     if not put and not remove:
         return Verdict.UNCHANGED
     return Write(change.id, put, remove, {name: row.get(name) for name in _GUARDS})
+
+
+def decide_blindly(change: Change, *, create_missing: bool) -> BlindWrite:
+    """The write that a change most often means, for a row that was not read: an event that is news."""
+    match change:
+        case Deletion():
+            put = {DELETED: attribute(change.at)}
+            return BlindWrite(change.id, put, (), {DELETED: change.at}, (), (), create_missing)
+        case SignIn():
+            put = dict.fromkeys(ACTIVITY, attribute(change.at))
+            below = dict.fromkeys(ACTIVITY, change.at)
+            return BlindWrite(change.id, put, (), below, (), (VERSION,), may_create=False)
+        case User():
+            put = {name: attribute(value) for name, value in change.fields.items()}
+            put[VERSION] = attribute(change.updated_at)
+            remove = tuple(name for name in SYNCED_FIELDS if name not in change.fields)
+            below = {VERSION: change.updated_at, **dict.fromkeys(ACTIVITY, change.updated_at + 1)}
+            return BlindWrite(change.id, put, remove, below, (DELETED,), (), create_missing)
 
 
 def _wanted(change: Change, row: Item, as_of: int) -> dict[str, Attribute | None]:

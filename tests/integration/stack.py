@@ -17,6 +17,8 @@ from tests.local.aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_
 from tests.local.clerk import SimulatedClerk
 from tests.local.sign import LOCAL_SECRET
 
+ORIGINS = ("http://localhost:3000", "https://app.example.org")
+
 type Row = dict[str, Any]
 
 
@@ -48,6 +50,8 @@ class Stack:
             {
                 "ClerkApiUrl": f"http://127.0.0.1:{self._clerk_port}/v1",
                 "ClerkRequestsPerSecond": "100",
+                "ClerkIssuer": f"http://127.0.0.1:{self._clerk_port}",
+                "ClerkAuthorizedParties": ", ".join(ORIGINS),
                 **parameters,
             },
             name,
@@ -87,6 +91,10 @@ class Stack:
     def backfill(self, event: Any = None) -> Any:
         """Invoke BackfillFunction and wait for its answer. Raises FunctionError."""
         return self.aws.invoke(self.outputs["BackfillFunction"], {} if event is None else event)
+
+    def audit(self, event: Any = None) -> Any:
+        """Invoke AuditFunction and wait for its answer. Raises FunctionError."""
+        return self.aws.invoke(self.outputs["AuditFunction"], {} if event is None else event)
 
     def start_backfill(self, event: Any = None) -> Future[Any]:
         """The same in the background."""
@@ -194,6 +202,16 @@ class Stack:
         self.aws.client("dynamodb").put_item(
             TableName=self.outputs["UsersTable"], Item=to_item({self.key: user_id, **attributes})
         )
+
+    def delete_row(self, user_id: str) -> None:
+        """Delete a row as an app might."""
+        self.aws.client("dynamodb").delete_item(
+            TableName=self.outputs["UsersTable"], Key=to_item({self.key: user_id})
+        )
+
+    def webhooks_since(self, moment: int) -> None:
+        """As if the first and only webhook had come then (ms)."""
+        self.runs.webhook_arrived(moment)
 
     def dead_letters(self) -> int:
         """How many messages are in PagesDeadLetterQueue."""

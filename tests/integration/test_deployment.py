@@ -6,15 +6,16 @@ import sys
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.integration.stack import Stack, assert_conserved, assert_true_to_clerk
+from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk
 from tests.integration.test_webhooks import event, post
 from tests.local.aws import ROOT, LocalAws, build
 from tests.local.people import broken_users, make_user, make_users
-from tests.local.sign import LOCAL_SECRET, signed
+from tests.local.sign import LOCAL_SECRET, signed, signed_in
 
-HANDLERS = ["backfill", "worker", "webhook"]
+HANDLERS = ["backfill", "audit", "worker", "webhook", "profile"]
 # What Lambda's runtime has beside the artifact.
 RUNTIME = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"]
 
@@ -25,7 +26,7 @@ def test_the_artifact_is_small_and_imports_alone(tmp_path: Path) -> None:
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in artifact.rglob("*"):
             archive.write(file, file.relative_to(artifact))
-    assert zipped.stat().st_size < 6 * 1024 * 1024
+    assert zipped.stat().st_size < 10 * 1024 * 1024
 
     here = Path(sys.prefix) / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     runtime = tmp_path / "runtime"
@@ -44,6 +45,10 @@ def test_the_runs_are_scheduled(stack: Stack) -> None:
     schedules = [client.get_schedule(Name=s["Name"]) for s in client.list_schedules()["Schedules"]]
     ours = [s for s in schedules if stack.outputs["BackfillFunction"] in s["Target"]["Arn"]]
     events = {s["ScheduleExpression"]: json.loads(s["Target"]["Input"]) for s in ours}
+    audit = [s for s in schedules if stack.outputs["AuditFunction"] in s["Target"]["Arn"]]
+    assert [(s["ScheduleExpression"], json.loads(s["Target"]["Input"])) for s in audit] == [
+        ("cron(0 4 ? * SUN *)", {"repair": True, "waitSeconds": 840})
+    ]
     assert events == {
         "cron(0 2 ? * SUN *)": {"mode": "full", "waitSeconds": 0},
         "cron(0 0 * * ? *)": {"mode": "incremental", "waitSeconds": 0},
@@ -70,8 +75,12 @@ def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) ->
             "PageSize": "10",
             "FullSyncSchedule": "",
             "IncrementalSyncSchedule": "",
+            "AuditSchedule": "",
+            "ClerkIssuer": "",
         },
     )
+    assert "ProfileFunction" not in stack.outputs
+    assert httpx.put(f"{stack.outputs['ApiUrl']}/users/me").status_code == 403, "there is no such route"
     assert stack.outputs["UsersTable"] == "people"
     for user in users[:20]:
         stack.put_row(user["id"], plan="pro")
@@ -97,18 +106,26 @@ def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) ->
     [
         ("backfill.json", "BackfillFunction", {"status": "COMPLETED", "createdCount": 12}),
         ("backfill-dry-run.json", "BackfillFunction", {"status": "COMPLETED", "dryRun": True}),
+        ("audit.json", "AuditFunction", {"verdict": "DRIFT", "repair": False}),
+        ("audit-repair.json", "AuditFunction", {"status": "COMPLETED", "repair": True}),
         ("worker.json", "WorkerFunction", {"batchItemFailures": []}),
+        ("webhook-user-created.json", "WebhookFunction", {"statusCode": 204}),
         ("webhook-user-updated.json", "WebhookFunction", {"statusCode": 204}),
+        ("webhook-user-deleted.json", "WebhookFunction", {"statusCode": 204}),
+        ("webhook-session-created.json", "WebhookFunction", {"statusCode": 204}),
+        ("profile-put.json", "ProfileFunction", {"statusCode": 200}),
+        ("profile-get.json", "ProfileFunction", {"statusCode": 404}),
     ],
 )
 def test_the_events_for_sam_local_invoke_work(
     stack: Stack, file: str, function: str, status: dict[str, object]
 ) -> None:
     payload = json.loads((ROOT / "tests/events" / file).read_text())
-    if function == "WebhookFunction":
-        assert stack.aws.invoke(stack.outputs[function], payload) == {"statusCode": 401}
-        payload = signed(payload, LOCAL_SECRET)
-    with stack.clerk(make_users(12)):
+    with stack.clerk(make_users(12)) as clerk:
+        if function in ("WebhookFunction", "ProfileFunction"):
+            assert stack.aws.invoke(stack.outputs[function], payload)["statusCode"] == 401
+            is_webhook = function == "WebhookFunction"
+            payload = signed(payload, LOCAL_SECRET) if is_webhook else signed_in(payload, clerk.issuer)
         answer = stack.aws.invoke(stack.outputs[function], payload)
     assert answer.items() >= status.items()
 
@@ -125,7 +142,14 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
         user["last_name"] = f"Marked-broken-{n}"
     emails = [a["email_address"] for user in people for a in user["email_addresses"]]
 
-    with stack.clerk([*people, *broken]):
+    tokens = []
+    with stack.clerk([*people, *broken]) as clerk:
+        for user in [*people[5:8], {"id": "user_unknown"}]:
+            for origin in (ORIGINS[0], "https://elsewhere.example"):
+                tokens.append(clerk.token(user["id"], azp=origin))
+                headers = {"Authorization": f"Bearer {tokens[-1]}"}
+                httpx.put(f"{stack.outputs['ApiUrl']}/users/me", headers=headers, timeout=30)
+        stack.audit({"repair": True})
         with stack.one_delivery(users_table="nowhere"):
             stack.backfill({"waitSeconds": 10})
         stack.backfill()
@@ -136,6 +160,15 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
     stack.send(people[1]["first_name"])
 
     log = stack.log()
-    for code in ("page_sent", "page_failed", "user_set_aside", "webhook_stored", "message_refused"):
+    for code in (
+        "profile_refreshed",
+        "profile_rejected",
+        "audit_reported",
+        "page_sent",
+        "page_failed",
+        "user_set_aside",
+        "webhook_stored",
+        "message_refused",
+    ):
         assert code in log
-    assert [secret for secret in [*secrets, *emails, "Marked-"] if secret in log] == []
+    assert [secret for secret in [*secrets, *tokens, *emails, "Marked-"] if secret in log] == []

@@ -1,5 +1,6 @@
-"""The README's first command, as a process: what it prints, and that it leaves nothing behind."""
+"""The README's first command, as a process: what it prints, and that it leaves nothing behind; and `send`."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.stack import eventually, processes_with
+from tests.integration.stack import Stack, eventually, processes_with
 from tests.local.aws import ROOT, free_port, is_free
+from tests.local.send import Sent, send
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def test_a_run_that_is_kept_ends_with_all_it_started(number: signal.Signals, tmp
         said = ""
         for line in process.stdout:
             said += line
-            if "signature is good for" in line:
+            if "order_by=created_at" in line:
                 break
         assert '"status": "COMPLETED"' in said, said
         assert len(processes_with(str(tmp_path))) >= 2, "its functions"
@@ -61,6 +63,9 @@ def test_a_run_that_is_kept_ends_with_all_it_started(number: signal.Signals, tmp
         (("run", "--port", "99999"), {}, "99999 is not a number from 1 to 65535"),
         (("run",), {"CLERK_SECRET_KEY": "pk_test_x"}, "those begin with sk_test_ or sk_live_"),
         (("ruin",), {}, "usage: python3 -m tests.local COMMAND"),
+        (("send", "tests/events/backfill.json"), {}, "backfill.json is no webhook event: it needs a body"),
+        (("send", "no.json"), {}, "no.json is no webhook event: "),
+        (("token", "a", "b"), {}, "usage: python3 -m tests.local token [USER_ID]"),
     ],
 )
 def test_what_it_cannot_do_is_said_at_once(
@@ -70,3 +75,32 @@ def test_what_it_cannot_do_is_said_at_once(
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 2
     assert message in said
+
+
+def test_send_needs_a_local_aws_that_is_up() -> None:
+    with started("send", "--port", str(free_port())) as process:
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Start 'python3 -m tests.local run --keep' in another terminal" in said
+    assert "Traceback" not in said
+
+
+def test_an_event_that_is_sent_changes_the_row_each_time(stack: Stack) -> None:
+    def sent(name: str) -> Sent:
+        event = json.loads((ROOT / f"tests/events/webhook-{name}.json").read_text())
+        return send(stack.aws, event, stack.name)
+
+    first = sent("user-updated")
+    assert (first.status, first.before) == (204, None)
+    assert first.after
+    assert first.after["firstName"] == "Ada"
+    for name in ("session-created", "user-updated"):
+        again = sent(name)
+        assert again.status == 204
+        assert again.before
+        assert again.after
+        assert again.after["clerkUpdatedAt"] > again.before["clerkUpdatedAt"]
+    assert sent("user-created").before is None
+    gone = sent("user-deleted").after
+    assert gone
+    assert gone["clerkDeletedAt"] > gone["clerkUpdatedAt"]

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import httpx
+import jwt
 import pytest
 
 from tests.local.clerk import Fault, GoneCursor, Request, SimulatedClerk
 from tests.local.people import User, broken_users, make_user, make_users
+from tests.local.session import KID, new_key
 
 KEY = "sk_test_local"
 
@@ -180,6 +182,39 @@ class TestAccess:
             clerk.close()
             with pytest.raises(httpx.TransportError):
                 client.get("/users")
+
+
+class TestSessions:
+    def test_its_published_keys_verify_its_tokens(self, clerk: SimulatedClerk) -> None:
+        token = clerk.token("user_1", org="org_1")
+        keys = jwt.PyJWKClient(f"{clerk.issuer}/.well-known/jwks.json", timeout=5)
+        key = keys.get_signing_key_from_jwt(token)
+        claims = jwt.decode(token, key, algorithms=["RS256"], issuer=clerk.issuer)
+        assert (claims["sub"], claims["org"]) == ("user_1", "org_1")
+        assert clerk.url == f"{clerk.issuer}/v1"
+
+    def test_keys_are_for_anybody_and_cost_nothing(self) -> None:
+        with SimulatedClerk(rate_limit=1) as clerk, client_of(clerk, key=None) as client:
+            answers = [client.get(f"{clerk.issuer}/.well-known/jwks.json") for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [200] * 3
+            assert [key["kid"] for key in answers[0].json()["keys"]] == [KID]
+            assert client.post(f"{clerk.issuer}/.well-known/jwks.json").status_code == 405
+            clerk.on_request = fault(Fault.status(503))
+            assert client.get(f"{clerk.issuer}/.well-known/jwks.json").status_code == 503
+            clerk.on_request = None
+            with client_of(clerk) as paying:
+                assert listed(paying) == []
+        path = "/.well-known/jwks.json"
+        assert [request.path for request in clerk.requests] == [path] * 5 + ["/v1/users"]
+
+    def test_keys_are_rotated(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+        old = clerk.token("user_1")
+        clerk.session_keys["ins_new"] = new_key()
+        kids = [jwt.get_unverified_header(token)["kid"] for token in (old, clerk.token("user_1"))]
+        assert kids == [KID, "ins_new"]
+        del clerk.session_keys[KID]
+        answer = client.get(f"{clerk.issuer}/.well-known/jwks.json")
+        assert [key["kid"] for key in answer.json()["keys"]] == ["ins_new"]
 
 
 class TestListing:

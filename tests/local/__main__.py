@@ -22,7 +22,9 @@ ENVIRONMENTS = {
 }
 COMMANDS = {
     "run": "tests.local.run",
+    "send": "tests.local.send",
     "sign": "tests.local.sign",
+    "token": "tests.local.session",
     "test": "pytest",
     "check": "tests.local.check",
 }
@@ -32,7 +34,12 @@ USAGE = """usage: python3 -m tests.local COMMAND
               deploy to a local AWS, sync a simulated Clerk instance into its table and show what came of
               it; with --keep, stay up to be explored. With CLERK_SECRET_KEY=sk_... in the environment,
               that real Clerk instance is read instead
-  sign FILE   print the webhook event in FILE with a fresh signature, for sam local invoke --event -
+  send [FILE] [--port N]
+              send a webhook event to the local AWS that run --keep keeps up, and show what became of the
+              user's row
+  token [USER_ID]
+              print a session token of the simulated Clerk, good for a minute, for curl
+  sign FILE   print the event in FILE with a fresh signature or token, for sam local invoke --event -
   test [...]  run the tests, or those that pytest's own arguments name
   check       lint, types and template"""
 

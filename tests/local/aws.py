@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 from urllib.request import urlopen
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
@@ -44,7 +45,10 @@ class LocalAws:
         self._records_calls = records_calls
         self.log = LOCAL / f"ministack-{self._port}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
+
+    @cached_property  # one that is already up is used without it
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
 
     @property
     def endpoint(self) -> str:
@@ -126,8 +130,15 @@ class LocalAws:
             *(f'{name}="{value}"' for name, value in overrides.items()),
         )
         self._mend_concurrency()
-        described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        return self.outputs(stack)
+
+    def outputs(self, stack: str = STACK) -> Outputs:
+        """What a stack that is deployed has, with the addresses that are this machine's."""
+        try:
+            described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+            outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        except (BotoCoreError, ClientError, KeyError) as error:
+            raise LocalAwsError(f"Stack {stack} is not deployed at {self.endpoint}.") from error
         return outputs | {
             "ApiUrl": self._local(outputs["ApiUrl"]),
             "WebhookUrl": self._local(outputs["WebhookUrl"]),

@@ -1,9 +1,10 @@
 """A simulated Clerk Backend API: an instance in memory, served over HTTP on this machine.
 
 It has what a reader of users needs: ``GET /v1/users``, ``/v1/users/count`` and
-``/v1/users/{id}``. A query parameter it does not simulate is refused with a 422, so that no
-filter is ever ignored unnoticed. "Before" and "after" leave out the very moment they name, and
-ids are taken as they are, without the plus or minus that Clerk allows in front.
+``/v1/users/{id}``; and for its session tokens ``/.well-known/jwks.json``, which in the cloud is
+at another address, the instance's own. A query parameter it does not simulate is refused with a
+422, so that no filter is ever ignored unnoticed. "Before" and "after" leave out the very moment
+they name, and ids are taken as they are, without the plus or minus that Clerk allows in front.
 
 Run ``python -m tests.local.clerk --users 500 --port 8400`` to try things by hand.
 """
@@ -20,12 +21,16 @@ import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from tests.local.people import User, make_users
+from tests.local.session import KID, jwks, session_key, session_token
 
 type Query = dict[str, list[str]]
 type Hook = Callable[[int, "Request"], "Fault | None"]
@@ -34,6 +39,7 @@ type _Connection = socket.socket | tuple[bytes, socket.socket]
 type _Rank = tuple[int, int, str]
 type _Place = tuple[_Rank, str]  # where a user stands in an order; the id breaks ties
 
+_KEYS_PATH = "/.well-known/jwks.json"
 _FIRST: _Place = ((-1, 0, ""), "")  # before and after every place that _place() can give
 _LAST: _Place = ((3, 0, ""), "")
 _HIGHEST_LIMIT = 500
@@ -218,6 +224,12 @@ def _order(query: Query) -> tuple[str, bool]:
     if name not in _TEXT_ORDERS | _TIME_ORDERS | _LIST_ORDERS.keys():
         raise _invalid("order_by", "order_by names nothing that users can be ordered by")
     return name, text.startswith("-")
+
+
+def _check_method(request: Request) -> None:
+    if request.method != "GET":
+        headers = {"Allow": "GET"}
+        raise _RefusedError(405, "method_not_allowed", "Only GET is allowed", headers=headers)
 
 
 def _check_names(query: Query, known: set[str]) -> None:
@@ -442,14 +454,32 @@ class SimulatedClerk:
         with self._lock:
             return len(self._users)
 
+    # Sessions
+
+    @cached_property
+    def session_keys(self) -> dict[str, RSAPrivateKey]:
+        """The keys that it publishes, by their ids. It signs with the last one."""
+        return {KID: session_key()}
+
+    def token(self, user_id: str, **claims: Any) -> str:
+        """A session token of the user's; the options are those of ``session_token``."""
+        kid, key = list(self.session_keys.items())[-1]
+        signer: dict[str, Any] = {"kid": kid, "key": key}
+        return session_token(user_id, self.issuer, **(signer | claims))
+
     # The server
+
+    @property
+    def issuer(self) -> str:
+        """Who its session tokens are from, and the base of the address of their keys."""
+        if self._server is None:
+            raise RuntimeError("the simulated Clerk has not been started")
+        return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def url(self) -> str:
         """The base address, as a client of the real API would be given it."""
-        if self._server is None:
-            raise RuntimeError("the simulated Clerk has not been started")
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self.issuer}/v1"
 
     def start(self) -> None:
         """Begin to serve."""
@@ -500,6 +530,8 @@ class SimulatedClerk:
     def _answer(self, request: Request, authorization: str | None, trace: str) -> _Reply:
         try:
             with self._lock:
+                if request.path == _KEYS_PATH:
+                    return _Reply(200, self._keys(request))
                 self._authorize(authorization)
                 self._spend()
                 return _Reply(200, self._route(request))
@@ -530,9 +562,7 @@ class SimulatedClerk:
         path = re.fullmatch("/v1/users(?:/([^/]+))?", request.path)
         if not path:
             raise _not_found("There is nothing at this path")
-        if request.method != "GET":
-            headers = {"Allow": "GET"}
-            raise _RefusedError(405, "method_not_allowed", "Only GET is allowed", headers=headers)
+        _check_method(request)
         match path[1]:
             case None:
                 return self._list(request.query)
@@ -540,6 +570,10 @@ class SimulatedClerk:
                 return self._count(request.query)
             case user_id:
                 return self._one(unquote(user_id))
+
+    def _keys(self, request: Request) -> bytes:
+        _check_method(request)
+        return _to_json(jwks(self.session_keys))
 
     def _list(self, query: Query) -> bytes:
         _check_names(query, _FILTERS | _PAGING)
@@ -633,7 +667,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8400)
     options = parser.parse_args()
     with SimulatedClerk(users=make_users(options.users), port=options.port) as clerk:
-        print(f"CLERK_API_URL={clerk.url}\nCLERK_SECRET_KEY={clerk.secret_key}", flush=True)
+        print(f"CLERK_API_URL={clerk.url}\nCLERK_SECRET_KEY={clerk.secret_key}")
+        print(f"CLERK_ISSUER={clerk.issuer}", flush=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -24,7 +24,6 @@ from tests.local.aws import (
     CREDENTIALS,
     LOCAL,
     REGION,
-    ROOT,
     SECRET_KEY,
     WEBHOOK_SECRET,
     FunctionError,
@@ -36,12 +35,15 @@ from tests.local.aws import (
 )
 from tests.local.clerk import SimulatedClerk
 from tests.local.people import make_users
-from tests.local.sign import LOCAL_SECRET, signature_headers
+from tests.local.session import LOCAL_ORIGIN
+from tests.local.sign import LOCAL_SECRET
 
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
 APPS_OWN = {"plan": "pro", "theme": "dark"}
 SHOWN = 3
+KEPT_PORT = 4566
+"""Where the local AWS is that is kept up."""
 
 
 def main() -> int:
@@ -52,7 +54,7 @@ def main() -> int:
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    url = REAL_CLERK
+    url, issuer = REAL_CLERK, ""
     try:
         with ExitStack() as stack:
             if not key:
@@ -61,7 +63,7 @@ def main() -> int:
                     port = 8400 if options.keep and is_free(8400) else 0
                     clerk = SimulatedClerk(users=people, port=port)
                     stack.enter_context(clerk)
-                url, key = clerk.url, clerk.secret_key
+                url, issuer, key = clerk.url, clerk.issuer, clerk.secret_key
             else:
                 print("Reading the Clerk instance of CLERK_SECRET_KEY. Nothing is ever written to Clerk.")
             with _step("Starting the local AWS"):
@@ -69,11 +71,12 @@ def main() -> int:
             with _step("Building the functions (sam build)"):
                 build()
             with _step("Deploying template.yaml (sam deploy)"):
-                outputs = _deploy(aws, url, key)
+                outputs = _deploy(aws, url, issuer, key)
             planted = _plant(aws, outputs, url, key)
             result = _backfill(aws, outputs)
             _report(aws, outputs, result, planted)
             if options.keep:
+                _write_environment(aws, outputs, url, issuer)
                 _explore(aws, outputs, url, key)
             return 0 if result["status"] == "COMPLETED" else 1
     except (LocalAwsError, FunctionError) as error:
@@ -89,19 +92,21 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m tests.local run", description=__doc__)
     parser.add_argument(
-        "--users", type=_number(0, 1_000_000), default=2000, metavar="N", help="simulated users (2000)"
+        "--users", type=whole_number(0, 1_000_000), default=2000, metavar="N", help="simulated users (2000)"
     )
     parser.add_argument("--keep", action="store_true", help="stay up to be explored, until Ctrl-C")
     parser.add_argument(
-        "--port", type=_number(1, 65535), metavar="N", help="the local AWS's port (4566 with --keep)"
+        "--port", type=whole_number(1, 65535), metavar="N", help="the local AWS's port (4566 with --keep)"
     )
     options = parser.parse_args()
     if options.keep and options.port is None:
-        options.port = 4566
+        options.port = KEPT_PORT
     return options
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """An argument's type."""
+
     def number(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"{text} is not a number from {low} to {high}")
@@ -118,21 +123,21 @@ def _step(what: str) -> Iterator[None]:
     print(f"{time.monotonic() - started:.1f} s", flush=True)
 
 
-def _deploy(aws: LocalAws, clerk_url: str, key: str) -> Outputs:
+def _deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
     aws.put_secret(SECRET_KEY, key)
     aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
     # A development instance answers 10 requests a second, shared with whatever uses it now.
     rate = "5" if clerk_url == REAL_CLERK and key.startswith("sk_test_") else "20"
-    outputs = aws.deploy({"ClerkApiUrl": clerk_url, "ClerkRequestsPerSecond": rate})
-    variables = {
-        "AWS_ENDPOINT_URL": aws.endpoint.replace("127.0.0.1", docker.HOST),
-        "CLERK_API_URL": clerk_url.replace("127.0.0.1", docker.HOST),
-        "USERS_TABLE": outputs["UsersTable"],
-        "RUNS_TABLE": outputs["RunsTable"],
-        "PAGES_QUEUE_URL": outputs["PagesQueue"],
-    }
-    (LOCAL / "env.json").write_text(json.dumps({"Parameters": variables}, indent=2))
-    return outputs
+    # Nobody here can sign in at a real instance, so only a simulated one's users call on page load.
+    origins = LOCAL_ORIGIN if issuer else ""
+    return aws.deploy(
+        {
+            "ClerkApiUrl": clerk_url,
+            "ClerkRequestsPerSecond": rate,
+            "ClerkIssuer": issuer,
+            "ClerkAuthorizedParties": origins,
+        }
+    )
 
 
 def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[str, dict[str, Any]]:
@@ -227,11 +232,10 @@ def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str,
 
 
 def _explore(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> None:
-    sam = shutil.which("sam") or ".local/sam/bin/sam"
-    body = json.loads((ROOT / "tests/events/webhook-user-updated.json").read_text())["body"]
-    headers = " ".join(f"-H '{n}: {v}'" for n, v in signature_headers(body, LOCAL_SECRET).items())
+    sam = f"{shutil.which('sam') or '.local/sam/bin/sam'} local invoke --config-env local"
     credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     clerk_key = key if clerk_url != REAL_CLERK else "$CLERK_SECRET_KEY"
+    port = "" if aws.endpoint.endswith(f":{KEPT_PORT}") else f" --port {urlsplit(aws.endpoint).port}"
     print("\nIt stays up until Ctrl-C. What is where:\n")
     for name, value in {"Local AWS": aws.endpoint, "Clerk": clerk_url, **outputs}.items():
         print(f"  {name:22}{value}")
@@ -246,20 +250,44 @@ To try in another terminal:
   aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
     --queue-url {outputs["PagesQueue"]}
 
-  {sam} local invoke --config-env local BackfillFunction --event tests/events/backfill.json
-  {sam} local invoke --config-env local WorkerFunction --event tests/events/worker.json
+  {sam} BackfillFunction --event tests/events/backfill.json
+  {sam} WorkerFunction --event tests/events/worker.json
   python3 -m tests.local sign tests/events/webhook-user-updated.json \\
-    | {sam} local invoke --config-env local WebhookFunction --event -
-
+    | {sam} WebhookFunction --event -
+  python3 -m tests.local send{port} tests/events/webhook-user-updated.json
+{_page_load(sam, outputs)}
   curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1&order_by=created_at'
-  curl -i {headers} --data-binary '{body}' \\
-    {outputs["WebhookUrl"]}  # its signature is good for 5 minutes
 """,
         flush=True,
     )
-    ports = [port for url in (aws.endpoint, clerk_url) if (port := urlsplit(url).port)]
+    ports = [number for url in (aws.endpoint, clerk_url) if (number := urlsplit(url).port)]
     with docker.reachable_from_containers(*ports):
         signal.pause()
+
+
+def _write_environment(aws: LocalAws, outputs: Outputs, clerk_url: str, issuer: str) -> None:
+    """What `sam local invoke` is to tell the functions, see samconfig.toml."""
+    variables = {
+        "AWS_ENDPOINT_URL": aws.endpoint.replace("127.0.0.1", docker.HOST),
+        "CLERK_API_URL": clerk_url.replace("127.0.0.1", docker.HOST),
+        "CLERK_ISSUER": issuer.replace("127.0.0.1", docker.HOST),
+        "CLERK_AUTHORIZED_PARTIES": LOCAL_ORIGIN,
+        "USERS_TABLE": outputs["UsersTable"],
+        "RUNS_TABLE": outputs["RunsTable"],
+        "PAGES_QUEUE_URL": outputs["PagesQueue"],
+    }
+    (LOCAL / "env.json").write_text(json.dumps({"Parameters": variables}, indent=2))
+
+
+def _page_load(sam: str, outputs: Outputs) -> str:
+    if "ProfileFunction" not in outputs:
+        return ""
+    return f"""
+  python3 -m tests.local sign tests/events/profile-put.json \\
+    | {sam} ProfileFunction --event -
+  curl -i -X PUT -H "Authorization: Bearer $(python3 -m tests.local token)" \\
+    {outputs["ApiUrl"]}/users/me
+"""
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
 from clerk_sync.clerk import ClerkClient
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime, UserUnknown
 from clerk_sync.secret import Secret
 
 URL = "https://clerk.test/v1"
@@ -66,7 +67,7 @@ def client(clerk: Callable[[httpx.Request], httpx.Response], time: Time, **setti
         "time_left": time.left,
         "on_wait": time.on_wait,
         "sleep": time.sleep,
-        "transport": httpx.MockTransport(clerk),
+        "http": httpx.Client(transport=httpx.MockTransport(clerk)),
     }
     return ClerkClient(settings.pop("url", URL), SECRET, **(options | settings))
 
@@ -349,6 +350,68 @@ def test_what_is_told_of_an_error_stays_short(time: Time) -> None:
 )
 def test_an_address_that_is_none_is_named(url: str, time: Time) -> None:
     # No transport of ours, as it is httpx's own that knows.
-    with client(Clerk([NOBODY]), time, url=url, transport=None) as api, pytest.raises(ClerkRefused) as error:
+    with client(Clerk([NOBODY]), time, url=url, http=None) as api, pytest.raises(ClerkRefused) as error:
         api.users()
     assert "ClerkApiUrl" in str(error.value)
+
+
+# One user
+
+
+def test_one_user_is_asked_for_by_id(time: Time) -> None:
+    clerk = Clerk([httpx.Response(200, json={"id": "user_1"})])
+    with client(clerk, time) as api:
+        assert api.user("user_1") == {"id": "user_1"}
+    [request] = clerk.requests
+    assert (request.method, str(request.url)) == ("GET", f"{URL}/users/user_1")
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("user_id", ["../count", "a/b", "?limit=500", "#", "%2F", "...", "é", " ", "a\nb"])
+def test_an_id_is_never_more_than_one_part_of_the_path(user_id: str, time: Time) -> None:
+    clerk = Clerk([httpx.Response(200, json={"id": user_id})])
+    with client(clerk, time) as api:
+        api.user(user_id)
+    [request] = clerk.requests
+    prefix, _, last = request.url.raw_path.decode().rpartition("/")
+    assert (prefix, unquote(last)) == ("/v1/users", user_id)
+
+
+def test_an_answer_about_another_user_is_none(time: Time) -> None:
+    clerk = Clerk([httpx.Response(200, json={"id": "user_2"})])
+    with client(clerk, time) as api, pytest.raises(ClerkUnavailable):
+        api.user("user_1")
+
+
+def test_an_unknown_user_is_told_apart(time: Time) -> None:
+    clerk = Clerk([failing(404, code="resource_not_found")])
+    with client(clerk, time) as api, pytest.raises(UserUnknown):
+        api.user("user_1")
+    assert len(clerk.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [failing(404), httpx.Response(404, content="<html>no</html>"), failing(400), failing(422)]
+)
+def test_another_refusal_of_one_user_is_no_unknown_user(answer: httpx.Response, time: Time) -> None:
+    with client(Clerk([answer]), time) as api, pytest.raises(ClerkRefused, match="ClerkApiUrl"):
+        api.user("user_1")
+
+
+def test_an_unknown_user_is_no_refused_address_of_a_list(time: Time) -> None:
+    with client(Clerk([failing(404, code="resource_not_found")]), time) as api, pytest.raises(ClerkRefused):
+        api.users()
+
+
+@pytest.mark.parametrize("answer", [answer for answer in BROKEN.values() if answer is not NOT_A_LIST])
+def test_one_user_is_asked_for_again_and_given_up_within_the_time_there_is(
+    answer: httpx.Response | Exception, time: Time
+) -> None:
+    time.ends = time.now + 5
+    clerk = Clerk([answer, httpx.Response(200, json={"id": "user_1"})])
+    with client(clerk, time) as api:
+        assert api.user("user_1") == {"id": "user_1"}
+    clerk = Clerk([answer])
+    with client(clerk, time) as api, pytest.raises((ClerkUnavailable, OutOfTime)):
+        api.user("user_1")
+    assert time.now <= time.ends

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.run import PROBLEMS_SHOWN, Counts, Run
+from clerk_sync.run import PROBLEMS_SHOWN, Counts, Run, Webhooks
 from clerk_sync.user import UserProblem
 
 RUN = Run("full-1", "full", create_missing=True, dry_run=False, started_at=1_000)
@@ -50,9 +50,9 @@ def test_the_result_is_what_people_script_against() -> None:
         total_users=15,
         paged_at=1_500,
         ended_at=2_000,
-        counts=Counts(created=1, updated=2, unchanged=3, skipped=4, errors=5),
+        counts=Counts(created=1, updated=2, unchanged=3, skipped=4, errors=5, missed_by_webhooks=2),
     )
-    assert run.result([UserProblem("user_1", "odd")]) == {
+    assert run.result([UserProblem("user_1", "odd")], Webhooks(first_at=1, last_at=2_000), 5_402_000) == {
         "runId": "full-1",
         "mode": "full",
         "dryRun": False,
@@ -64,6 +64,8 @@ def test_the_result_is_what_people_script_against() -> None:
         "updatedCount": 2,
         "unchangedCount": 3,
         "skippedCount": 4,
+        "missedByWebhooks": 2,
+        "hoursSinceLastWebhook": 1.5,
         "pages": 2,
         "startedAt": 1_000,
         "timestamp": 2_000,
@@ -71,12 +73,12 @@ def test_the_result_is_what_people_script_against() -> None:
     }
 
 
-counts = st.builds(Counts, *[st.integers(0, 9)] * 5)
+counts = st.builds(Counts, *[st.integers(0, 9)] * 6)
 
 
 @given(counts)
 def test_the_counts_of_a_result_add_up(told: Counts) -> None:
-    result = replace(RUN, total_users=told.total, counts=told).result([])
+    result = replace(RUN, total_users=told.total, counts=told).result([], None, 0)
     assert result["totalClerkUsers"] == result["successCount"] + result["skippedCount"] + result["errorCount"]
 
 
@@ -90,7 +92,7 @@ def test_counts_are_corrected_by_their_difference(before: Counts, after: Counts)
 
 def test_only_the_first_errors_are_shown_and_what_stopped_the_run_before_them() -> None:
     many = [UserProblem(f"user_{n}", "odd") for n in range(50)]
-    shown = replace(RUN, failure="The key is refused").result(many)["errors"]
+    shown = replace(RUN, failure="The key is refused").result(many, None, 0)["errors"]
     assert len(shown) == PROBLEMS_SHOWN == 20
     assert shown[0] == {"clerkUserId": None, "reason": "The key is refused"}
     assert [error["clerkUserId"] for error in shown[1:]] == [f"user_{n}" for n in range(19)]

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws import client, translated
-from clerk_sync.backfill import RESERVE_SECONDS, Backfill, parse_event
+from clerk_sync.backfill import RESERVE_SECONDS, Backfill, FindDeletions, parse_event
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.errors import ClerkSyncError
 from clerk_sync.log import logger
@@ -24,7 +24,7 @@ from clerk_sync.users_table import UsersTable
 def handler(event: Any, context: LambdaContext) -> RunResult:
     """Event `{}` or any of the keys of BackfillEvent → the run's record as RunResult has it."""
     try:
-        return _backfill(_settings(), context).run(parse_event(event))
+        return open_backfill(_settings(), context).run(parse_event(event))
     except ClerkSyncError as error:
         logger.error("backfill_interrupted", kind=type(error).__name__, reason=str(error))
         raise
@@ -35,7 +35,11 @@ def _settings() -> BackfillSettings:
     return BackfillSettings.from_env()
 
 
-def _backfill(settings: BackfillSettings, context: LambdaContext) -> Backfill:
+def open_backfill(
+    settings: BackfillSettings, context: LambdaContext, find_deletions: FindDeletions | None = None
+) -> Backfill:
+    """What goes through a run in this invocation, wired to AWS and to Clerk."""
+
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
@@ -63,4 +67,5 @@ def _backfill(settings: BackfillSettings, context: LambdaContext) -> Backfill:
         create_missing=settings.create_missing,
         time_left=time_left,
         go_on_later=go_on_later,
+        find_deletions=find_deletions,
     )

@@ -7,12 +7,14 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws import client
+from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
 from clerk_sync.log import logger
+from clerk_sync.runs_table import RunsTable
 from clerk_sync.secret import CachedSecret, Secret
 from clerk_sync.settings import WebhookSettings
 from clerk_sync.signature import verify
-from clerk_sync.upsert import upsert
+from clerk_sync.upsert import store_unread
 from clerk_sync.user import UserProblem
 from clerk_sync.users_table import UsersTable
 from clerk_sync.webhook import WebhookEvent, parse_webhook
@@ -36,6 +38,7 @@ def _answer(event: dict[str, Any]) -> int:
             return 413
         _verify(body, _headers(event), _secret(settings))
         _store(parse_webhook(body), settings)
+        _arrivals(settings).note(now_ms())
     except SignatureError as error:
         logger.warning("webhook_rejected", reason=str(error))
         return 401
@@ -62,10 +65,29 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         )
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
-    outcome = upsert(table, [change], as_of=event.timestamp, create_missing=settings.create_missing)
-    if outcome.problems:
-        raise AwsError(f"User {change.id} was not stored: {outcome.problems[0].reason}")
-    logger.info("webhook_stored", type=event.type, writes=outcome.created + outcome.updated)
+    is_written = store_unread(table, change, as_of=event.timestamp, create_missing=settings.create_missing)
+    logger.info("webhook_stored", type=event.type, written=is_written)
+
+
+class Arrivals:
+    """Keeps when webhooks arrive, not each time: it is asked for in hours."""
+
+    EVERY_MS = 10 * 60 * 1000
+
+    def __init__(self, runs: RunsTable) -> None:
+        self._runs = runs
+        self._noted_at = 0
+
+    def note(self, now: int) -> None:
+        """One arrived now (ms). Raises AwsError."""
+        if now - self._noted_at >= self.EVERY_MS:
+            self._runs.webhook_arrived(now)
+            self._noted_at = now
+
+
+@cache
+def _arrivals(settings: WebhookSettings) -> Arrivals:
+    return Arrivals(RunsTable(client("dynamodb"), settings.runs_table))
 
 
 @cache

@@ -1,5 +1,6 @@
 """WorkerFunction: takes pages from PagesQueue."""
 
+import re
 from functools import cache
 from typing import Any
 
@@ -7,6 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws import client
 from clerk_sync.errors import AwsError, MessageError
+from clerk_sync.findings import placeholder_pattern
 from clerk_sync.log import logger
 from clerk_sync.page import Page
 from clerk_sync.pages_queue import PagesQueue
@@ -31,6 +33,11 @@ def _settings() -> WorkerSettings:
     return WorkerSettings.from_env()
 
 
+@cache
+def _placeholders(settings: WorkerSettings) -> re.Pattern[str]:
+    return placeholder_pattern(settings.placeholder_patterns)
+
+
 def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
     """Whether the message is done with."""
     deliveries = int(record["attributes"]["ApproximateReceiveCount"])
@@ -42,6 +49,7 @@ def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
             page,
             UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key),
             RunsTable(client("dynamodb"), settings.runs_table),
+            placeholders=_placeholders(settings),
             is_last_delivery=is_last,
         )
     except MessageError as error:

@@ -1,0 +1,133 @@
+"""The audit: is the table right? What its run found, as a report."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, TypedDict
+
+from clerk_sync.backfill import Event, Request, validated
+from clerk_sync.findings import FoundUser, Kind, Tally
+from clerk_sync.run import ProblemResult, Run, Status, Webhooks
+from clerk_sync.user import UserProblem
+
+KINDS: tuple[Literal["missing", "drifted", "placeholders", "notInClerk", "markedButAlive"], ...] = (
+    "missing",
+    "drifted",
+    "placeholders",
+    "notInClerk",
+    "markedButAlive",
+)
+
+
+class AuditEvent(Event):
+    """What AuditFunction takes; every key may be left out."""
+
+    repair: bool = False
+
+
+class Rows(TypedDict):
+    """Rows that are wrong in one way: how many, and the first 20 with the names of the fields that differ."""
+
+    count: int
+    users: list[FoundUser]
+
+
+class Report(TypedDict):
+    """What AuditFunction answers. Times in ms. `verdict` is null while the run goes on, and when it failed.
+
+    `skippedCount` are users without a row that are not to get one, `deletionsHeldBack` says why rows of
+    users who are gone were not marked.
+    """
+
+    runId: str
+    status: Status
+    verdict: Literal["OK", "DRIFT"] | None
+    repair: bool
+    clerkUsers: int
+    missing: Rows
+    drifted: Rows
+    placeholders: Rows
+    notInClerk: Rows
+    markedButAlive: Rows
+    deletionsHeldBack: str | None
+    skippedCount: int
+    errorCount: int
+    missedByWebhooks: int | None
+    hoursSinceLastWebhook: float | None
+    startedAt: int
+    timestamp: int | None
+    errors: list[ProblemResult]
+    advice: list[str]
+
+
+def parse_event(event: Any) -> Request:
+    """Raises EventError, which names the key at fault and lists the right ones."""
+    asked = validated(AuditEvent, event, '"repair" (true or false)')
+    return Request(
+        mode="audit",
+        create_missing=None,
+        dry_run=not asked.repair,
+        wait_seconds=asked.waitSeconds,
+        run_id=asked.runId,
+        explicitly=asked.model_dump(exclude_unset=True),
+    )
+
+
+def report(
+    run: Run, found: Tally, problems: list[UserProblem], webhooks: Webhooks | None, now: int
+) -> Report:
+    """The report of a run as it is at `now` (ms)."""
+    gone = run.deletions
+    not_in_clerk: Rows = {"count": 0, "users": []}
+    if gone:
+        users: list[FoundUser] = [{"clerkUserId": user_id, "fields": []} for user_id in gone.first]
+        not_in_clerk = {"count": gone.found, "users": users}
+    held_back = gone.held_back if gone else None
+    is_right = not (held_back or run.counts.errors or not_in_clerk["count"]) and not any(
+        rows["count"] for rows in found.values()
+    )
+    verdict: Literal["OK", "DRIFT"] | None = None
+    if run.is_over and run.status != "FAILED":
+        verdict = "OK" if is_right else "DRIFT"
+    missed = run.counts.missed_by_webhooks + not_in_clerk["count"]
+    one: Report = {
+        "runId": run.run_id,
+        "status": run.status,
+        "verdict": verdict,
+        "repair": not run.dry_run,
+        "clerkUsers": run.total_users - (gone.sent if gone else 0),
+        "missing": found[Kind.MISSING],
+        "drifted": found[Kind.DRIFTED],
+        "placeholders": found[Kind.PLACEHOLDER],
+        "notInClerk": not_in_clerk,
+        "markedButAlive": found[Kind.MARKED_BUT_ALIVE],
+        "deletionsHeldBack": held_back,
+        "skippedCount": run.counts.skipped,
+        "errorCount": run.counts.errors,
+        "missedByWebhooks": missed if webhooks else None,
+        "hoursSinceLastWebhook": webhooks.hours_silent(now) if webhooks else None,
+        "startedAt": run.started_at,
+        "timestamp": run.ended_at,
+        "errors": run.errors(problems),
+        "advice": [],
+    }
+    return {**one, "advice": list(_advice(one))}
+
+
+def _advice(report: Report) -> Iterator[str]:
+    """What to do, in the order to do it in."""
+    if report["status"] == "RUNNING":
+        yield f'Invoke AuditFunction with {{"runId": "{report["runId"]}"}} to see how it ended.'
+    if report["deletionsHeldBack"]:
+        yield f"No row was marked as deleted: {report['deletionsHeldBack']}."
+    if report["errorCount"]:
+        yield f"{report['errorCount']:,} users could not be compared: see errors."
+    if any(report[kind]["count"] for kind in KINDS):
+        yield (
+            "Audit again to see that it is right now."
+            if report["repair"]
+            else ('Invoke AuditFunction with {"repair": true} to mend the rows.')
+        )
+    if report["missedByWebhooks"]:
+        yield (
+            f"Webhooks should have brought {report['missedByWebhooks']:,} of these: look at the endpoint in "
+            "Clerk's dashboard, whether it is enabled, has all four events, and is answered 204."
+        )

@@ -1,0 +1,140 @@
+"""Users who are gone from Clerk without the table's having been told.
+
+An audit's walk over Clerk leaves a digest of each id behind. A synced row whose id is not among them is a
+candidate, and Clerk is asked for it by name before it counts. An empty, a wrong or a half-read instance must
+mark nobody, so either all fits, or none is marked.
+"""
+
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import batched
+from typing import Any
+
+from clerk_sync.clerk import ClerkClient
+from clerk_sync.clock import now_ms
+from clerk_sync.errors import OutOfTime
+from clerk_sync.findings import SHOWN
+from clerk_sync.run import MissedDeletions, Run
+from clerk_sync.runs_table import RunsTable, Scan
+from clerk_sync.user import Deletion
+from clerk_sync.users_table import UsersTable
+
+IDS_PER_REQUEST = 100
+"""How many users Clerk can be asked for by name at once."""
+MOST = 10_000
+"""More are not marked in one audit: so many fit in a message, and in an item of RunsTable."""
+ALWAYS_ALLOWED = 10
+_DIGEST_BYTES = 8
+
+
+def digests(payloads: Iterable[Any]) -> bytes:
+    """Eight bytes for each user that has an id; that two of millions share them is most unlikely, and would
+    only hide one deletion."""
+    ids = (payload.get("id") for payload in payloads if isinstance(payload, dict))
+    return b"".join(_digest(user_id) for user_id in ids if isinstance(user_id, str))
+
+
+class Ids:
+    """Millions of ids in 8 bytes each, to ask whether one was among them."""
+
+    def __init__(self, pages_of_digests: Iterable[bytes]) -> None:
+        met = array("Q")
+        for digests_of_page in pages_of_digests:
+            met.frombytes(digests_of_page)
+        self._met = array("Q", sorted(met))
+
+    def __contains__(self, user_id: str) -> bool:
+        wanted = int.from_bytes(_digest(user_id), sys.byteorder)
+        place = bisect_left(self._met, wanted)
+        return place < len(self._met) and self._met[place] == wanted
+
+
+def is_complete(met: int, counted_before: int, counted_after: int) -> bool:
+    """Whether a walk met everybody, by Clerk's own counts: users may have come and gone meanwhile."""
+    return met >= min(counted_before, counted_after)
+
+
+def held_back(gone: int, rows: int, run: Run, most_percent: float) -> str | None:
+    """Why so many deletions, `gone` of `rows`, can't be believed; None if they can."""
+    if not run.counts.updated + run.counts.unchanged:
+        return "not one of the users in this Clerk instance had a row: is it the right one?"
+    if gone > max(ALWAYS_ALLOWED, rows * most_percent / 100):
+        return (
+            f"{gone:,} of {rows:,} are more than MaxDeletionsPercent ({most_percent:g} %) allows; if they "
+            "are right, raise it for one audit"
+        )
+    return None
+
+
+class DeletionFinder:
+    """Finds the deletions that an audit's walk over Clerk has left open. Call it when the walk is over and
+    the workers are done."""
+
+    def __init__(
+        self,
+        users_table: UsersTable,
+        runs: RunsTable,
+        *,
+        most_percent: float,
+        time_left: Callable[[], float],
+    ) -> None:
+        self._users_table = users_table
+        self._runs = runs
+        self._most_percent = most_percent
+        self._time_left = time_left
+
+    def __call__(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
+        """What is to be recorded, and whom to mark: nobody unless the run repairs.
+
+        Raises OutOfTime with the scan kept, after which another call goes on from there; AwsError; and what
+        ClerkClient raises.
+        """
+        if run.settled_pages < run.pages:
+            return MissedDeletions(held_back="the workers are not done with the other users: audit again"), ()
+        counted = clerk.count()
+        if not is_complete(run.total_users, run.expected_users or 0, counted):
+            reason = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
+            return MissedDeletions(held_back=f"{reason}: audit again"), ()
+        scan = self._scan(run)
+        gone = [
+            i for ids in batched(scan.candidates, IDS_PER_REQUEST, strict=False) for i in _gone(clerk, ids)
+        ]
+        found = MissedDeletions(rows=scan.rows, found=len(gone) + scan.more, first=tuple(gone[:SHOWN]))
+        if not gone:
+            return found, ()
+        found = replace(found, held_back=held_back(found.found, found.rows, run, self._most_percent))
+        if found.held_back or run.dry_run:
+            return found, ()
+        now = now_ms()
+        return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
+
+    def _scan(self, run: Run) -> Scan:
+        """Look at the whole table for synced rows that were not met in Clerk."""
+        met = Ids(self._runs.ids(run.run_id))
+        scan = self._runs.scan(run)
+        for batch, last in self._users_table.unmarked(scan.after):
+            candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in met)]
+            more = scan.more + max(0, len(candidates) - MOST)
+            scan = Scan(last, scan.rows + len(batch), more, tuple(candidates[:MOST]))
+            if last is not None and self._time_left() <= 0:
+                self._runs.save_scan(run, scan)
+                raise OutOfTime
+        return scan
+
+
+def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> Iterator[str]:
+    """Those of the ids that Clerk has no user for."""
+    alive = {
+        user.get("id")
+        for user in clerk.users(user_id=user_ids, limit=len(user_ids))
+        if isinstance(user, dict)
+    }
+    return (user_id for user_id in user_ids if user_id not in alive)
+
+
+def _digest(user_id: str) -> bytes:
+    return blake2b(user_id.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()

@@ -1,0 +1,181 @@
+"""ProfileFunction: `PUT` and `GET /users/me`, called by the app on page load with a Clerk session token."""
+
+import json
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from clerk_sync.attributes import Item, whole_number
+from clerk_sync.aws import client
+from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
+from clerk_sync.log import logger
+from clerk_sync.profile import Profiles
+from clerk_sync.refreshes import Refreshes
+from clerk_sync.secret import CachedSecret
+from clerk_sync.session_token import KeyOf, PublishedKeys, fixed_key, verified_user_id
+from clerk_sync.settings import ProfileSettings
+from clerk_sync.users_table import UsersTable
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BYTES = 4 * 1024
+_CLERK_SECONDS = 4.0
+_RETRY_AFTER_SECONDS = 5
+_ID_KEYS = ("clerkUserId", "userId", "user_id", "id")
+
+type Answer = tuple[int, dict[str, Any]]
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """A request of API Gateway's REST API → the caller's row as JSON: 200; 400 a body with anything in it,
+    401 no valid token or somebody else's row, 404 no row, 413 too big, 500 and 503 with `Retry-After` where
+    trying again may help."""
+    try:
+        settings = _settings()
+    except SettingsError as error:
+        logger.error("profile_failed", reason=str(error))
+        return {"statusCode": 500}
+    asked = _headers(event)
+    headers = _cors(asked.get("origin"), settings) | {"Cache-Control": "no-store"}
+    if event["httpMethod"] == "OPTIONS":
+        return {"statusCode": 204, "headers": headers}
+    status, body = _answer(event, asked, settings)
+    headers["Content-Type"] = "application/json"
+    if status == 503:
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return {"statusCode": status, "headers": headers, "body": json.dumps(body)}
+
+
+def _answer(event: dict[str, Any], headers: dict[str, str], settings: ProfileSettings) -> Answer:
+    if len(event.get("body") or "") > MAX_BYTES:
+        return 413, {"error": "The body must be empty."}
+    try:
+        user_id = _caller(headers, settings)
+        if not _is_about(event, user_id):
+            raise TokenError("another user's row")
+        return _row(event["httpMethod"], user_id, _profiles(settings))
+    except TokenError as error:
+        logger.warning("profile_rejected", reason=str(error))
+        return 401, {"error": "Sign in."}
+    except MessageError as error:
+        return 400, {"error": str(error)}
+    except SettingsError as error:
+        logger.error("profile_failed", reason=str(error))
+        return 500, {"error": "This is not set up right; its log says why."}
+    except (AwsError, ClerkUnavailable) as error:
+        logger.error("profile_failed", reason=str(error))
+        return 503, {"error": "Try again later."}
+
+
+def _row(method: str, user_id: str, profiles: Profiles) -> Answer:
+    if method == "GET":
+        row, is_stale = profiles.get(user_id), False
+    else:
+        profile = profiles.ensure(user_id)
+        row, is_stale = (profile.row, profile.is_stale) if profile else (None, False)
+    if row is None:
+        return 404, {"error": "There is no such user here."}
+    return 200, _shown(user_id, row) | ({"stale": True} if is_stale else {})
+
+
+def _shown(user_id: str, row: Item) -> dict[str, Any]:
+    """Only what the sync owns, as it writes it: what else the app keeps in a row may not be for the user."""
+    texts = {name: typed["S"] for name, typed in row.items() if "S" in typed}
+    numbers = {name: number for name, typed in row.items() if (number := whole_number(typed)) is not None}
+    return {"clerkUserId": user_id, **texts, **numbers}
+
+
+def _caller(headers: dict[str, str], settings: ProfileSettings) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenError("no bearer token")
+    return verified_user_id(
+        token.strip(), _key_of(settings), settings.clerk_issuer, settings.clerk_authorized_parties
+    )
+
+
+def _is_about(event: dict[str, Any], user_id: str) -> bool:
+    """Whether path and body name the caller or nobody. Raises MessageError for a body with anything else."""
+    named = {(event.get("pathParameters") or {}).get("userId", "me")}
+    text = event.get("body") or "{}"
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise MessageError("The body must be empty.")
+    named |= {body.pop(key) for key in _ID_KEYS if isinstance(body.get(key), str)}
+    if not named <= {"me", user_id}:
+        return False
+    if body:
+        raise MessageError("The body must be empty: what is stored comes from Clerk.")
+    return True
+
+
+def _headers(event: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+
+
+def _cors(origin: str | None, settings: ProfileSettings) -> dict[str, str]:
+    headers = {"Vary": "Origin"}
+    if origin in settings.clerk_authorized_parties:
+        headers |= {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Methods": "GET, PUT",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Max-Age": "7200",
+        }
+    return headers
+
+
+@cache
+def _settings() -> ProfileSettings:
+    return ProfileSettings.from_env()
+
+
+@cache
+def _key_of(settings: ProfileSettings) -> KeyOf:
+    if settings.clerk_jwt_key:
+        return fixed_key(settings.clerk_jwt_key)
+    return PublishedKeys(settings.clerk_issuer)
+
+
+@cache
+def _profiles(settings: ProfileSettings) -> Profiles:
+    return Profiles(
+        UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key),
+        Refreshes(client("dynamodb"), settings.runs_table),
+        lambda user_id: _ask_clerk(user_id, settings),
+        max_age_ms=settings.profile_max_age_seconds * 1000,
+        create_missing=settings.create_missing,
+    )
+
+
+def _ask_clerk(user_id: str, settings: ProfileSettings) -> Any:
+    # Only now, as most page loads find a fresh row and this takes a while to import.
+    from clerk_sync.clerk import ClerkClient
+
+    deadline = time.monotonic() + _CLERK_SECONDS
+    clerk = ClerkClient(
+        settings.clerk_api_url,
+        _secret_key(settings).get(),
+        time_left=lambda: deadline - time.monotonic(),
+        http=_http(),
+    )
+    return clerk.user(user_id)
+
+
+@cache
+def _secret_key(settings: ProfileSettings) -> CachedSecret:
+    return CachedSecret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY")
+
+
+@cache
+def _http() -> "httpx.Client":
+    import httpx
+
+    return httpx.Client(timeout=httpx.Timeout(3.0, connect=2.0))

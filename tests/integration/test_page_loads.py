@@ -1,0 +1,439 @@
+"""Page loads over HTTP: the app's calls with session tokens, Clerk well and unwell, and the webhooks."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from clerk_sync.attributes import from_item
+from clerk_sync.refreshes import Refreshes
+from tests.integration.stack import ORIGINS, Row, Stack, wanted_row
+from tests.integration.test_webhooks import changed, event, post
+from tests.local.aws import ROOT, LocalAws
+from tests.local.clerk import Fault, Hook, SimulatedClerk
+from tests.local.people import make_user
+from tests.local.session import KID, new_key, public_pem, session_key, session_token
+from tests.unit import test_refreshes
+
+FUNCTION = "ProfileFunction"
+PEM = public_pem(session_key())
+
+
+def load(
+    stack: Stack,
+    token: str | None,
+    method: str = "PUT",
+    path: str = "me",
+    *,
+    body: Any = None,
+    origin: str = ORIGINS[0],
+) -> httpx.Response:
+    """What the app's page asks when it is opened."""
+    headers = {"Origin": origin} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+    return httpx.request(
+        method,
+        f"{stack.outputs['ApiUrl']}/users/{path}",
+        headers=headers,
+        content=None if body is None else json.dumps(body),
+        timeout=40,
+    )
+
+
+def shown(user: dict[str, Any]) -> Row:
+    """What a page is given of this Clerk user."""
+    return {"clerkUserId": user["id"], **wanted_row(user)}
+
+
+def asked(clerk: SimulatedClerk) -> list[str]:
+    """The users that Clerk was asked for, its keys apart."""
+    return [request.path for request in clerk.requests if request.path.startswith("/v1/users")]
+
+
+def everything(stack: Stack) -> list[Any]:
+    """Both tables, whole."""
+    dynamodb = stack.aws.client("dynamodb")
+    return [dynamodb.scan(TableName=stack.outputs[table])["Items"] for table in ("UsersTable", "RunsTable")]
+
+
+def at_users(fault: Fault) -> Hook:
+    """Clerk with this trouble, while its keys are well."""
+    return lambda _, request: fault if request.path.startswith("/v1/users") else None
+
+
+# What a page load does
+
+
+def test_a_new_user_gets_a_row_and_is_asked_for_once(stack: Stack) -> None:
+    user = make_user(2)
+    with stack.clerk([user]) as clerk:
+        for _ in range(3):
+            answer = load(stack, clerk.token(user["id"]))
+            assert (answer.status_code, answer.json()) == (200, shown(user))
+            assert answer.headers["Content-Type"] == "application/json"
+            assert answer.headers["Cache-Control"] == "no-store"
+        assert asked(clerk) == [f"/v1/users/{user['id']}"]
+    assert stack.rows() == {user["id"]: wanted_row(user)}
+
+
+def test_a_stale_row_is_brought_up_to_date_and_the_apps_attributes_stay_unseen(stack: Stack) -> None:
+    user = make_user(3)
+    stack.put_row(user["id"], plan="pro", **wanted_row(changed(user, -60, "Old")))
+    with stack.clerk([user]) as clerk:
+        answer = load(stack, clerk.token(user["id"]))
+        assert (answer.status_code, answer.json()) == (200, shown(user))
+        assert len(asked(clerk)) == 1
+    assert stack.rows() == {user["id"]: {"plan": "pro", **wanted_row(user)}}
+
+
+@pytest.mark.parametrize("placeholder", [{}, {"firstName": "Test", "email": "user@example.com"}])
+def test_a_placeholder_becomes_the_user(stack: Stack, placeholder: dict[str, str]) -> None:
+    user = make_user(4)
+    stack.put_row(user["id"], plan="pro", **placeholder)
+    with stack.clerk([user]) as clerk:
+        before = load(stack, clerk.token(user["id"]), "GET")
+        assert (before.status_code, before.json()) == (200, {"clerkUserId": user["id"], **placeholder})
+        assert load(stack, clerk.token(user["id"])).json() == shown(user)
+    assert stack.rows() == {user["id"]: {"plan": "pro", **wanted_row(user)}}
+
+
+def test_a_row_that_clerk_lately_told_of_is_returned_without_asking(stack: Stack) -> None:
+    user = make_user(5) | {"updated_at": int(time.time() * 1000) - 60_000}
+    stack.put_row(user["id"], **wanted_row(user))
+    with stack.clerk([user]) as clerk:
+        assert load(stack, clerk.token(user["id"])).json() == shown(user)
+        assert asked(clerk) == []
+
+
+def test_getting_a_row_changes_nothing(stack: Stack) -> None:
+    user = make_user(6)
+    with stack.clerk([user]) as clerk:
+        answer = load(stack, clerk.token(user["id"]), "GET")
+        assert (answer.status_code, answer.json()) == (404, {"error": "There is no such user here."})
+        assert everything(stack) == [[], []]
+        stack.put_row(user["id"], plan="pro", **wanted_row(user))
+        before = everything(stack)
+        answer = load(stack, clerk.token(user["id"]), "GET", user["id"])
+        assert (answer.status_code, answer.json()) == (200, shown(user))
+        assert everything(stack) == before
+        assert asked(clerk) == []
+
+
+def test_a_user_that_clerk_does_not_have_is_a_404_and_gets_no_row(stack: Stack) -> None:
+    with stack.clerk([]) as clerk:
+        assert load(stack, clerk.token("user_nobody")).status_code == 404
+    assert stack.rows() == {}
+
+
+def test_without_creating_a_new_user_is_a_404_that_costs_clerk_nothing(stack: Stack) -> None:
+    user, known = make_user(7), make_user(8)
+    stack.put_row(known["id"], plan="pro")
+    with stack.clerk([user, known]) as clerk, stack.configured(FUNCTION, CREATE_MISSING_USERS="false"):
+        assert load(stack, clerk.token(user["id"])).status_code == 404
+        assert asked(clerk) == []
+        assert load(stack, clerk.token(known["id"])).json() == shown(known)
+    assert stack.rows() == {known["id"]: {"plan": "pro", **wanted_row(known)}}
+
+
+# Many at once
+
+
+def test_of_many_page_loads_of_a_new_user_few_ask_clerk_and_all_get_the_row(stack: Stack) -> None:
+    user = make_user(9)
+    with stack.clerk([user], latency=0.2) as clerk, ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: load(stack, clerk.token(user["id"])), range(10)))
+        assert 1 <= len(asked(clerk)) <= 3
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, shown(user))] * 10
+    assert stack.rows() == {user["id"]: wanted_row(user)}
+
+
+@pytest.mark.parametrize("seconds", [-5, 0])
+def test_a_page_load_and_its_webhook_at_once_leave_one_right_row(stack: Stack, seconds: int) -> None:
+    users = [make_user(n) for n in range(20, 26)]
+    with stack.clerk(users) as clerk, ThreadPoolExecutor(2) as pool:
+        for user in users:
+            snapshot = user if seconds == 0 else changed(user, seconds, "Earlier")
+            webhook = pool.submit(post, stack, event(snapshot, "user.created"))
+            page = pool.submit(load, stack, clerk.token(user["id"]))
+            assert webhook.result().status_code == 204
+            assert (page.result().status_code, page.result().json()) == (200, shown(user))
+    assert stack.rows() == {user["id"]: wanted_row(user) for user in users}
+
+
+# Who is not let in
+
+
+def forgeries(issuer: str, user_id: str) -> dict[str, str | None]:
+    now = int(time.time())
+    good = session_token(user_id, issuer)
+    head, payload, signature = good.split(".")
+    return {
+        "nothing": None,
+        "garbage": "hello",
+        "cut": good[:-20],
+        "unsigned": f"{head}.{payload}.",
+        "alg none": session_token(user_id, issuer, algorithm="none"),
+        "the public key as a secret": session_token(user_id, issuer, key=PEM.encode(), algorithm="HS256"),
+        "another algorithm": session_token(user_id, issuer, algorithm="RS512"),
+        "another key": session_token(user_id, issuer, key=new_key()),
+        "an unknown key": session_token(user_id, issuer, key=new_key(), kid="ins_evil"),
+        "another's payload": f"{head}.{session_token('user_2', issuer).split('.')[1]}.{signature}",
+        "expired": session_token(user_id, issuer, iat=now - 90, nbf=now - 100, exp=now - 30),
+        "not valid yet": session_token(user_id, issuer, nbf=now + 60),
+        "another issuer": session_token(user_id, "https://clerk.evil.test"),
+        "an issuer like it": session_token(user_id, issuer + "/"),
+        "another app": session_token(user_id, issuer, azp="https://evil.test"),
+        "pending": session_token(user_id, issuer, sts="pending"),
+        "nobody": session_token("", issuer),
+    }
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_without_a_good_token_nothing_is_read_or_written(stack: Stack, method: str) -> None:
+    known, unknown = make_user(10), make_user(11)
+    stack.put_row(known["id"], firstName="Known", plan="pro")
+    before = everything(stack)
+    with stack.clerk([known, unknown]) as clerk:
+        for user in (known, unknown):
+            refused = forgeries(clerk.issuer, user["id"])
+            answers = {why: load(stack, token, method) for why, token in refused.items()}
+            assert {why: answer.status_code for why, answer in answers.items()} == dict.fromkeys(refused, 401)
+            assert {answer.text for answer in answers.values()} == {'{"error": "Sign in."}'}
+        assert asked(clerk) == []
+        assert len(clerk.requests) <= 2, "unknown keys make it look for new ones again and again"
+    assert everything(stack) == before
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_nobody_gets_or_touches_another_users_row(stack: Stack, method: str) -> None:
+    caller, other = make_user(12), make_user(13)
+    stack.put_row(other["id"], **wanted_row(changed(other, -60, "Old")))
+    before = everything(stack)
+    with stack.clerk([caller, other]) as clerk:
+        token = clerk.token(caller["id"])
+        assert load(stack, token, method, other["id"]).status_code == 401
+        assert load(stack, token, method, f"%75{other['id'][1:]}").status_code == 401
+        if method == "PUT":
+            for key in ("clerkUserId", "userId", "user_id", "id"):
+                assert load(stack, token, body={key: other["id"]}).status_code == 401
+                assert load(stack, token, path=caller["id"], body={key: other["id"]}).status_code == 401
+        assert asked(clerk) == []
+    assert everything(stack) == before
+
+
+def test_a_body_may_say_nothing_but_who_is_calling(stack: Stack) -> None:
+    user = make_user(14)
+    with stack.clerk([user]) as clerk:
+        token = clerk.token(user["id"])
+        named = {"clerkUserId": user["id"], "firstName": "New"}
+        bodies: list[Any] = [{"email": "new@mail.test"}, named, [], "me"]
+        for odd in bodies:
+            assert load(stack, token, body=odd).status_code == 400
+        assert everything(stack) == [[], []]
+        assert load(stack, token, body={"pad": "x" * 5_000}).status_code == 413
+        for body in ({}, {"clerkUserId": user["id"]}):
+            assert load(stack, token, path=user["id"], body=body).json() == shown(user)
+
+
+# Clerk unwell
+
+TROUBLE = {
+    "500": Fault.status(500),
+    "401": Fault.status(401),
+    "silent": Fault.hang(30),
+}
+
+
+@pytest.mark.parametrize("fault", TROUBLE.values(), ids=TROUBLE.keys())
+def test_while_clerk_is_unwell_a_row_is_returned_as_it_is_and_a_new_user_is_to_try_later(
+    stack: Stack, fault: Fault
+) -> None:
+    known, unknown = make_user(15), make_user(16)
+    old = changed(known, -60, "Old")
+    stack.put_row(known["id"], plan="pro", **wanted_row(old))
+    before = stack.rows()
+    with stack.clerk([known, unknown]) as clerk:
+        clerk.on_request = at_users(fault)
+        began = time.monotonic()
+        answer = load(stack, clerk.token(known["id"]))
+        assert (answer.status_code, answer.json()) == (200, {**shown(old), "stale": True})
+        assert "Retry-After" not in answer.headers
+        answer = load(stack, clerk.token(unknown["id"]))
+        assert (answer.status_code, answer.json()) == (503, {"error": "Try again later."})
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGINS[0]
+        assert time.monotonic() - began < 2 * 10
+        assert stack.rows() == before
+
+        clerk.on_request = None
+        assert load(stack, clerk.token(unknown["id"])).json() == shown(unknown), "it comes back by itself"
+    assert stack.rows() == before | {unknown["id"]: wanted_row(unknown)}
+
+
+def test_while_clerk_is_gone_the_dashboards_key_still_tells_who_is_calling(stack: Stack) -> None:
+    known, unknown = make_user(17), make_user(18)
+    stack.put_row(known["id"], **wanted_row(known))
+    with stack.clerk([]) as clerk:
+        tokens = {user["id"]: clerk.token(user["id"]) for user in (known, unknown)}
+    with stack.configured(FUNCTION, CLERK_JWT_KEY=PEM):
+        answer = load(stack, tokens[known["id"]])
+        assert (answer.status_code, answer.json()) == (200, {**shown(known), "stale": True})
+        answer = load(stack, tokens[unknown["id"]])
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
+
+
+def test_while_the_keys_cannot_be_had_nobody_is_let_in_and_all_are_to_try_later(stack: Stack) -> None:
+    user = make_user(19)
+    stack.put_row(user["id"], **wanted_row(user))
+    with stack.clerk([user]) as clerk:
+        clerk.on_request = lambda _, __: Fault.status(503)
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):  # a new process knows no keys yet
+            answer = load(stack, clerk.token(user["id"]))
+            assert answer.status_code == 503
+            assert "Retry-After" in answer.headers
+            clerk.on_request = None
+            assert load(stack, clerk.token(user["id"])).json() == shown(user)
+
+
+# Keys
+
+
+def test_the_dashboards_key_needs_no_network(stack: Stack) -> None:
+    user = make_user(30)
+    flattened = PEM.replace("\n", " ").strip()
+    with stack.clerk([user]) as clerk:
+        for pem in (PEM, flattened, PEM.replace("\n", "\\n")):
+            with stack.configured(FUNCTION, CLERK_JWT_KEY=pem):
+                assert load(stack, clerk.token(user["id"])).json() == shown(user)
+                assert load(stack, clerk.token(user["id"], key=new_key())).status_code == 401
+        assert len(clerk.requests) == len(asked(clerk)) == 1
+
+
+def test_a_key_that_is_none_is_named_in_the_log_alone(stack: Stack) -> None:
+    user = make_user(31)
+    with stack.clerk([user]) as clerk, stack.configured(FUNCTION, CLERK_JWT_KEY="pk_test_made_up"):
+        answer = load(stack, clerk.token(user["id"]))
+    assert answer.status_code == 500
+    assert "ClerkJwtKey" not in answer.text
+    assert "ClerkJwtKey is no RSA public key" in stack.log()
+
+
+def test_keys_are_rotated(stack: Stack) -> None:
+    user = make_user(32)
+    with stack.clerk([user]) as clerk:
+        before = clerk.token(user["id"])
+        clerk.session_keys["ins_next"] = new_key()
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):  # a new process knows no keys yet
+            after = clerk.token(user["id"])
+            for token in (before, after, before):
+                assert load(stack, token).json() == shown(user)
+            assert load(stack, clerk.token(user["id"], kid=KID)).status_code == 401
+        del clerk.session_keys[KID]
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="ERROR"):
+            assert load(stack, after).status_code == 200
+            assert load(stack, before).status_code == 401
+
+
+# Browsers
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_the_apps_pages_are_let_in_by_the_browser(stack: Stack, origin: str) -> None:
+    answer = load(stack, None, "OPTIONS", origin=origin)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == origin
+    assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    refused = load(stack, None, "PUT", origin=origin)
+    assert refused.status_code == 401
+    assert refused.headers["Access-Control-Allow-Origin"] == origin
+
+
+def test_other_pages_are_not(stack: Stack) -> None:
+    answer = load(stack, None, "OPTIONS", origin="https://evil.test")
+    assert "Access-Control-Allow-Methods" not in answer.headers
+    assert answer.headers.get("Access-Control-Allow-Origin") not in ("*", "https://evil.test")
+
+
+# What is deployed
+
+
+def test_a_stack_without_an_issuer_takes_no_page_loads(aws: LocalAws) -> None:
+    stack = Stack(
+        aws,
+        "clerk-sync-webhooks-only",
+        {"ClerkIssuer": "", "FullSyncSchedule": "", "IncrementalSyncSchedule": ""},
+    )
+    assert FUNCTION not in stack.outputs
+    token = session_token("user_1", "https://clerk.app.test")
+    assert {load(stack, token, method).status_code for method in ("PUT", "GET", "OPTIONS")} <= {403, 404}
+    assert stack.rows() == {}
+    user = make_user(33)
+    assert post(stack, event(user, "user.created")).status_code == 204
+    assert stack.rows() == {user["id"]: wanted_row(user)}
+
+
+def test_the_access_log_names_no_caller_and_no_path() -> None:
+    # From the template, as MiniStack 1.5.33 forgets this setting of a stage.
+    [log_format] = re.findall(r"^ +Format: '(.+)'$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
+    fields = json.loads(log_format)
+    assert {"requestId", "method", "resource", "status"} <= fields.keys()
+    told = {value.removeprefix("$context.").partition(".")[0] for value in fields.values()}
+    private = {"sourceIp", "userAgent", "path", "caller", "user", "identity", "authorizer", "customDomain"}
+    assert not told & private
+
+
+def test_page_loads_and_webhooks_are_throttled(stack: Stack) -> None:
+    api = stack.outputs["ApiUrl"].partition("/restapis/")[2].partition("/")[0]
+    stage = stack.aws.client("apigateway").get_stage(restApiId=api, stageName="v1")
+    # MiniStack 1.5.33 keeps the slash that CloudFormation wants and API Gateway's own names lack.
+    limits = {name.removeprefix("/"): limit for name, limit in stage["methodSettings"].items()}
+    assert limits.keys() == {"*/*", "~1webhooks~1clerk/POST"}
+    for limit in limits.values():
+        assert 0 < limit["throttlingRateLimit"] <= 500
+        assert limit["throttlingRateLimit"] <= limit["throttlingBurstLimit"] <= 1000
+
+
+@pytest.mark.parametrize("fact", test_refreshes.CONTRACT, ids=lambda fact: fact.__name__)
+def test_the_refreshes_of_runs_table(stack: Stack, fact: Callable[[Refreshes], None]) -> None:
+    fact(Refreshes(stack.aws.client("dynamodb"), stack.outputs["RunsTable"]))
+
+
+def test_what_page_loads_leave_in_runs_table_goes_away_within_a_day(stack: Stack) -> None:
+    user, now = make_user(34), time.time()
+    with stack.clerk([user]) as clerk:
+        load(stack, clerk.token(user["id"]))
+    [item] = map(from_item, everything(stack)[1])
+    assert item.keys() == {"runId", "part", "refreshedAt", "expiresAt"}
+    assert now - 5 < item["expiresAt"] - 24 * 60 * 60 < now + 60
+    assert now - 5 < item["refreshedAt"] / 1000 < now + 60
+
+
+def test_the_logs_hold_neither_tokens_nor_names(stack: Stack) -> None:
+    users = []
+    for n in range(40, 44):
+        user = make_user(n)
+        user["first_name"], user["last_name"] = f"Marked-{n}-first", f"Marked-{n}-last"
+        users.append(user)
+    users[1]["last_name"] = ["Marked-odd"]
+    words = [a["email_address"] for user in users for a in user["email_addresses"]]
+    with stack.clerk(users[:3]) as clerk:
+        for user in users:
+            token = clerk.token(user["id"], name="Marked-claim")
+            words += token.split(".")
+            stale = clerk.token(user["id"], exp=1, iss="Marked-issuer", azp="Marked-party")
+            words += stale.split(".")[1:]
+            load(stack, token)
+            load(stack, stale)
+            load(stack, token, body={"email": "Marked-email"})
+            load(stack, token, path="Marked-path")
+    log = stack.log()
+    for code in ("profile_refreshed", "profile_not_refreshed", "profile_unknown", "profile_rejected"):
+        assert code in log
+    header = session_token("x", "x").split(".")[0]  # the same of every token, so it says nothing
+    assert [word for word in (*words, "Marked-", "sk_test_local") if word in log and word != header] == []
