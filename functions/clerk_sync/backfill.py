@@ -25,9 +25,11 @@ from clerk_sync.errors import (
     SettingsError,
 )
 from clerk_sync.log import logger
+from clerk_sync.metrics import count
 from clerk_sync.page import Page, split
 from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.run import MissedDeletions, Mode, Run, RunResult
+from clerk_sync.run_over import finish
 from clerk_sync.runs_table import NewPage, RunsTable
 from clerk_sync.user import Deletion, User, UserProblem, parse_user
 from clerk_sync.walk import walk, walk_changed
@@ -178,7 +180,7 @@ class Backfill:
                 acquired = self._runs.acquire(run.run_id, self._owner, now, now + LEASE_MS)
             if acquired:
                 handed_on = self._page(acquired, request)
-                run = self._runs.finish(run.run_id, now_ms()) or run
+                run = finish(self._runs, run.run_id, now_ms()) or run
                 if handed_on:
                     break
             elif self._wait_left <= 0 or self._time_left() < RESERVE_SECONDS:
@@ -186,7 +188,7 @@ class Backfill:
             else:
                 self._sleep(_POLL_SECONDS)
                 self._wait_left -= _POLL_SECONDS
-                run = self._runs.finish(run.run_id, now_ms()) or run
+                run = finish(self._runs, run.run_id, now_ms()) or run
         return run
 
     def _may_be_followed(self, run: Run, request: Request) -> bool:
@@ -205,7 +207,7 @@ class Backfill:
     def _open(self, request: Request) -> Run:
         """The run that the request names or that is under way, else a new one."""
         # Not just got: a worker that died right after it had counted a page left its status to the next one.
-        if request.run_id and (named := self._runs.finish(request.run_id, now_ms())):
+        if request.run_id and (named := finish(self._runs, request.run_id, now_ms())):
             return _checked(named, request)
         while True:
             current = self._runs.current(request.mode)
@@ -215,6 +217,7 @@ class Backfill:
                     return _checked(run, request)
                 current = self._runs.current(request.mode)
             webhooks = self._runs.webhooks()
+            full_run_at = self._runs.current("full").complete_started_at
             run = Run(
                 run_id=request.run_id or _new_run_id(request.mode),
                 mode=request.mode,
@@ -223,11 +226,19 @@ class Backfill:
                 started_at=now_ms(),
                 since=self._since() if request.mode == "incremental" else None,
                 webhooks_since=webhooks.first_at if webhooks else None,
-                full_run_at=self._runs.current("full").complete_started_at,
+                full_run_at=full_run_at,
             )
             if self._runs.start(run, after=current):
                 logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
+                self._tell_of_neglect(run.started_at, full_run_at)
                 return run
+
+    def _tell_of_neglect(self, now: int, full_run_at: int | None) -> None:
+        """What only the next run can tell: that another never ends, or that none was full for long."""
+        others = [self._runs.current(mode).run for mode in get_args(Mode)]
+        count(RunsOverdue=sum(1 for r in others if r and not r.is_over and now - r.started_at > STALE_MS))
+        if full_run_at is not None:
+            count(HoursSinceLastFullRun=(now - full_run_at) / 3_600_000)
 
     def _since(self) -> int | None:
         """How far back to read: to the start of the last complete run of any mode, None if there is none."""
@@ -267,25 +278,33 @@ class Backfill:
         run = self._runs.recover(run, self._owner, now_ms() + LEASE_MS)
         self._has_progressed = run.pages > pages_before
         with self._open_clerk(lambda seconds, why: self._before_pause(run, seconds, why)) as clerk:
-            self._check_table()
-            pages = self._pages(clerk, run)
-            while True:
-                if self._time_left() < RESERVE_SECONDS:
-                    raise OutOfTime
-                read_at = now_ms()
-                users = next(pages, None)
-                if users is None:
-                    break
-                run = self._send(run, users, read_at)
-            deletions = None
-            if self._find_deletions:
-                run = self._settled(self._runs.get(run.run_id) or run)
-                self._has_progressed = True  # it keeps what it got done
-                deletions, to_mark = self._find_deletions(clerk, run)
-                if to_mark:
-                    run = self._send_deletions(run, to_mark)
+            try:
+                self._check_table()
+                run = self._read_all(clerk, run)
+                run, deletions = self._look_for_deletions(clerk, run)
+            finally:
+                count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
         self._runs.end_paging(run.run_id, self._owner, now_ms(), deletions=deletions)
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
+
+    def _read_all(self, clerk: ClerkClient, run: Run) -> Run:
+        pages = self._pages(clerk, run)
+        while True:
+            if self._time_left() < RESERVE_SECONDS:
+                raise OutOfTime
+            read_at = now_ms()
+            users = next(pages, None)
+            if users is None:
+                return run
+            run = self._send(run, users, read_at)
+
+    def _look_for_deletions(self, clerk: ClerkClient, run: Run) -> tuple[Run, MissedDeletions | None]:
+        if not self._find_deletions:
+            return run, None
+        run = self._settled(self._runs.get(run.run_id) or run)
+        self._has_progressed = True  # it keeps what it got done
+        deletions, to_mark = self._find_deletions(clerk, run)
+        return self._send_deletions(run, to_mark) if to_mark else run, deletions
 
     def _pages(self, clerk: ClerkClient, run: Run) -> Iterator[list[Any]]:
         if run.since is not None:
@@ -373,7 +392,7 @@ class Backfill:
         for number, token in self._runs.pending_pages(run):
             logger.error("page_given_up", runId=run.run_id, page=number, reason="not in the queue any more")
             self._runs.settle(run.run_id, number, token, None)
-        return self._runs.finish(run.run_id, now_ms()) or run
+        return finish(self._runs, run.run_id, now_ms()) or run
 
 
 def _checked(run: Run, request: Request) -> Run:

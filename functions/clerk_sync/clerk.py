@@ -26,9 +26,13 @@ class ClerkClient:
     """Reads users, at most `requests_per_second`; use it as a context manager.
 
     `time_left` gives the seconds that may still be spent; `on_wait` is told of each pause before
-    another try (seconds, why); `http` is a connection to share. Every method raises ClerkRefused,
-    ClerkUnavailable or OutOfTime.
+    another try (seconds, why); `http` is a connection to share. `requests_made` and `throttled` count what
+    was asked, and how much of it Clerk put off. Every method raises ClerkRefused, ClerkUnavailable or
+    OutOfTime.
     """
+
+    requests_made = 0
+    throttled = 0
 
     def __init__(
         self,
@@ -90,10 +94,12 @@ class ClerkClient:
             self._pace()
             pause = None
             try:
+                self.requests_made += 1
                 response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
                 if response.status_code == 200:
                     return read(json.loads(response.content))
                 why = self._why(response)
+                self.throttled += response.status_code == 429
                 if response.status_code < 500 and response.status_code not in (408, 425, 429):
                     raise self._refusal(response.status_code, why, path, query)
                 pause = _retry_after(response)

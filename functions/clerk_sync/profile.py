@@ -76,7 +76,7 @@ class Profiles:
             if self._refreshes.claim(user_id, now, claim):
                 return self._refresh(user_id, row, claim)
             if now > started_at + CLAIM_MS:
-                return _as_it_is(row, "another page load has been asking Clerk for long")
+                return _as_it_is(user_id, row, "another page load has been asking Clerk for long")
             self._sleep(_PAUSE_SECONDS)
 
     def _is_fresh(self, row: Item, refreshed_at: int, started_at: int) -> bool:
@@ -94,18 +94,18 @@ class Profiles:
             logger.warning("profile_unknown", clerkUserId=user_id)
             return None
         except ClerkSyncError as error:
-            return _as_it_is(row, str(error) or "Clerk did not answer in time")
+            return _as_it_is(user_id, row, str(error) or "Clerk did not answer in time")
         if isinstance(user, UserProblem):
-            return _as_it_is(row, user.reason)
+            return _as_it_is(user_id, row, user.reason)
         stored = store(self._users_table, user, row, as_of=asked_at, create_missing=self._create_missing)
         self._refreshes.done(user_id, claim, asked_at)
-        logger.info("profile_refreshed", written=stored.is_written)
+        logger.info("profile_refreshed", clerkUserId=user_id, written=stored.is_written)
         return Profile(stored.row, is_stale=False) if stored.row else None
 
 
-def _as_it_is(row: Item | None, why: str) -> Profile:
+def _as_it_is(user_id: str, row: Item | None, why: str) -> Profile:
     """A claim that came to nothing is left to lapse, so that Clerk isn't asked by everybody at once."""
-    logger.warning("profile_not_refreshed", reason=why, hasRow=row is not None)
+    logger.warning("profile_not_refreshed", clerkUserId=user_id, reason=why, hasRow=row is not None)
     if row is None:
         raise ClerkUnavailable(why)
     return Profile(row, is_stale=True)

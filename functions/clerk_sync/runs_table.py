@@ -121,19 +121,22 @@ class RunsTable:
         record = {"Item": to_item(_run_values(run)), "ConditionExpression": _NEW}
         return self._transact({"Put": put}, {"Put": record})
 
-    def finish(self, run_id: str, now: int) -> Run | None:
-        """Give the run its status if every page is settled; after a redrive, correct it."""
+    def finish(self, run_id: str, now: int) -> tuple[Run | None, bool]:
+        """Give the run its status if every page is settled; after a redrive, correct it. Returns the run, and
+        whether it was this call that changed its status."""
+        has_changed = False
         while run := self.get(run_id):
             verdict = run.verdict()
             if verdict in ("RUNNING", run.status):
-                return run
-            self._update_run(
+                break
+            changed = self._update_run(
                 run_id,
-                "settledPages = :settled AND errorCount = :errors",
-                {":settled": run.settled_pages, ":errors": run.counts.errors},
+                "settledPages = :settled AND errorCount = :errors AND #status = :was",
+                {":settled": run.settled_pages, ":errors": run.counts.errors, ":was": run.status},
                 {"status": verdict, "timestamp": now},
             )
-        return None
+            has_changed = has_changed or changed is not None
+        return run, has_changed
 
     # The lease of the invocation that is paging
 

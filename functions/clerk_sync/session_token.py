@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from clerk_sync.errors import ClerkUnavailable, SettingsError, TokenError
-from clerk_sync.user import MAX_ID_LENGTH
+from clerk_sync.user import is_id
 
 SKEW_SECONDS = 5
 _DAY_SECONDS = 24 * 60 * 60
@@ -52,7 +52,7 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
     if claims.get("azp") is not None and claims["azp"] not in authorized_parties:
         raise TokenError("azp is none of ClerkAuthorizedParties")
     user_id: str = claims["sub"]
-    if not 0 < len(user_id) <= MAX_ID_LENGTH:
+    if not is_id(user_id):
         raise TokenError("sub is no user's id")
     return user_id
 

@@ -69,9 +69,11 @@ MAX_ID_LENGTH = 255
 """Clerk's are some 32 long; a key of DynamoDB holds 2,048 bytes, and one that is longer fails its batch."""
 MAX_CHARACTERS = 64_000
 """No name or address is this long; a row of DynamoDB holds 400 KB, the app's attributes included."""
+MAX_MS = 10**15
+"""The year 33658: what is later is no time."""
 
 _Text = Annotated[str, AfterValidator(_encodable)]
-_Ms = Annotated[int, Field(ge=0, lt=10**15)]
+_Ms = Annotated[int, Field(ge=0, lt=MAX_MS)]
 
 
 class ClerkUser(BaseModel):
@@ -136,10 +138,16 @@ def parse_user(payload: Any) -> User | UserProblem:
     return User(clerk.id, clerk.updated_at, {k: v for k, v in fields.items() if v is not None})
 
 
+def is_id(value: Any) -> bool:
+    """Whether this looks like one of Clerk's ids, and may so be a key, a part of an address and logged."""
+    return (
+        isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isascii() and value.isprintable()
+    )
+
+
 def _id_of(payload: Any) -> str | None:
     found = payload.get("id") if isinstance(payload, dict) else None
-    # An id ends up in logs and results, so only one that looks like Clerk's is let through.
-    return found if isinstance(found, str) and found.isascii() and found.isprintable() else None
+    return found if is_id(found) else None
 
 
 def _faults(error: ValidationError) -> str:

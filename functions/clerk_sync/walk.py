@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, Protocol
 
 from clerk_sync.errors import ClerkUnavailable, CursorRefused
+from clerk_sync.user import is_id
 
 
 class Clerk(Protocol):
@@ -160,5 +161,4 @@ def _created_at(user: Any) -> int | None:
 
 def _id(user: Any) -> str | None:
     found = user.get("id") if isinstance(user, Mapping) else None
-    # It goes into an address, so what can't be one of Clerk's ids is none.
-    return found if isinstance(found, str) and found and found.isascii() else None
+    return found if is_id(found) else None

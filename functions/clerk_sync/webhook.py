@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.errors import MessageError
-from clerk_sync.user import MAX_ID_LENGTH, Change, Deletion, SignIn, UserProblem, parse_user
+from clerk_sync.user import MAX_MS, Change, Deletion, SignIn, UserProblem, is_id, parse_user
 
 _FIRST_MS = 100_000_000_000
 """Smaller timestamps are in seconds: Clerk's description has both."""
@@ -30,21 +30,25 @@ def parse_webhook(body: bytes) -> WebhookEvent:
     except (ValueError, RecursionError):
         raise MessageError("The body is not JSON") from None
     match envelope:
-        case {"type": str(kind), "data": data, "timestamp": int(timestamp)} if timestamp > 0:
+        case {"type": str(kind), "data": data, "timestamp": timestamp} if _is_time(timestamp):
             timestamp = timestamp if timestamp >= _FIRST_MS else timestamp * 1000
             return WebhookEvent(kind, timestamp, _change(kind, data, timestamp))
     raise MessageError("The body is not an event with type, timestamp and data")
+
+
+def _is_time(timestamp: Any) -> bool:
+    return type(timestamp) is int and 0 < timestamp < MAX_MS
 
 
 def _change(kind: str, data: Any, timestamp: int) -> Change | UserProblem | None:
     match kind, data:
         case "user.created" | "user.updated", _:
             return parse_user(data)
-        case "user.deleted", {"id": str(user_id)} if 0 < len(user_id) <= MAX_ID_LENGTH:
+        case "user.deleted", {"id": user_id} if is_id(user_id):
             return Deletion(user_id, timestamp)
         case "session.created", {"user": dict(user)}:
             return parse_user(user)
-        case "session.created", {"user_id": str(user_id)} if 0 < len(user_id) <= MAX_ID_LENGTH:
+        case "session.created", {"user_id": user_id} if is_id(user_id):
             return SignIn(user_id, timestamp)
         case "user.deleted" | "session.created", _:
             return UserProblem(None, f"The {kind} event names no user")

@@ -5,8 +5,10 @@ import re
 from clerk_sync.clock import now_ms
 from clerk_sync.findings import Judge
 from clerk_sync.log import logger
+from clerk_sync.metrics import count
 from clerk_sync.page import Page
 from clerk_sync.run import Counts
+from clerk_sync.run_over import finish
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.upsert import upsert
 from clerk_sync.users_table import UsersTable
@@ -26,7 +28,7 @@ def work(
     run ends even if this invocation dies; success corrects the count, then or after a redrive.
     """
     if is_last_delivery and runs.settle(page.run_id, page.number, page.token, None):
-        runs.finish(page.run_id, now_ms())
+        finish(runs, page.run_id, now_ms())
     outcome = upsert(
         users_table,
         [*page.users, *page.deletions],
@@ -52,12 +54,13 @@ def work(
         users=len(page.users) + len(page.deletions),
         writes=0 if page.dry_run else counts.created + counts.updated,
     )
-    run = runs.finish(page.run_id, now_ms())
-    if is_counted and run and run.is_over:
-        logger.info(
-            "run_over",
-            status=run.status,
-            users=run.total_users,
-            errors=run.counts.errors,
-            missedByWebhooks=run.counts.missed_by_webhooks,
+    if is_counted and not page.dry_run:
+        count(
+            Pages=1,
+            UsersCreated=counts.created,
+            UsersUpdated=counts.updated,
+            UsersUnchanged=counts.unchanged,
+            UsersSkipped=counts.skipped,
+            UsersFailed=counts.errors,
         )
+    finish(runs, page.run_id, now_ms())

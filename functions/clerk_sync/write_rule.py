@@ -94,7 +94,7 @@ def decide_blindly(change: Change, *, create_missing: bool) -> BlindWrite:
             return BlindWrite(change.id, put, (), {DELETED: change.at}, (), (), create_missing)
         case SignIn():
             put = dict.fromkeys(ACTIVITY, attribute(change.at))
-            below = dict.fromkeys(ACTIVITY, change.at)
+            below = dict.fromkeys((VERSION, *ACTIVITY), change.at)
             return BlindWrite(change.id, put, (), below, (), (VERSION,), may_create=False)
         case User():
             put = {name: attribute(value) for name, value in change.fields.items()}
@@ -111,6 +111,8 @@ def _wanted(change: Change, row: Item, as_of: int) -> dict[str, Attribute | None
         case Deletion():
             return {DELETED: _later(row.get(DELETED), at)}
         case SignIn():
+            if (whole_number(row.get(VERSION)) or 0) >= change.at:
+                return {}  # the row is from later, and so are its times
             # Version 0 tells the row from one that the app made up: its activity is Clerk's.
             version = row.get(VERSION, attribute(0))
             synced = row if VERSION in row else {}

@@ -249,13 +249,15 @@ class Stack:
         )
 
     def log(self) -> str:
-        """All that the functions have logged since the local AWS started."""
+        """All that was logged since the local AWS started, its own log included."""
+        return "\n".join([self.aws.log.read_text(errors="replace"), *self.function_log()])
+
+    def function_log(self) -> Iterator[str]:
+        """What the functions have logged since the local AWS started."""
         logs = self.aws.client("logs")
-        lines = [self.aws.log.read_text(errors="replace")]
         for group in logs.describe_log_groups()["logGroups"]:
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
-                lines += [event["message"] for event in page["events"]]
-        return "\n".join(lines)
+                yield from (event["message"] for event in page["events"])
 
 
 def assert_conserved(result: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from clerk_sync.attributes import Attribute, attribute
-from clerk_sync.user import SYNCED_FIELDS, User
+from clerk_sync.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 from clerk_sync.write_rule import DELETED, OWNED, VERSION
 
 ACTIVITY = ("lastSignInAt", "lastActiveAt")
@@ -64,6 +64,14 @@ def plausible(user_id: str, version: int, values: Mapping[str, str | int]) -> Us
         },
     )
 
+
+changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(User, _ONE_ID, _VERSIONS, fields),
+    users(),
+    st.builds(Deletion, _ONE_ID, _VERSIONS),
+    st.builds(SignIn, _ONE_ID, _VERSIONS),
+)
+"""Of one user. `lastActiveAt` moves without a new version, so some snapshots are active after theirs."""
 
 odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(
     [

@@ -1,7 +1,13 @@
 import pytest
 
 from clerk_sync.errors import SettingsError
-from clerk_sync.settings import BackfillSettings, WebhookSettings, WorkerSettings
+from clerk_sync.settings import (
+    AuditSettings,
+    BackfillSettings,
+    ProfileSettings,
+    WebhookSettings,
+    WorkerSettings,
+)
 from clerk_sync.write_rule import OWNED
 
 RIGHT = {
@@ -16,12 +22,28 @@ RIGHT = {
     "RUNS_TABLE": "Runs",
     "PAGES_QUEUE_URL": "https://sqs.test/pages",
     "MAX_RECEIVE_COUNT": "5",
+    "MAX_DELETIONS_PERCENT": "10",
+    "CLERK_ISSUER": "https://clerk.example.org/",
+    "CLERK_AUTHORIZED_PARTIES": "https://example.org, http://localhost:3000",
+    "PROFILE_MAX_AGE_SECONDS": "300",
 }
 
-type Settings = type[BackfillSettings | WorkerSettings | WebhookSettings]
+type Settings = type[AuditSettings | BackfillSettings | ProfileSettings | WebhookSettings | WorkerSettings]
 
+BACKFILL = {
+    "CLERK_API_URL",
+    "CLERK_SECRET_KEY_PARAMETER",
+    "CLERK_REQUESTS_PER_SECOND",
+    "PAGE_SIZE",
+    "USERS_TABLE",
+    "USERS_TABLE_KEY",
+    "CREATE_MISSING_USERS",
+    "RUNS_TABLE",
+    "PAGES_QUEUE_URL",
+}
 NEEDED: dict[Settings, set[str]] = {
-    BackfillSettings: RIGHT.keys() - {"CLERK_WEBHOOK_SECRET_PARAMETER", "MAX_RECEIVE_COUNT"},
+    BackfillSettings: BACKFILL,
+    AuditSettings: BACKFILL | {"MAX_DELETIONS_PERCENT"},
     WorkerSettings: {
         "USERS_TABLE",
         "USERS_TABLE_KEY",
@@ -34,6 +56,18 @@ NEEDED: dict[Settings, set[str]] = {
         "USERS_TABLE",
         "USERS_TABLE_KEY",
         "CREATE_MISSING_USERS",
+        "RUNS_TABLE",
+    },
+    ProfileSettings: {
+        "CLERK_API_URL",
+        "CLERK_SECRET_KEY_PARAMETER",
+        "CLERK_ISSUER",
+        "CLERK_AUTHORIZED_PARTIES",
+        "PROFILE_MAX_AGE_SECONDS",
+        "USERS_TABLE",
+        "USERS_TABLE_KEY",
+        "CREATE_MISSING_USERS",
+        "RUNS_TABLE",
     },
 }
 EACH = [(settings, name) for settings, names in NEEDED.items() for name in sorted(names)]
@@ -66,6 +100,13 @@ def test_values_are_read_as_what_they_mean() -> None:
     )
 
 
+def test_a_pages_origins_are_separated_by_commas_or_spaces() -> None:
+    settings = ProfileSettings.from_env(RIGHT)
+    assert settings.clerk_authorized_parties == ("https://example.org", "http://localhost:3000")
+    assert settings.clerk_issuer == "https://clerk.example.org"
+    assert settings.clerk_jwt_key is None
+
+
 @pytest.mark.parametrize(("text", "meant"), [("true", True), (" True ", True), ("FALSE", False)])
 def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
     assert WebhookSettings.from_env(RIGHT | {"CREATE_MISSING_USERS": text}).create_missing is meant
@@ -82,6 +123,11 @@ def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
             (BackfillSettings, "PAGE_SIZE", text)
             for text in ("0", "501", "-5", "nan", "ten", "0.5", "1.5", "1e9")
         ],
+        *[
+            (ProfileSettings, "PROFILE_MAX_AGE_SECONDS", text)
+            for text in ("-1", "86401", "0.5", "nan", "5 minutes")
+        ],
+        *[(AuditSettings, "MAX_DELETIONS_PERCENT", text) for text in ("-1", "101", "nan", "10%")],
         *[(WorkerSettings, "MAX_RECEIVE_COUNT", text) for text in ("0", "1001", "2.5", "nan", "x")],
         *[(WebhookSettings, "CREATE_MISSING_USERS", text) for text in ("yes", "1", "on", "None")],
     ],
@@ -94,12 +140,18 @@ def test_a_variable_that_is_wrong_is_named_with_its_value(settings: Settings, na
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high"), [("PAGE_SIZE", "1", "500"), ("MAX_RECEIVE_COUNT", "1", "1000")]
+    ("name", "low", "high"),
+    [
+        ("PAGE_SIZE", "1", "500"),
+        ("MAX_RECEIVE_COUNT", "1", "1000"),
+        ("PROFILE_MAX_AGE_SECONDS", "0", "86400"),
+        ("MAX_DELETIONS_PERCENT", "0", "100"),
+    ],
 )
 def test_the_bounds_themselves_are_right(name: str, low: str, high: str) -> None:
     for text in (low, high):
-        BackfillSettings.from_env(RIGHT | {name: text})
-        WorkerSettings.from_env(RIGHT | {name: text})
+        for settings in NEEDED:
+            settings.from_env(RIGHT | {name: text})
 
 
 @pytest.mark.parametrize("settings", NEEDED)

@@ -1,18 +1,19 @@
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.attributes import Item, attribute
+from clerk_sync.attributes import Attribute, Item, attribute
 from clerk_sync.errors import AwsError
-from clerk_sync.upsert import Outcome, upsert
-from clerk_sync.user import User
-from clerk_sync.write_rule import DELETED, DELETION_GRACE_MS
+from clerk_sync.upsert import Outcome, Stored, store, store_unread, upsert
+from clerk_sync.user import Change, Deletion, SignIn, User
+from clerk_sync.write_rule import DELETED, DELETION_GRACE_MS, VERSION
 from tests.unit.fake_users_table import FakeUsersTable
-from tests.unit.strategies import owned_part, rows, stored_as, users
+from tests.unit.strategies import ACTIVITY, changes, owned_part, rows, stored_as, users
 
 IDS = ["user_1", "user_2", "user_3"]
 AS_OF = DELETION_GRACE_MS + 10
@@ -207,3 +208,162 @@ def test_activity_does_not_go_back_within_one_call() -> None:
     readings = [User("a", 1, {"lastActiveAt": 9}), User("a", 1, {"lastActiveAt": 3})]
     upsert(table, readings, as_of=1, create_missing=True)
     assert table.rows["a"]["lastActiveAt"] == {"N": "9"}
+
+
+# One change by itself
+
+A = User("a", 5, {"firstName": "Ada"})
+A_LOT_LATER = User("a", 99, {})
+OLD = {**row("a", User("a", 4, {"lastName": "Old", "lastSignInAt": 3})), "plan": attribute("pro")}
+maybe_rows = st.none() | rows()
+
+
+def requests(table: FakeUsersTable) -> tuple[int, int, int]:
+    """How many reads of many, reads of one, and writes of one there were."""
+    return len(table.reads), len(table.gets), len(table.updates)
+
+
+@pytest.mark.parametrize("change", [A, Deletion("a", 9), SignIn("a", 9)])
+def test_news_of_a_known_user_is_one_request(change: Change) -> None:
+    table = FakeUsersTable({"a": OLD})
+    assert store_unread(table, change, as_of=9, create_missing=False)
+    assert requests(table) == (0, 0, 1)
+    assert table.rows["a"] != OLD
+
+
+@pytest.mark.parametrize("change", [A, Deletion("a", 9)])
+def test_news_of_an_unknown_user_is_one_request(change: Change) -> None:
+    table = FakeUsersTable()
+    assert store_unread(table, change, as_of=9, create_missing=True)
+    assert requests(table) == (0, 0, 1)
+    assert table.rows.keys() == {"a"}
+
+
+@pytest.mark.parametrize("change", [A, User("a", 4, {}), SignIn("a", 2)])
+def test_what_is_no_news_is_one_request_and_no_write(change: Change) -> None:
+    current = {**row("a", A), "lastSignInAt": attribute(2), "lastActiveAt": attribute(2)}
+    table = FakeUsersTable({"a": row("a", A) if change == A else current})
+    assert not store_unread(table, change, as_of=9, create_missing=True)
+    assert requests(table) == (0, 0, 1)
+    assert table.written == []
+
+
+@pytest.mark.parametrize("change", [A, Deletion("a", 9), SignIn("a", 9)])
+def test_an_unknown_user_that_is_not_to_be_made_is_one_request(change: Change) -> None:
+    table = FakeUsersTable()
+    assert not store_unread(table, change, as_of=9, create_missing=False)
+    assert requests(table) == (0, 0, 1)
+    assert table.rows == {}
+
+
+def test_a_change_that_takes_a_look_at_the_row_is_two_requests() -> None:
+    marked = OLD | {DELETED: attribute(7)}
+    table = FakeUsersTable({"a": marked})
+    assert store_unread(table, A, as_of=8, create_missing=True)
+    assert requests(table) == (0, 0, 2)
+    assert table.rows["a"] == {**row("a", A), **{name: marked[name] for name in (DELETED, "plan")}}
+
+
+@given(changes, maybe_rows, st.integers(0, AS_OF), st.booleans())
+def test_however_a_change_is_stored_the_row_ends_the_same(
+    change: Change, before: Item | None, as_of: int, create: bool
+) -> None:
+    start = {} if before is None else {"user_1": before}
+    unread, read, run = FakeUsersTable(start), FakeUsersTable(start), FakeUsersTable(start)
+    is_written = store_unread(unread, change, as_of=as_of, create_missing=create)
+    store(read, change, read.get("user_1"), as_of=as_of, create_missing=create)
+    upsert(run, [change], as_of=as_of, create_missing=create)
+    assert unread.rows == read.rows == run.rows
+    assert is_written == bool(unread.written)
+    assert [len(table.written) for table in (unread, read, run)] == [is_written] * 3
+
+
+@given(changes, maybe_rows, st.lists(maybe_rows, max_size=5), st.integers(0, AS_OF), st.booleans())
+def test_the_row_that_is_returned_is_the_one_in_the_table(
+    change: Change, before: Item | None, others: list[Item | None], as_of: int, create: bool
+) -> None:
+    table = FakeUsersTable({} if before is None else {"user_1": before})
+    table.rivals = [partial(set_row, table, other) for other in others]
+    read = table.get("user_1")
+    stored = store(table, change, read, as_of=as_of, create_missing=create)
+    assert stored.is_written == bool(table.written)
+    if table.updates:
+        assert stored.row == table.get("user_1")
+    else:
+        assert stored == Stored(read, is_written=False)
+
+
+def set_row(table: FakeUsersTable, row: Item | None) -> None:
+    """As whoever keeps to the write rule: fields change along with what guards them."""
+    if row is None:
+        table.rows.clear()
+    elif guards(row) != guards(table.rows.get("user_1", {})):
+        table.rows["user_1"] = dict(row)
+
+
+def guards(row: Item) -> list[Attribute | None]:
+    return [row.get(name) for name in (VERSION, DELETED, *ACTIVITY)]
+
+
+def test_a_row_that_is_right_costs_no_request() -> None:
+    table = FakeUsersTable({"a": row("a", A)})
+    right = stored_as(A)
+    assert store(table, A, right, as_of=1, create_missing=True) == Stored(right, is_written=False)
+    assert store(table, A, None, as_of=1, create_missing=False) == Stored(None, is_written=False)
+    assert requests(table) == (0, 0, 0)
+
+
+def test_a_change_that_loses_is_decided_again_on_the_row_that_won() -> None:
+    newer = User("a", 9, {"firstName": "Newer"})
+    table = FakeUsersTable({"a": OLD})
+    table.rivals = [change(table, newer)]
+    stored = store(table, A, owned_part(OLD), as_of=1, create_missing=True)
+    assert stored == Stored(stored_as(newer), is_written=False)
+    assert requests(table) == (0, 0, 1)
+
+    table.rivals = [change(table, User("a", 10, {})), change(table, User("a", 11, {"email": "a@b.c"}))]
+    last = User("a", 12, {"username": "ada"})
+    stored = store(table, last, stored_as(newer), as_of=1, create_missing=True)
+    assert stored == Stored(stored_as(last), is_written=True)
+    assert table.rows["a"] == row("a", last)
+
+
+def test_a_row_that_somebody_takes_away_is_made_again_or_not() -> None:
+    for create in (True, False):
+        table = FakeUsersTable({"a": OLD})
+        table.rivals = [table.rows.clear]
+        stored = store(table, A, owned_part(OLD), as_of=1, create_missing=create)
+        assert stored == Stored(stored_as(A) if create else None, is_written=create)
+
+
+@pytest.mark.parametrize(("store_it", "tries"), [(partial(store, row=None), 6), (store_unread, 7)])
+def test_a_change_that_keeps_losing_is_an_error_in_the_end(store_it: Callable[..., Any], tries: int) -> None:
+    table = FakeUsersTable()
+    table.rivals = [partial(make_or_take_away, table, n) for n in range(50)]
+    with pytest.raises(AwsError, match="row of a changed"):
+        store_it(table, A_LOT_LATER, as_of=1, create_missing=True)
+    assert len(table.updates) == tries
+    assert table.written == []
+
+
+def make_or_take_away(table: FakeUsersTable, n: int) -> None:
+    if n % 2:
+        table.rows.clear()
+    else:
+        table.rows["a"] = {**row("a", User("a", n, {})), DELETED: attribute(n)}
+
+
+def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
+    table = FakeUsersTable({"a": row("a", User("a", 0, {}))})
+    table.rivals = [change(table, User("a", n, {})) for n in range(1, 6)]
+    stored = store(table, A_LOT_LATER, stored_as(User("a", 0, {})), as_of=1, create_missing=True)
+    assert stored.is_written
+    assert len(table.updates) == 6
+
+
+def test_a_table_that_fails_is_an_error_of_the_change() -> None:
+    table = FakeUsersTable(refused=["a"])
+    with pytest.raises(AwsError):
+        store_unread(table, A, as_of=1, create_missing=True)
+    with pytest.raises(AwsError):
+        store(table, A, None, as_of=1, create_missing=True)

@@ -6,11 +6,15 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clerk_sync.attributes import attribute
+from clerk_sync.attributes import Item, attribute
 from clerk_sync.errors import AwsError, SettingsError
+from clerk_sync.user import Change
 from clerk_sync.users_table import Lost, Refused, UsersTable, Written
-from clerk_sync.write_rule import DELETED, OWNED, VERSION, Write
+from clerk_sync.write_rule import DELETED, OWNED, VERSION, BlindWrite, Verdict, Write, decide, decide_blindly
+from tests.unit.strategies import changes, rows
 
 type Answer = dict[str, Any]
 
@@ -22,11 +26,24 @@ class NoTable(Exception):
     pass
 
 
+class ConditionFailed(ClientError):
+    def __init__(self, **response: Any) -> None:
+        error: Any = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}, **response}
+        super().__init__(error, "UpdateItem")
+
+
+class Conflict(ClientError):
+    def __init__(self) -> None:
+        super().__init__({"Error": {"Code": "TransactionConflictException", "Message": "no"}}, "UpdateItem")
+
+
 class FakeDynamoDb:
     """Answers as `say` says; everything it was asked is in `asked`."""
 
     class exceptions:  # noqa: N801 - the SDK's own name
         ResourceNotFoundException = NoTable
+        ConditionalCheckFailedException = ConditionFailed
+        TransactionConflictException = Conflict
 
     def __init__(self, say: Callable[[Any], Answer]) -> None:
         self._say = say
@@ -39,6 +56,14 @@ class FakeDynamoDb:
     def batch_execute_statement(self, *, Statements: list[Any]) -> Answer:  # noqa: N803
         self.asked.append(Statements)
         return self._say(Statements)
+
+    def update_item(self, **request: Any) -> Answer:
+        self.asked.append(request)
+        return self._say(request)
+
+    def get_item(self, **request: Any) -> Answer:
+        self.asked.append(request)
+        return self._say(request)
 
     def describe_table(self, *, TableName: str) -> Answer:  # noqa: N803
         self.asked.append(TableName)
@@ -273,7 +298,176 @@ def test_the_sdks_errors_say_what_was_being_done_to_which_table(say: Callable[[A
         table.read(["user_1"])
 
 
+# One write by itself
+
+
+KEYS = ("clerkUserId", "user-id", "a.b", "key")
+BLIND = BlindWrite("u", {VERSION: attribute(2)}, ("email",), {VERSION: 2}, (DELETED,), (), may_create=True)
+
+
+def update_of(write: Write | BlindWrite, key: str = "clerkUserId") -> Any:
+    dynamodb = FakeDynamoDb(lambda _: OK)
+    assert table_on(dynamodb, key=key).update(write) == Written()
+    [request] = dynamodb.asked
+    return request
+
+
+def spelled_out(request: Any, expression: str) -> str:
+    """With its names and values in place of what stands for them."""
+    given_names = request["ExpressionAttributeNames"] | request["ExpressionAttributeValues"]
+    return re.sub(r"[#:]\w+", lambda found: str(given_names[found[0]]), request[expression])
+
+
+maybe_rows = st.none() | rows("u")
+
+
+@given(changes, maybe_rows, st.booleans(), st.sampled_from(KEYS))
+def test_an_updates_expressions_use_just_what_is_given_for_them(
+    change: Change, row: Item | None, create: bool, key: str
+) -> None:
+    decision = decide(change, row, as_of=0, create_missing=create)
+    for write in (decision, decide_blindly(change, create_missing=create)):
+        if isinstance(write, Verdict):
+            continue
+        request = update_of(write, key)
+        used = re.findall(r"[#:][^\s,()]+", f"{request['UpdateExpression']} {request['ConditionExpression']}")
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        assert set(used) == {*names, *values}
+        assert all(re.fullmatch(r"[#:]\w+", placeholder) for placeholder in used), "DynamoDB takes no others"
+        assert set(names.values()) <= {key, *OWNED}
+        assert request["Key"] == {key: attribute(write.user_id)}
+        assert request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
+
+
+def test_an_update_for_a_new_row_fails_where_there_is_one() -> None:
+    request = update_of(Write("u", {"firstName": {"S": "Ada"}, VERSION: {"N": "5"}}, (), None))
+    assert (
+        spelled_out(request, "UpdateExpression")
+        == "SET firstName = {'S': 'Ada'}, clerkUpdatedAt = {'N': '5'}"
+    )
+    assert spelled_out(request, "ConditionExpression") == "attribute_not_exists(clerkUserId)"
+
+
+def test_an_update_by_itself_expects_what_the_row_was() -> None:
+    expected = {
+        VERSION: {"N": "5"},
+        DELETED: None,
+        "lastSignInAt": {"NULL": True},
+        "lastActiveAt": {"S": "x"},
+    }
+    request = update_of(Write("u", {VERSION: {"N": "6"}}, ("email", "username"), expected))
+    assert (
+        spelled_out(request, "UpdateExpression") == "SET clerkUpdatedAt = {'N': '6'} REMOVE email, username"
+    )
+    assert spelled_out(request, "ConditionExpression").split(" AND ") == [
+        "attribute_exists(clerkUserId)",
+        "clerkUpdatedAt = {'N': '5'}",
+        "attribute_not_exists(clerkDeletedAt)",
+        "lastSignInAt = {'NULL': True}",
+        "lastActiveAt = {'S': 'x'}",
+    ]
+
+
+def test_an_update_by_itself_may_only_remove() -> None:
+    request = update_of(Write("u", {}, ("email",), {VERSION: {"N": "5"}}))
+    assert spelled_out(request, "UpdateExpression") == "REMOVE email"
+
+
+@pytest.mark.parametrize("may_create", [True, False])
+def test_a_blind_write_expects_nothing_newer(may_create: bool) -> None:
+    write = BlindWrite(
+        "u", {VERSION: attribute(9)}, (), {VERSION: 9, "lastActiveAt": 10}, (DELETED,), ("email",), may_create
+    )
+    conditions = spelled_out(update_of(write), "ConditionExpression").split(" AND ")
+    assert conditions == [
+        *([] if may_create else ["attribute_exists(clerkUserId)"]),
+        "(attribute_not_exists(clerkUpdatedAt) OR clerkUpdatedAt < {'N': '9'})",
+        "(attribute_not_exists(lastActiveAt) OR lastActiveAt < {'N': '10'})",
+        "attribute_not_exists(clerkDeletedAt)",
+        "attribute_exists(email)",
+    ]
+
+
+def raising(*errors: Exception | None) -> Callable[[Any], Answer]:
+    """These one after the other, the last one without end; None: it works."""
+    left = list(errors)
+
+    def say(_: Any) -> Answer:
+        error = left.pop(0) if len(left) > 1 else left[0]
+        if error:
+            raise error
+        return OK
+
+    return say
+
+
+def test_a_lost_update_by_itself_hands_over_only_what_the_sync_owns() -> None:
+    row = {"clerkUserId": {"S": "u"}, VERSION: {"N": "9"}, "email": {"S": "a@b.c"}, "plan": {"S": "pro"}}
+    lost = table_on(FakeDynamoDb(raising(ConditionFailed(Item=row)))).update(BLIND)
+    assert lost == Lost({VERSION: {"N": "9"}, "email": {"S": "a@b.c"}})
+
+
+def test_a_row_without_any_of_ours_is_not_no_row() -> None:
+    row = {"clerkUserId": {"S": "u"}, "plan": {"S": "pro"}}
+    assert table_on(FakeDynamoDb(raising(ConditionFailed(Item=row)))).update(BLIND) == Lost({})
+    assert table_on(FakeDynamoDb(raising(ConditionFailed()))).update(BLIND) == Lost(None)
+
+
+def test_a_transaction_in_the_way_is_waited_for() -> None:
+    pauses = Pauses()
+    dynamodb = FakeDynamoDb(raising(Conflict(), Conflict(), None))
+    assert table_on(dynamodb, sleep=pauses).update(BLIND) == Written()
+    assert len(dynamodb.asked) == 3
+    assert len(pauses) == 2
+
+
+def test_a_transaction_that_is_in_the_way_without_end_is_an_error_after_a_bounded_time() -> None:
+    pauses = Pauses()
+    dynamodb = FakeDynamoDb(raising(Conflict()))
+    with pytest.raises(AwsError, match="'Users'"):
+        table_on(dynamodb, sleep=pauses).update(BLIND)
+    assert 5 <= len(dynamodb.asked) <= 20
+    assert sum(pauses) < 60
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            ClientError({"Error": {"Code": code, "Message": "no"}}, "UpdateItem")
+            for code in ("ValidationException", "AccessDeniedException", "ThrottlingException")
+        ),
+        EndpointConnectionError(endpoint_url="https://dynamodb.test"),
+    ],
+)
+def test_any_other_error_is_ours_and_not_tried_again(error: Exception) -> None:
+    dynamodb = FakeDynamoDb(raising(error))
+    with pytest.raises(AwsError, match="writing to table 'Users'"):
+        table_on(dynamodb).update(BLIND)
+    with pytest.raises(AwsError, match="reading from table 'Users'"):
+        table_on(dynamodb).get("u")
+    assert len(dynamodb.asked) == 2
+
+
 # Reading
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_one_row_is_read_as_it_is_now_and_only_what_the_sync_owns_of_it(key: str) -> None:
+    dynamodb = FakeDynamoDb(lambda _: {"Item": {VERSION: {"N": "1"}}})
+    assert table_on(dynamodb, key=key).get("u") == {VERSION: {"N": "1"}}
+    [request] = dynamodb.asked
+    assert request["Key"] == {key: {"S": "u"}}
+    assert request["ConsistentRead"] is True
+    projected = request["ProjectionExpression"].split(", ")
+    names = request["ExpressionAttributeNames"]
+    assert [names[placeholder] for placeholder in projected] == list(OWNED)
+    assert names.keys() == set(projected)
+
+
+@pytest.mark.parametrize(("answer", "row"), [({}, None), ({"Item": {}}, {})])
+def test_a_row_that_has_none_of_ours_is_told_from_no_row(answer: Answer, row: Item | None) -> None:
+    assert table_on(FakeDynamoDb(lambda _: answer)).get("u") == row
 
 
 def keys_of(request: Any) -> list[str]:
@@ -360,6 +554,28 @@ def test_requests_are_what_the_sdk_takes() -> None:
         assert table.write([insert("a"), update]) == [Written(), Written()]
         with pytest.raises(SettingsError, match="ExistingUsersTable"):
             table.check()
+        stub.assert_no_pending_responses()
+
+
+def test_requests_for_one_row_are_what_the_sdk_takes() -> None:
+    dynamodb = boto3.client(
+        "dynamodb", region_name="eu-west-1", aws_access_key_id="made", aws_secret_access_key="up"
+    )
+    row = {"clerkUserId": {"S": "u"}, VERSION: {"N": "3"}}
+    with Stubber(dynamodb) as stub:
+        stub.add_client_error("update_item", "TransactionConflictException")
+        stub.add_response("update_item", {})
+        stub.add_client_error("update_item", "ConditionalCheckFailedException", modeled_fields={"Item": row})
+        stub.add_client_error("update_item", "ValidationException")
+        stub.add_response("get_item", {"Item": {VERSION: {"N": "3"}}})
+        table = table_on(dynamodb)
+        assert table.update(BLIND) == Written()
+        assert table.update(Write("u", {}, ("email",), {VERSION: {"NULL": True}})) == Lost(
+            {VERSION: {"N": "3"}}
+        )
+        with pytest.raises(AwsError):
+            table.update(BLIND)
+        assert table.get("u") == {VERSION: {"N": "3"}}
         stub.assert_no_pending_responses()
 
 

@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clerk_sync.attributes import Item, attribute
@@ -13,14 +13,17 @@ from clerk_sync.write_rule import (
     DELETION_GRACE_MS,
     OWNED,
     VERSION,
+    BlindWrite,
     Verdict,
     Write,
     decide,
+    decide_blindly,
 )
-from tests.unit.fake_users_table import FakeUsersTable
+from tests.unit.fake_users_table import FakeUsersTable, holds
 from tests.unit.strategies import (
     ACTIVITY,
     app_attributes,
+    changes,
     fields,
     foreign_part,
     owned_part,
@@ -295,3 +298,80 @@ def test_a_sign_in_moves_activity_forward_only() -> None:
     decision = decide(SignIn(ID, 60), row, as_of=60, create_missing=True)
     assert isinstance(decision, Write)
     assert decision.put == {"lastSignInAt": {"N": "60"}}
+
+
+# Blind writes
+
+
+def carried_out(write: Write | BlindWrite, row: Item | None) -> Item | None:
+    """The row after this write, whose condition holds."""
+    table = FakeUsersTable({} if row is None else {ID: row})
+    assert table.update(write) == Written()
+    return table.rows.get(ID)
+
+
+@given(changes, maybe_rows, st.integers(0, LATER), st.booleans())
+@settings(max_examples=600)
+def test_a_blind_write_that_takes_is_what_would_have_been_decided(
+    change: Change, row: Item | None, as_of: int, create: bool
+) -> None:
+    blind = decide_blindly(change, create_missing=create)
+    if holds(blind, row):
+        decision = decide(change, row, as_of=as_of, create_missing=create)
+        assert isinstance(decision, Write), "a row that is right, or was to be skipped, was written"
+        assert carried_out(blind, row) == carried_out(decision, row)
+
+
+@given(changes, st.booleans())
+def test_a_blind_write_names_only_what_the_sync_owns(change: Change, create: bool) -> None:
+    blind = decide_blindly(change, create_missing=create)
+    assert blind.user_id == change.id
+    assert blind.put
+    assert {*blind.put, *blind.remove, *blind.below, *blind.absent, *blind.present} <= set(OWNED)
+
+
+ADA = User(ID, 50, {"firstName": "Ada", "lastSignInAt": 40, "lastActiveAt": 45})
+
+
+def row_at(version: int, **attributes: int | str) -> dict[str, Any]:
+    return KEY | stored_as(User(ID, version, attributes)) | {"plan": {"S": "pro"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "row", "create"),
+    [
+        (ADA, None, True),
+        *((ADA, row, create) for create in (True, False) for row in (row_at(49), KEY)),
+        (ADA, KEY | {"firstName": {"S": "Placeholder"}}, False),
+        (ADA, row_at(49, lastName="Abel", lastSignInAt=50, lastActiveAt=50), False),
+        (User(ID, 50, {}), row_at(0, email="a@b.c"), False),
+        (Deletion(ID, 9), None, True),
+        *((Deletion(ID, 9), row, create) for create in (True, False) for row in (row_at(50), KEY)),
+        (Deletion(ID, 9), row_at(50) | {DELETED: attribute(8)}, False),
+        (SignIn(ID, 60), row_at(50), True),
+        (SignIn(ID, 60), row_at(50, lastSignInAt=59, lastActiveAt=59), False),
+        (SignIn(ID, 60), row_at(50, lastActiveAt=59) | {DELETED: attribute(55)}, False),
+    ],
+)
+def test_news_goes_through_unread(change: Change, row: Item | None, create: bool) -> None:
+    assert holds(decide_blindly(change, create_missing=create), row)
+
+
+@pytest.mark.parametrize(
+    ("change", "row"),
+    [
+        *((change, None) for change in (ADA, Deletion(ID, 9), SignIn(ID, 60))),
+        *((ADA, row) for row in (row_at(50), row_at(51), row_at(49) | {DELETED: attribute(1)})),
+        *((ADA, row_at(49, **{name: 51})) for name in ACTIVITY),
+        *((ADA, row_at(49) | {name: {"S": "40"}}) for name in (VERSION, *ACTIVITY)),
+        *((Deletion(ID, 9), row_at(1) | {DELETED: attribute(at)}) for at in (9, 10)),
+        (SignIn(ID, 60), KEY | {"lastSignInAt": attribute(1)}),
+        *((SignIn(ID, 60), row_at(50, **{name: 60})) for name in ACTIVITY),
+    ],
+)
+def test_what_takes_a_look_at_the_row_does_not(change: Change, row: Item | None) -> None:
+    assert not holds(decide_blindly(change, create_missing=False), row)
+
+
+def test_a_sign_in_of_somebody_unknown_is_never_blind() -> None:
+    assert not holds(decide_blindly(SignIn(ID, 60), create_missing=True), None)

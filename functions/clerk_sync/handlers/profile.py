@@ -11,6 +11,7 @@ from clerk_sync.attributes import Item, whole_number
 from clerk_sync.aws import client
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
 from clerk_sync.log import logger
+from clerk_sync.metrics import count
 from clerk_sync.profile import Profiles
 from clerk_sync.refreshes import Refreshes
 from clerk_sync.secret import CachedSecret
@@ -166,7 +167,10 @@ def _ask_clerk(user_id: str, settings: ProfileSettings) -> Any:
         time_left=lambda: deadline - time.monotonic(),
         http=_http(),
     )
-    return clerk.user(user_id)
+    try:
+        return clerk.user(user_id)
+    finally:
+        count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
 
 
 @cache

@@ -10,6 +10,7 @@ from clerk_sync.aws import client
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
 from clerk_sync.log import logger
+from clerk_sync.metrics import count
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.secret import CachedSecret, Secret
 from clerk_sync.settings import WebhookSettings
@@ -34,17 +35,14 @@ def _answer(event: dict[str, Any]) -> int:
         settings = _settings()
         body = _body(event)
         if len(body) > MAX_BYTES:
-            logger.warning("webhook_rejected", reason="more than 1 MiB")
-            return 413
+            return _rejected(413, "more than 1 MiB")
         _verify(body, _headers(event), _secret(settings))
         _store(parse_webhook(body), settings)
         _arrivals(settings).note(now_ms())
     except SignatureError as error:
-        logger.warning("webhook_rejected", reason=str(error))
-        return 401
+        return _rejected(401, str(error))
     except MessageError as error:
-        logger.warning("webhook_rejected", reason=str(error))
-        return 400
+        return _rejected(400, str(error))
     except SettingsError as error:
         logger.error("webhook_failed", reason=str(error))
         return 500
@@ -54,19 +52,28 @@ def _answer(event: dict[str, Any]) -> int:
     return 204
 
 
+def _rejected(status: int, reason: str) -> int:
+    logger.warning("webhook_rejected", reason=reason)
+    count(WebhooksRejected=1)
+    return status
+
+
 def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
     change = event.change
     if change is None:
         logger.info("webhook_ignored", type=event.type)
+        count(WebhooksIgnored=1)
         return
     if isinstance(change, UserProblem):
         logger.warning(
             "user_set_aside", clerkUserId=change.clerk_user_id, reason=change.reason, type=event.type
         )
+        count(WebhooksIgnored=1)
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
     is_written = store_unread(table, change, as_of=event.timestamp, create_missing=settings.create_missing)
-    logger.info("webhook_stored", type=event.type, written=is_written)
+    logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=is_written)
+    count(WebhooksAccepted=1)
 
 
 class Arrivals:
