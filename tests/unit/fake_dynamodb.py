@@ -21,11 +21,13 @@ Request = Mapping[str, Any]
 _EXPRESSIONS = ("KeyConditionExpression", "FilterExpression", "ConditionExpression", "UpdateExpression")
 _PAGES_OF_A_RUN = "runId = :run AND begins_with(part, :page)"
 _EXISTENCE = re.compile(r"attribute_(not_)?exists\((\S+)\)")
-_COMPARISON = re.compile(r"(\S+) ([=<>]) (\S+)")
-_COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt}
+_COMPARISON = re.compile(r"(\S+) (=|<|>|>=) (\S+)")
+_COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt, ">=": operator.ge}
 _UPDATE = re.compile(r"(?:SET (?P<set>.+?))?(?: ?ADD (?P<add>.+))?")
 _AND = re.compile(r" AND (?![^(]*\))")
+_COMMA = re.compile(r", (?![^(]*\))")
 """Not the ones in brackets."""
+_IF_NOT_EXISTS = re.compile(r"if_not_exists\((\S+), (\S+)\)")
 
 
 class Edge(Protocol):
@@ -84,6 +86,14 @@ class FakeDynamoDB:
 
         return self._edge(f"get {key[1]}", get)
 
+    def put_item(self, **request: Any) -> Item:
+        def put() -> Item:
+            _check_placeholders(request)
+            self._write("Put", request)
+            return {}
+
+        return self._edge(_summary("put", request), put, can_repeat=True)
+
     def update_item(self, **request: Any) -> Item:
         def update() -> Item:
             if self._conflicts():
@@ -136,7 +146,8 @@ class FakeDynamoDB:
 
     def _allows(self, request: Request) -> bool:
         _check_placeholders(request)
-        return _holds(request["ConditionExpression"], self.items.get(_key(request), {}), request)
+        condition = request.get("ConditionExpression")
+        return condition is None or _holds(condition, self.items.get(_key(request), {}), request)
 
     def _write(self, kind: str, request: Request) -> None:
         key = _key(request)
@@ -154,14 +165,23 @@ class FakeDynamoDB:
 
     def _update(self, request: Request) -> None:
         run_id, part = key = _key(request)
-        names, values = request["ExpressionAttributeNames"], _values(request)
+        names, values = request.get("ExpressionAttributeNames", {}), _values(request)
         item = self.items.setdefault(key, {"runId": run_id, "part": part})
         clauses = _UPDATE.fullmatch(request["UpdateExpression"])
         assert clauses, request["UpdateExpression"]
         for name, value in _pairs(clauses["set"], " = "):
-            item[names[name]] = values[value]
+            item[names.get(name, name)] = _new_value(value, item, values)
         for name, value in _pairs(clauses["add"], " "):
             item[names[name]] = item.get(names[name], 0) + values[value]
+
+
+def peaceful_dynamodb() -> Any:
+    """A FakeDynamoDB to which nothing happens."""
+
+    def edge[T](what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+        return action()
+
+    return FakeDynamoDB(edge, lambda: False, lambda *_: None)
 
 
 class _Pages:
@@ -217,7 +237,14 @@ def _term_holds(term: str, item: Item, request: Request) -> bool:
     return attribute in item and bool(_COMPARE[sign](item[attribute], values[value]))
 
 
+def _new_value(value: str, item: Item, values: Item) -> Any:
+    if default := _IF_NOT_EXISTS.fullmatch(value):
+        name, value = default.groups()
+        return item.get(name, values[value])
+    return values[value]
+
+
 def _pairs(clause: str | None, separator: str) -> Iterator[tuple[str, str]]:
-    for assignment in clause.split(", ") if clause else ():
+    for assignment in _COMMA.split(clause) if clause else ():
         name, value = assignment.split(separator)
         yield name, value

@@ -1,5 +1,6 @@
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -39,10 +40,49 @@ MIXES = {
 }
 
 
+AUDITS = {
+    "audits": Faults(audit=0.8, sign_up=0.1, deletion=0.1),
+    "audits that wait for the workers": Faults(audit=1.0, late_delivery=0.7),
+    "audits with kills": Faults(audit=0.9, kill=0.05, deletion=0.1),
+    "audits with kills and stalls": Faults(audit=0.8, kill=0.02, stall=0.03, deletion=0.1, sign_up=0.1),
+    "audits with lost answers": Faults(audit=0.8, repeat=0.3, conflict=0.2, deletion=0.1, short_time=0.3),
+    "audits with too little time": Faults(audit=1.0, short_time=0.7, kill=0.01, deletion=0.05),
+    "audits with trouble with the users table": Faults(audit=0.8, table_down=0.2, second_delivery=0.3),
+    "audits of short lists": Faults(audit=0.8, short_list=0.2, clerk_down=0.05),
+    "audits with everything": replace(EVERYTHING, audit=0.7, deletion=0.1, short_list=0.02),
+}
+
+
 @pytest.mark.parametrize("mix", MIXES)
 def test_a_run_ends_and_its_counts_are_right_whatever_interrupts_it(mix: str) -> None:
     for seed in range(EPISODES):
         play(MIXES[mix], seed)
+
+
+@pytest.mark.parametrize("mix", AUDITS)
+def test_an_audit_ends_and_marks_who_is_gone_and_nobody_else_whatever_interrupts_it(mix: str) -> None:
+    for seed in range(EPISODES // 2):
+        play(AUDITS[mix], seed)
+
+
+def test_an_audit_without_trouble_waits_for_the_workers() -> None:
+    for seed in range(20):
+        runs = play(Faults(audit=1.0), seed).runs()
+        assert not any("workers" in run["deletions"] for run in runs), f"seed {seed}"
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="the lease is not renewed during the look at the table")
+def test_a_long_look_at_the_table_is_not_taken_over() -> None:
+    for seed in range(10):
+        play(Faults(audit=1.0, slow_scan=1.0), seed)
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, reason="the next invocation finds the rows marked and tells of none"
+)
+def test_an_audit_that_is_killed_once_it_has_marked_tells_of_it_all_the_same() -> None:
+    for seed in range(10):
+        play(Faults(audit=1.0, kill_late=0.5), seed)
 
 
 def test_a_run_that_is_out_of_time_goes_on_by_itself() -> None:
@@ -74,4 +114,23 @@ def test_what_is_to_be_survived_does_happen() -> None:
         "run_failed",
         "run_handed_on",
         "page_given_up",
+    }
+
+
+def test_what_an_audit_is_to_survive_does_happen() -> None:
+    events: Counter[str] = Counter()
+    for mix in ("audits with kills and stalls", "audits with too little time", "audits of short lists"):
+        for seed in range(20):
+            events += play(AUDITS[mix], seed).world.events
+    assert events.keys() >= {
+        "killed",
+        "stalled",
+        "deleted",
+        "cut_short",
+        "marked",
+        "held_back",
+        "put scan",
+        "refused",
+        "run_handed_on",
+        "fresh_invocation",
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clerk_sync.errors import MessageError
 from clerk_sync.page import Page, split
-from clerk_sync.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user
+from clerk_sync.user import MAX_CHARACTERS, SYNCED_FIELDS, Deletion, User, UserProblem, parse_user
 from tests.local.people import make_users
 from tests.unit.strategies import TIMES, any_text, json_values
 
@@ -34,6 +34,9 @@ pages = st.builds(
     create_missing=st.booleans(),
     dry_run=st.booleans(),
     users=st.lists(users, max_size=4).map(tuple),
+    deletions=st.lists(st.builds(Deletion, st.text(), st.integers(0, 10**15)), max_size=4).map(tuple),
+    webhooks_since=st.none() | st.integers(0, 10**15),
+    full_run_at=st.none() | st.integers(0, 10**15),
 )
 
 
@@ -82,6 +85,30 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in body().items() if key != name}
 
 
+def test_a_message_from_before_there_were_audits_is_a_page() -> None:
+    old = {
+        "kind": "clerk-sync/page",
+        "version": 1,
+        "run_id": "run",
+        "number": 1,
+        "token": "t",
+        "read_at": 5,
+        "create_missing": True,
+        "dry_run": False,
+        "users": [{"id": "user_1", "updated_at": 5, "fields": {"firstName": "Ada", "createdAt": 3}}],
+    }
+    page = Page.load(json.dumps(old))
+    assert page == example()
+    assert (page.deletions, page.webhooks_since, page.full_run_at) == ((), None, None)
+
+
+def test_deletions_are_carried_along_with_when_they_were_found() -> None:
+    message = body(users=[], deletions=[{"id": "user_1", "at": 7}], webhooks_since=2, full_run_at=3)
+    page = Page.load(json.dumps(message))
+    assert page == example(users=(), deletions=(Deletion("user_1", 7),), webhooks_since=2, full_run_at=3)
+    assert json.loads(page.dump()) == message
+
+
 REFUSED = {
     "another kind": body(kind=MARK),
     "a newer version": body(version=2),
@@ -96,6 +123,13 @@ REFUSED = {
     "a user without version": with_user(updated_at=None),
     "an id that is no text": with_user(id=7),
     "users that are none": body(users=MARK),
+    "deletions that are none": body(deletions=MARK),
+    "a deletion that is an id": body(deletions=[MARK]),
+    "a deletion without a time": body(deletions=[{"id": MARK}]),
+    "a deletion at no time": body(deletions=[{"id": MARK, "at": None}]),
+    "a deletion with a key too many": body(deletions=[{"id": "a", "at": 1, MARK: 2}]),
+    "webhooks since a text": body(webhooks_since="5"),
+    "a full run at a fraction": body(full_run_at=1.5),
     "the number zero": body(number=0),
     "a number as text": body(number="1"),
     "a truth as text": body(dry_run="false"),
