@@ -81,13 +81,13 @@ def report(
         users: list[FoundUser] = [{"clerkUserId": user_id, "fields": []} for user_id in gone.first]
         not_in_clerk = {"count": gone.found, "users": users}
     held_back = gone.held_back if gone else None
-    is_right = not (held_back or run.counts.errors or not_in_clerk["count"]) and not any(
+    is_right = not (held_back or run.counts.errors or (gone and (gone.found or gone.unasked))) and not any(
         rows["count"] for rows in found.values()
     )
     verdict: Literal["OK", "DRIFT"] | None = None
     if run.is_over and run.status != "FAILED":
         verdict = "OK" if is_right else "DRIFT"
-    missed = run.counts.missed_by_webhooks + not_in_clerk["count"]
+    missed = run.counts.missed_by_webhooks + (0 if held_back else not_in_clerk["count"])
     one: Report = {
         "runId": run.run_id,
         "status": run.status,
@@ -109,18 +109,21 @@ def report(
         "errors": run.errors(problems),
         "advice": [],
     }
-    return {**one, "advice": list(_advice(one))}
+    return {**one, "advice": list(_advice(one, gone.unasked if gone else 0))}
 
 
-def _advice(report: Report) -> Iterator[str]:
+def _advice(report: Report, unasked: int) -> Iterator[str]:
     """What to do, in the order to do it in."""
     if report["status"] == "RUNNING":
         yield f'Invoke AuditFunction with {{"runId": "{report["runId"]}"}} to see how it ended.'
     if report["deletionsHeldBack"]:
-        yield f"No row was marked as deleted: {report['deletionsHeldBack']}."
+        yield f"No row was marked as deleted. {report['deletionsHeldBack']}"
     if report["errorCount"]:
-        yield f"{report['errorCount']:,} users could not be compared: see errors."
-    if any(report[kind]["count"] for kind in KINDS):
+        yield f"Users that could not be compared: {report['errorCount']:,}; see errors."
+    if unasked:
+        yield f"Rows that may be of users who are gone too, too many to ask for: {unasked:,}. Audit again."
+    held_back = ("notInClerk",) if report["deletionsHeldBack"] else ()
+    if any(report[kind]["count"] for kind in KINDS if kind not in held_back):
         yield (
             "Audit again to see that it is right now."
             if report["repair"]
@@ -128,6 +131,6 @@ def _advice(report: Report) -> Iterator[str]:
         )
     if report["missedByWebhooks"]:
         yield (
-            f"Webhooks should have brought {report['missedByWebhooks']:,} of these: look at the endpoint in "
-            "Clerk's dashboard, whether it is enabled, has all four events, and is answered 204."
+            f"Webhooks should have brought {report['missedByWebhooks']:,} of these changes. Look at the "
+            "endpoint in Clerk's dashboard: is it enabled, has it all four events, is it answered 204?"
         )

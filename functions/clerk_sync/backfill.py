@@ -4,9 +4,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,7 +46,15 @@ RESERVE_SECONDS = 30.0
 """The function's time that is kept for a request under way and an orderly end."""
 _POLL_SECONDS = 0.5
 
-FindDeletions = Callable[[ClerkClient, Run], tuple[MissedDeletions, Sequence[Deletion]]]
+
+class FindDeletions(Protocol):
+    """What makes a run an audit: see DeletionFinder."""
+
+    def check(self, clerk: ClerkClient) -> None: ...
+
+    def __call__(
+        self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
+    ) -> tuple[MissedDeletions, Sequence[Deletion]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,7 @@ class Backfill:
         self._invoked_at = now_ms()
         self._wait_left = 0.0
         self._has_progressed = False
+        self._renewed_at = 0
 
     def run(self, request: Request) -> RunResult:
         """Start a run or go on with the one under way, wait for the workers, and report.
@@ -267,7 +276,7 @@ class Backfill:
     def _hand_on(self, run: Run, request: Request) -> None:
         if not self._has_progressed:
             raise ClerkUnavailable(
-                f"Not one page could be read in the time that a function has. {_stays_open(run)}"
+                f"Nothing could be got done in the time that the function has. {_stays_open(run)}"
             )
         self._go_on_later({"runId": run.run_id, "waitSeconds": request.wait_seconds})
         logger.info("run_handed_on", runId=run.run_id)
@@ -280,11 +289,14 @@ class Backfill:
         with self._open_clerk(lambda seconds, why: self._before_pause(run, seconds, why)) as clerk:
             try:
                 self._check_table()
+                if self._find_deletions:
+                    self._find_deletions.check(clerk)
                 run = self._read_all(clerk, run)
-                run, deletions = self._look_for_deletions(clerk, run)
+                if self._find_deletions and run.deletions is None:
+                    run = self._look_for_deletions(clerk, run, self._find_deletions)
             finally:
                 count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
-        self._runs.end_paging(run.run_id, self._owner, now_ms(), deletions=deletions)
+        self._runs.end_paging(run.run_id, self._owner, now_ms(), deletions=run.deletions)
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
     def _read_all(self, clerk: ClerkClient, run: Run) -> Run:
@@ -298,13 +310,20 @@ class Backfill:
                 return run
             run = self._send(run, users, read_at)
 
-    def _look_for_deletions(self, clerk: ClerkClient, run: Run) -> tuple[Run, MissedDeletions | None]:
-        if not self._find_deletions:
-            return run, None
+    def _look_for_deletions(self, clerk: ClerkClient, run: Run, find: FindDeletions) -> Run:
         run = self._settled(self._runs.get(run.run_id) or run)
         self._has_progressed = True  # it keeps what it got done
-        deletions, to_mark = self._find_deletions(clerk, run)
-        return self._send_deletions(run, to_mark) if to_mark else run, deletions
+        deletions, to_mark = find(clerk, run, lambda: self._keep_lease(run))
+        if not to_mark:
+            return replace(run, deletions=deletions)
+        page = self._new_page(run, now_ms(), create_missing=False, deletions=tuple(to_mark))
+        announced = NewPage(page.token, len(to_mark), [], run.cursor, deletions=deletions)
+        return self._put(run, page, announced, len(to_mark))
+
+    def _keep_lease(self, run: Run) -> None:
+        if now_ms() - self._renewed_at > LEASE_MS // 4:
+            self._runs.renew(run.run_id, self._owner, now_ms() + LEASE_MS)
+            self._renewed_at = now_ms()
 
     def _pages(self, clerk: ClerkClient, run: Run) -> Iterator[list[Any]]:
         if run.since is not None:
@@ -352,10 +371,6 @@ class Backfill:
                 self._has_progressed = True
         return run
 
-    def _send_deletions(self, run: Run, to_mark: Sequence[Deletion]) -> Run:
-        page = self._new_page(run, now_ms(), create_missing=False, deletions=tuple(to_mark))
-        return self._put(run, page, NewPage(page.token, len(to_mark), [], run.cursor), len(to_mark))
-
     def _new_page(self, run: Run, read_at: int, **contents: Any) -> Page:
         return Page(
             run_id=run.run_id,
@@ -371,7 +386,9 @@ class Backfill:
     def _put(self, run: Run, page: Page, announced: NewPage, users: int) -> Run:
         self._runs.announce(run, self._owner, announced, now_ms() + LEASE_MS)
         self._queue.send(page)
-        run = self._runs.confirm(run, self._owner, users, announced.cursor, now_ms() + LEASE_MS)
+        run = self._runs.confirm(
+            run, self._owner, users, announced.cursor, now_ms() + LEASE_MS, announced.deletions
+        )
         self._has_progressed = True
         logger.info("page_sent", runId=run.run_id, page=page.number, users=announced.users)
         return run

@@ -82,6 +82,10 @@ class ClerkClient:
 
         return self._get(f"/users/{quote(user_id, safe='')}", {}, read)
 
+    def instance_id(self) -> str:
+        """`GET /instance`: which instance the secret key belongs to."""
+        return self._get("/instance", {}, _instance_id)
+
     def count(self) -> int:
         """`GET /users/count`."""
         return self._get("/users/count", {}, _total_count)
@@ -172,3 +176,10 @@ def _total_count(answer: Any) -> int:
     if not isinstance(count, int):
         raise ValueError("no total_count")
     return count
+
+
+def _instance_id(answer: Any) -> str:
+    found = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(found, str) or not found:
+        raise ValueError("no id")
+    return found

@@ -16,7 +16,7 @@ from typing import Any
 
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import OutOfTime
+from clerk_sync.errors import ClerkRefused, OutOfTime
 from clerk_sync.findings import SHOWN
 from clerk_sync.run import MissedDeletions, Run
 from clerk_sync.runs_table import RunsTable, Scan
@@ -61,11 +61,11 @@ def is_complete(met: int, counted_before: int, counted_after: int) -> bool:
 def held_back(gone: int, rows: int, run: Run, most_percent: float) -> str | None:
     """Why so many deletions, `gone` of `rows`, can't be believed; None if they can."""
     if not run.counts.updated + run.counts.unchanged:
-        return "not one of the users in this Clerk instance had a row: is it the right one?"
+        return "Not one of the users in this Clerk instance had a row: is it the right one?"
     if gone > max(ALWAYS_ALLOWED, rows * most_percent / 100):
         return (
-            f"{gone:,} of {rows:,} are more than MaxDeletionsPercent ({most_percent:g} %) allows; if they "
-            "are right, raise it for one audit"
+            f"{gone:,} of {rows:,} are more than MaxDeletionsPercent ({most_percent:g} %) allows. If they "
+            "are gone from Clerk indeed, raise it for one audit."
         )
     return None
 
@@ -87,32 +87,49 @@ class DeletionFinder:
         self._most_percent = most_percent
         self._time_left = time_left
 
-    def __call__(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
+    def check(self, clerk: ClerkClient) -> None:
+        """Raise ClerkRefused unless this is the instance that the table is audited against: a key of another
+        one would have all the users marked who are not in that."""
+        here = clerk.instance_id()
+        known = self._runs.remember_instance(here)
+        if here != known:
+            raise ClerkRefused(
+                f"The secret key is the Clerk instance {here}'s, but the table is audited against {known}. "
+                "Use that one's secret key. If you moved to another on purpose, delete the item whose runId is "
+                "'instance' from RunsTable."
+            )
+
+    def __call__(
+        self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
+    ) -> tuple[MissedDeletions, Sequence[Deletion]]:
         """What is to be recorded, and whom to mark: nobody unless the run repairs.
 
         Raises OutOfTime with the scan kept, after which another call goes on from there; AwsError; and what
-        ClerkClient raises.
+        ClerkClient and `keep_lease` raise.
         """
         if run.settled_pages < run.pages:
-            return MissedDeletions(held_back="the workers are not done with the other users: audit again"), ()
+            return MissedDeletions(
+                held_back="The workers are not done with the other users: audit again."
+            ), ()
         counted = clerk.count()
         if not is_complete(run.total_users, run.expected_users or 0, counted):
-            reason = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
-            return MissedDeletions(held_back=f"{reason}: audit again"), ()
-        scan = self._scan(run)
-        gone = [
-            i for ids in batched(scan.candidates, IDS_PER_REQUEST, strict=False) for i in _gone(clerk, ids)
-        ]
-        found = MissedDeletions(rows=scan.rows, found=len(gone) + scan.more, first=tuple(gone[:SHOWN]))
+            listed = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
+            return MissedDeletions(held_back=f"{listed}: audit again."), ()
+        scan = self._scan(run, keep_lease)
+        gone: list[str] = []
+        for user_ids in batched(scan.candidates, IDS_PER_REQUEST, strict=False):
+            keep_lease()
+            gone += _gone(clerk, user_ids)
+        found = MissedDeletions(scan.rows, len(gone), tuple(gone[:SHOWN]), unasked=scan.more)
         if not gone:
             return found, ()
-        found = replace(found, held_back=held_back(found.found, found.rows, run, self._most_percent))
-        if found.held_back or run.dry_run:
-            return found, ()
+        too_many = held_back(len(gone) + scan.more, scan.rows, run, self._most_percent)
+        if too_many or run.dry_run:
+            return replace(found, held_back=too_many), ()
         now = now_ms()
         return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
 
-    def _scan(self, run: Run) -> Scan:
+    def _scan(self, run: Run, keep_lease: Callable[[], None]) -> Scan:
         """Look at the whole table for synced rows that were not met in Clerk."""
         met = Ids(self._runs.ids(run.run_id))
         scan = self._runs.scan(run)
@@ -120,6 +137,7 @@ class DeletionFinder:
             candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in met)]
             more = scan.more + max(0, len(candidates) - MOST)
             scan = Scan(last, scan.rows + len(batch), more, tuple(candidates[:MOST]))
+            keep_lease()
             if last is not None and self._time_left() <= 0:
                 self._runs.save_scan(run, scan)
                 raise OutOfTime
@@ -128,11 +146,8 @@ class DeletionFinder:
 
 def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> Iterator[str]:
     """Those of the ids that Clerk has no user for."""
-    alive = {
-        user.get("id")
-        for user in clerk.users(user_id=user_ids, limit=len(user_ids))
-        if isinstance(user, dict)
-    }
+    users = clerk.users(user_id=user_ids, limit=len(user_ids))
+    alive = [user.get("id") for user in users if isinstance(user, dict)]
     return (user_id for user_id in user_ids if user_id not in alive)
 
 

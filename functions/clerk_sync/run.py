@@ -76,13 +76,15 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class MissedDeletions:
     """Rows of users that are not in Clerk any more, and not marked: how many of `rows` synced ones, the first
-    of them, how many are sent to be marked, and why not all are."""
+    of them, how many are sent to be marked and why not all are; and how many more may be that Clerk was not
+    asked for."""
 
     rows: int = 0
     found: int = 0
     first: tuple[str, ...] = ()
     sent: int = 0
     held_back: str | None = None
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Items, by `runId` and `part`:
 - `runId` = `current#full`, `current#incremental` or `current#audit`, `part` = `current`: which run of that
   mode was started last, and when the last one before it that became complete was;
 - `scan`: how far an audit's look at the table had got when its function's time ended;
-- `runId` = `webhooks`, `part` = `webhooks`: when the first and the latest one arrived.
+- `runId` = `webhooks`, `part` = `webhooks`: when the first and the latest one arrived;
+- `runId` = `instance`, `part` = `instance`: the Clerk instance that the table is audited against.
 Page loads keep theirs there too: see refreshes.py.
 
 A page is recorded before its message is sent and added to the run afterwards, so an invocation that is
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +54,15 @@ _COUNTS = {
 @dataclass(frozen=True, slots=True)
 class NewPage:
     """A page before it is sent: its message's token, how many users that holds, the malformed ones that it
-    leaves out, where the walk is after it, and in an audit the digests of all their ids."""
+    leaves out, where the walk is after it, and in an audit the digests of all their ids, or, where it marks
+    who is gone, what was found of those."""
 
     token: str
     users: int
     malformed: list[UserProblem]
     cursor: Cursor
     ids: bytes | None = None
+    deletions: MissedDeletions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,8 @@ class RunsTable:
         while page := self._get(run.run_id, part):
             if page["state"] != "PENDING":
                 users = page["userCount"] + page["malformedCount"]
-                return self.confirm(run, owner, users, Cursor.load(json.loads(page["cursor"])), until)
+                cursor = Cursor.load(json.loads(page["cursor"]))
+                return self.confirm(run, owner, users, cursor, until, _deletions(page))
             forget = {
                 "Key": _key(run.run_id, part),
                 "ConditionExpression": "pageToken = :token AND #state = :pending",
@@ -218,25 +223,40 @@ class RunsTable:
         }
         if page.ids is not None:
             values["ids"] = page.ids
+        if page.deletions is not None:
+            values["deletions"] = json.dumps(asdict(page.deletions))
         put = {"Item": to_item(values), "ConditionExpression": _NEW}
         if not self._transact({"Put": put}, _keep_lease(run.run_id, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
-    def confirm(self, run: Run, owner: str, users: int, cursor: Cursor, until: int) -> Run:
+    def confirm(
+        self,
+        run: Run,
+        owner: str,
+        users: int,
+        cursor: Cursor,
+        until: int,
+        deletions: MissedDeletions | None = None,
+    ) -> Run:
         """Add the announced page to the run once its message is sent, and keep the lease until then
         (ms). Returns the run as it is then. Raises LeaseLost."""
-        added = replace(run, pages=run.pages + 1, total_users=run.total_users + users, cursor=cursor)
-        # Set, not added up: the SDK repeats a call whose answer was lost.
-        self._as_owner(
-            run.run_id,
-            owner,
-            {
-                "pages": added.pages,
-                "totalClerkUsers": added.total_users,
-                "cursor": json.dumps(cursor.dump()),
-                "leaseUntil": until,
-            },
+        added = replace(
+            run,
+            pages=run.pages + 1,
+            total_users=run.total_users + users,
+            cursor=cursor,
+            deletions=deletions or run.deletions,
         )
+        # Set, not added up: the SDK repeats a call whose answer was lost.
+        change: dict[str, Value] = {
+            "pages": added.pages,
+            "totalClerkUsers": added.total_users,
+            "cursor": json.dumps(cursor.dump()),
+            "leaseUntil": until,
+        }
+        if deletions:
+            change["deletions"] = json.dumps(asdict(deletions))
+        self._as_owner(run.run_id, owner, change)
         return added
 
     def settle(
@@ -312,6 +332,18 @@ class RunsTable:
         if item is None:
             return Scan()
         return Scan(item.get("after"), item["rows"], item["more"], tuple(json.loads(item["candidates"])))
+
+    def remember_instance(self, instance_id: str) -> str:
+        """The Clerk instance that the table is audited against: this one, if it is the first."""
+        item = _key("instance", "instance") | to_item({"instanceId": instance_id})
+        with (
+            translated(f"writing to {self._table}"),
+            suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
+        ):
+            self._dynamodb.put_item(TableName=self._table, Item=item, ConditionExpression=_NEW)
+            return instance_id
+        remembered: str = (self._get("instance", "instance") or {})["instanceId"]
+        return remembered
 
     # Webhooks
 
@@ -482,7 +514,6 @@ def _expiry(run: Run) -> int:
 
 
 def _run(item: dict[str, Any]) -> Run:
-    deletions = json.loads(item.get("deletions", "null"))
     return Run(
         run_id=item["runId"],
         mode=item["mode"],
@@ -502,8 +533,15 @@ def _run(item: dict[str, Any]) -> Run:
         failure=item.get("failure"),
         webhooks_since=item.get("webhooksSince"),
         full_run_at=item.get("fullRunAt"),
-        deletions=deletions and MissedDeletions(**{**deletions, "first": tuple(deletions["first"])}),
+        deletions=_deletions(item),
     )
+
+
+def _deletions(item: dict[str, Any]) -> MissedDeletions | None:
+    if "deletions" not in item:
+        return None
+    told = json.loads(item["deletions"])
+    return MissedDeletions(**{**told, "first": tuple(told["first"])})
 
 
 def _dump(problems: list[UserProblem]) -> str:

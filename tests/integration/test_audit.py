@@ -137,8 +137,24 @@ def test_too_many_deletions_are_held_back(stack: Stack) -> None:
     }
 
 
+@pytest.mark.parametrize("has_run_there", [False, True])
+def test_an_audit_of_another_instance_writes_nothing(stack: Stack, has_run_there: bool) -> None:
+    users = make_users(6)
+    with stack.clerk(users):
+        synced(stack, users)
+        assert stack.audit()["verdict"] == "OK"
+    with stack.clerk(make_users(300, start=1000), instance_id="ins_other"):
+        if has_run_there:
+            stack.backfill()
+        before = stack.rows()
+        report = stack.audit({"repair": True})
+    assert (report["status"], report["verdict"]) == ("FAILED", None)
+    assert "ins_other" in report["errors"][0]["reason"]
+    assert stack.rows() == before
+
+
 @pytest.mark.parametrize("number_of_users", [0, 5, 300])
-def test_another_instance_marks_nobody(stack: Stack, number_of_users: int) -> None:
+def test_an_instance_none_of_whose_users_has_a_row_marks_nobody(stack: Stack, number_of_users: int) -> None:
     users = make_users(6)
     with stack.clerk(users):
         synced(stack, users)

@@ -1,9 +1,9 @@
 """A simulated Clerk Backend API: an instance in memory, served over HTTP on this machine.
 
-It has what a reader of users needs: ``GET /v1/users``, ``/v1/users/count`` and
-``/v1/users/{id}``; and for its session tokens ``/.well-known/jwks.json``, which in the cloud is
-at another address, the instance's own. A query parameter it does not simulate is refused with a
-422, so that no filter is ever ignored unnoticed. "Before" and "after" leave out the very moment
+It has what a reader of users needs: ``GET /v1/users``, ``/v1/users/count``, ``/v1/users/{id}``
+and ``/v1/instance``; and for its session tokens ``/.well-known/jwks.json``, which in the cloud
+is at another address, the instance's own. A query parameter it does not simulate is refused with
+a 422, so that no filter is ever ignored unnoticed. "Before" and "after" leave out the very moment
 they name, and ids are taken as they are, without the plus or minus that Clerk allows in front.
 
 Run ``python -m tests.local.clerk --users 500 --port 8400`` to try things by hand.
@@ -402,7 +402,9 @@ class SimulatedClerk:
         rate_limit: int | None = None,
         rate_window: float = 10.0,
         gone_cursor: GoneCursor = "reject",
+        instance_id: str = "ins_local",
     ) -> None:
+        self.instance_id = instance_id
         self.secret_key = secret_key
         self.requests: list[Request] = []
         self.on_request: Hook | None = None
@@ -559,6 +561,8 @@ class SimulatedClerk:
         self._window_used += 1
 
     def _route(self, request: Request) -> bytes:
+        if request.path == "/v1/instance":
+            return _to_json({"object": "instance", "id": self.instance_id})
         path = re.fullmatch("/v1/users(?:/([^/]+))?", request.path)
         if not path:
             raise _not_found("There is nothing at this path")

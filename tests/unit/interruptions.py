@@ -360,6 +360,9 @@ class InterruptedClerk(ClerkClient):
     def __exit__(self, *_: object) -> None:
         pass
 
+    def instance_id(self) -> str:
+        return self._request("ask for the instance", lambda: "ins_1")
+
     def count(self) -> int:
         return self._request("count users", lambda: len(self._users.payloads))
 

@@ -132,10 +132,10 @@ def test_the_report_is_what_people_script_against() -> None:
         "timestamp": 2_000,
         "errors": [{"clerkUserId": "user_7", "reason": "odd"}],
         "advice": [
-            "1 users could not be compared: see errors.",
+            "Users that could not be compared: 1; see errors.",
             MEND,
-            "Webhooks should have brought 4 of these: look at the endpoint in Clerk's dashboard, whether it "
-            "is enabled, has all four events, and is answered 204.",
+            "Webhooks should have brought 4 of these changes. Look at the endpoint in Clerk's dashboard: is it "
+            "enabled, has it all four events, is it answered 204?",
         ],
     }
 
@@ -151,6 +151,7 @@ def test_the_report_is_what_people_script_against() -> None:
         (NOTHING, {"counts": Counts(errors=1), "status": "COMPLETED_WITH_ERRORS"}, "DRIFT"),
         (NOTHING, {"deletions": MissedDeletions(rows=1, found=1, first=("a",), sent=1)}, "DRIFT"),
         (NOTHING, {"deletions": MissedDeletions(held_back="odd")}, "DRIFT"),
+        (NOTHING, {"deletions": MissedDeletions(unasked=1)}, "DRIFT"),
         *[(one(kind), {}, "DRIFT") for kind in Kind],
         *[(one(kind), {"dry_run": False}, "DRIFT") for kind in Kind],
         (NOTHING, {"status": "RUNNING", "ended_at": None}, None),
@@ -174,15 +175,29 @@ def test_the_verdict_is_ok_only_if_all_was_compared_and_nothing_wrong(
         (NOTHING, {"deletions": MissedDeletions(found=1, first=("a",))}, [MEND]),
         (
             NOTHING,
-            {"deletions": MissedDeletions(held_back="so it is")},
-            ["No row was marked as deleted: so it is."],
+            {"deletions": MissedDeletions(held_back="So it is.")},
+            ["No row was marked as deleted. So it is."],
         ),
         (
             one(Kind.PLACEHOLDER),
-            {"deletions": MissedDeletions(found=30, held_back="so it is")},
-            ["No row was marked as deleted: so it is.", MEND],
+            {"deletions": MissedDeletions(found=30, held_back="So it is.")},
+            ["No row was marked as deleted. So it is.", MEND],
         ),
-        (NOTHING, {"counts": Counts(errors=1_234)}, ["1,234 users could not be compared: see errors."]),
+        (
+            NOTHING,
+            {"deletions": MissedDeletions(found=30, held_back="So it is."), "dry_run": False},
+            ["No row was marked as deleted. So it is."],
+        ),
+        (
+            NOTHING,
+            {"deletions": MissedDeletions(unasked=30)},
+            ["Rows that may be of users who are gone too, too many to ask for: 30. Audit again."],
+        ),
+        (
+            NOTHING,
+            {"counts": Counts(errors=1_234)},
+            ["Users that could not be compared: 1,234; see errors."],
+        ),
         (
             NOTHING,
             {"status": "RUNNING"},
