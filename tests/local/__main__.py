@@ -24,6 +24,7 @@ ENVIRONMENTS = {
 }
 COMMANDS = {
     "run": "tests.local.run",
+    "follow": "tests.local.follow",
     "send": "tests.local.send",
     "sign": "tests.local.sign",
     "token": "tests.local.session",
@@ -31,13 +32,17 @@ COMMANDS = {
     "check": "tests.local.check",
 }
 # The other commands need what the local AWS takes.
-NEEDS = {"check": ("dev", "sam", "checkov")}
+NEEDS = {"check": ("dev", "sam", "checkov"), "follow": ("dev",)}
 USAGE = """usage: python3 -m tests.local COMMAND
 
   run [--users N] [--keep] [--port N]
               deploy to a local AWS, sync a simulated Clerk instance into its table and show what came of
               it; with --keep, stay up to be explored. With CLERK_SECRET_KEY=sk_... in the environment,
               that real Clerk instance is read instead
+  follow [STACK] [RUN_ID]
+              show how a run of a deployed stack is getting on, until it is over: the latest, or the one
+              named. The stack, clerk-sync unless named, is in the AWS account and region that you are
+              signed in to
   send [FILE] [--port N]
               send a webhook event to the local AWS that run --keep keeps up, and show what became of the
               user's row
