@@ -1,4 +1,4 @@
-"""The README's first command, as a process: what it prints, and that it leaves nothing behind; and `send`."""
+"""The README's first command, as a process: its output, that it leaves nothing behind; `send`; `follow`."""
 
 import json
 import os
@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.integration.stack import Stack, eventually, processes_with
-from tests.local.aws import ROOT, free_port, is_free
+from tests.local.aws import CREDENTIALS, REGION, ROOT, free_port, is_free
+from tests.local.people import broken_users, make_users
 from tests.local.send import Sent, send
 
 
@@ -21,7 +22,7 @@ def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.local", *arguments],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("CLERK_")}
+        env={name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLERK_"))}
         | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,3 +105,74 @@ def test_an_event_that_is_sent_changes_the_row_each_time(stack: Stack) -> None:
     gone = sent("user-deleted").after
     assert gone
     assert gone["clerkDeletedAt"] > gone["clerkUpdatedAt"]
+
+
+def following(
+    stack: Stack, *arguments: str, **environment: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    account = {"AWS_ENDPOINT_URL": stack.aws.endpoint, "AWS_DEFAULT_REGION": REGION, **CREDENTIALS}
+    return started("follow", *(arguments or (stack.name,)), **account | environment)
+
+
+def test_a_run_under_way_is_followed_until_it_is_over(stack: Stack) -> None:
+    with stack.clerk(make_users(1_500)), ExitStack() as pause:
+        stack.backfill()
+        pause.enter_context(stack.workers_paused())
+        run_id = stack.backfill({"waitSeconds": 0})["runId"]
+        with following(stack) as process:
+            assert process.stdout
+            assert process.stdout.readline().startswith(f"Run {run_id}, started ")
+            assert "  0%  0 of 1,500 users  0 of 3 pages" in process.stdout.readline()
+            pause.close()
+            said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "100%  1,500 of 1,500 users" in said
+    assert "COMPLETED after " in said
+    assert said.endswith("1,500 users: 0 created, 0 updated, 1,500 unchanged, 0 skipped, 0 failed\n")
+
+
+def test_ctrl_c_ends_the_following_and_not_the_run(stack: Stack) -> None:
+    with stack.clerk(make_users(10)):
+        with stack.workers_paused():
+            run_id = stack.backfill({"waitSeconds": 0})["runId"]
+            with following(stack) as process:
+                assert process.stdout
+                process.stdout.readline()
+                os.killpg(process.pid, signal.SIGINT)
+                said, _ = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert said.endswith("\nNo longer watching. The run goes on.\n")
+        assert "Traceback" not in said
+        assert stack.finished(run_id)["status"] == "COMPLETED"
+
+
+def test_the_latest_run_of_any_mode_is_followed_or_the_one_that_is_named(stack: Stack) -> None:
+    with stack.clerk([*make_users(5), *broken_users()]):
+        full = stack.backfill()
+        audit = stack.audit()
+    with following(stack) as process:
+        latest, _ = process.communicate(timeout=30)
+    assert latest.startswith(f"Run {audit['runId']}, ")
+    with following(stack, stack.name, full["runId"]) as process:
+        named, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "COMPLETED_WITH_ERRORS after " in named
+    assert f"{full['errorCount']} failed" in named
+    assert f": {full['errors'][0]['reason']}" in named
+
+
+def test_what_cannot_be_followed_is_said_plainly(stack: Stack, tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    nobody = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", **keys}
+    for arguments, environment, message in [
+        ((stack.name,), {}, "There was no run yet: invoke BackfillFunction"),
+        ((stack.name, "full-x"), {}, "There is no run full-x"),
+        (("no-stack",), {}, "There is no stack no-stack in us-east-1"),
+        ((), nobody, "There are no AWS credentials: sign in"),
+        ((), {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}, "Could not connect to the endpoint"),
+    ]:
+        with following(stack, *arguments, **environment) as process:
+            said, _ = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert message in said
+        assert "Traceback" not in said

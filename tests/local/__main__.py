@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,21 +20,29 @@ ENVIRONMENTS = {
     "dev": ["functions/requirements.txt", "tests/requirements/dev.txt"],
     "ministack": ["tests/requirements/ministack.txt"],
     "sam": ["tests/requirements/sam.txt"],
+    "checkov": ["tests/requirements/checkov.txt"],
 }
 COMMANDS = {
     "run": "tests.local.run",
+    "follow": "tests.local.follow",
     "send": "tests.local.send",
     "sign": "tests.local.sign",
     "token": "tests.local.session",
     "test": "pytest",
     "check": "tests.local.check",
 }
+# The other commands need what the local AWS takes.
+NEEDS = {"check": ("dev", "sam", "checkov"), "follow": ("dev",)}
 USAGE = """usage: python3 -m tests.local COMMAND
 
   run [--users N] [--keep] [--port N]
               deploy to a local AWS, sync a simulated Clerk instance into its table and show what came of
               it; with --keep, stay up to be explored. With CLERK_SECRET_KEY=sk_... in the environment,
               that real Clerk instance is read instead
+  follow [STACK] [RUN_ID]
+              show how a run of a deployed stack is getting on, until it is over: the latest, or the one
+              named. The stack, clerk-sync unless named, is in the AWS account and region that you are
+              signed in to
   send [FILE] [--port N]
               send a webhook event to the local AWS that run --keep keeps up, and show what became of the
               user's row
@@ -50,7 +59,7 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments in (["-h"], ["--help"]) else 2
     if sys.version_info[:2] != (3, 13):
         return run_with_python_313(arguments)
-    install()
+    install(NEEDS.get(arguments[0], ("dev", "ministack", "sam")))
     return run(arguments)
 
 
@@ -76,9 +85,9 @@ def run_with_python_313(arguments: list[str]) -> int:
     return subprocess.call([found, "-m", "tests.local", *arguments], cwd=ROOT)
 
 
-def install() -> None:
-    """Make or refresh the virtual environments, side by side. Their pins conflict, hence three."""
-    stale = [name for name in ENVIRONMENTS if not is_installed(name)]
+def install(names: Iterable[str]) -> None:
+    """Make or refresh these virtual environments, side by side. Their pins conflict, hence several."""
+    stale = [name for name in names if not is_installed(name)]
     if not stale:
         return
     print("Installing what this needs into .local, once: a minute or two ...", file=sys.stderr, flush=True)

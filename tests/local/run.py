@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from clerk_sync.attributes import from_item, to_item
-from clerk_sync.run import Run, RunResult
+from clerk_sync.run import RunResult
 from clerk_sync.runs_table import RunsTable
 from tests.local import docker
 from tests.local.aws import (
@@ -35,6 +35,7 @@ from tests.local.aws import (
 )
 from tests.local.clerk import SimulatedClerk
 from tests.local.people import make_users
+from tests.local.progress import Bar
 from tests.local.session import LOCAL_ORIGIN
 from tests.local.sign import LOCAL_SECRET
 
@@ -173,40 +174,21 @@ def _backfill(aws: LocalAws, outputs: Outputs) -> RunResult:
 
 
 def _follow(runs: RunsTable, invocation: Future[Any]) -> None:
+    bar = Bar()
     started = time.monotonic()
-    shown = ""
     warned = False
     while True:
         is_over = invocation.done()
         run = runs.current("full").run
-        line = _progress(run, time.monotonic() - started) if run and (run.pages or run.is_over) else ""
-        if sys.stdout.isatty():
-            print(f"\r{line}\033[K", end="", flush=True)
-        elif line and _bar_of(line) != _bar_of(shown):
-            print(line, flush=True)
-            shown = line
+        if run:
+            bar.show(run)
         if is_over:
             break
         if run and run.expected_users is None and time.monotonic() - started > 5 and not warned:
             print("\n  Clerk has not answered yet; it is asked again for about a minute ...", flush=True)
             warned = True
         time.sleep(0.2)
-    if sys.stdout.isatty():
-        print()
-
-
-def _progress(run: Run, seconds: float) -> str:
-    done = run.counts.total
-    total = max(run.total_users, run.expected_users or 0)
-    share = done / total if total else float(run.is_over)
-    bar = "█" * int(share * 30) + "░" * (30 - int(share * 30))
-    rate = f"{done / seconds:,.0f} users/s" if seconds > 0.5 and done else ""
-    pages = f"{run.settled_pages} of {run.pages} pages" + ("" if run.paged_at else " so far")
-    return f"  {bar} {share:4.0%}  {pages}  {done:,} of {total:,} users  {rate}".rstrip()
-
-
-def _bar_of(line: str) -> str:
-    return line[:32]
+    bar.end()
 
 
 def _report(
