@@ -182,6 +182,7 @@ class Backfill:
 
     def _go_through(self, run: Run, request: Request) -> Run:
         """Page the run if nobody else does, and wait for what is left of it."""
+        logger.append_keys(runId=run.run_id)
         while not run.is_over:
             acquired = None
             if run.paged_at is None:

@@ -95,8 +95,8 @@ class DeletionFinder:
         if here != known:
             raise ClerkRefused(
                 f"The secret key is the Clerk instance {here}'s, but the table is audited against {known}. "
-                "Use that one's secret key. If you moved to another on purpose, delete the item whose runId is "
-                "'instance' from RunsTable."
+                "Use that one's secret key. If you moved to another on purpose, delete the item whose runId "
+                "is 'instance' from RunsTable."
             )
 
     def __call__(

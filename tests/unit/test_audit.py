@@ -134,8 +134,8 @@ def test_the_report_is_what_people_script_against() -> None:
         "advice": [
             "Users that could not be compared: 1; see errors.",
             MEND,
-            "Webhooks should have brought 4 of these changes. Look at the endpoint in Clerk's dashboard: is it "
-            "enabled, has it all four events, is it answered 204?",
+            "Webhooks should have brought 4 of these changes. Look at the endpoint in Clerk's dashboard: is "
+            "it enabled, has it all four events, is it answered 204?",
         ],
     }
 

@@ -56,6 +56,7 @@ def _answer(event: dict[str, Any], headers: dict[str, str], settings: ProfileSet
         return 413, {"error": "The body must be empty."}
     try:
         user_id = _caller(headers, settings)
+        logger.append_keys(clerkUserId=user_id)
         if not _is_about(event, user_id):
             raise TokenError("another user's row")
         return _row(event["httpMethod"], user_id, _profiles(settings))
