@@ -247,6 +247,9 @@ class _TracedLog:
 
     warning = error = info
 
+    def append_keys(self, **keys: Any) -> None:
+        pass
+
 
 @dataclass(slots=True, eq=False)
 class Message:
