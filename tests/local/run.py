@@ -233,6 +233,7 @@ To try in another terminal:
     --queue-url {outputs["PagesQueue"]}
 
   {sam} BackfillFunction --event tests/events/backfill.json
+  {sam} AuditFunction --event tests/events/audit.json
   {sam} WorkerFunction --event tests/events/worker.json
   python3 -m tests.local sign tests/events/webhook-user-updated.json \\
     | {sam} WebhookFunction --event -
