@@ -15,7 +15,7 @@ class Calls:
     def __init__(self) -> None:
         self.made: list[str] = []
 
-    def __call__[T](self, what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+    def __call__[T](self, what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:  # noqa: ARG002
         self.made.append(what)
         return action()
 
