@@ -58,7 +58,8 @@ def look_around(clerk: ClerkClient, table: UsersTable) -> Lists:
     """Two requests to Clerk and one to DynamoDB, whatever the number of users. Raises what those do."""
     as_of = now_ms()
     newest = _parsed(clerk.users(order_by="-created_at", limit=SHOWN))
-    active = _parsed(clerk.users(order_by="-last_active_at", limit=SHOWN))
+    # The filter leaves out who never was: where they stand in that order is not documented.
+    active = _parsed(clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=SHOWN))
     rows = table.read({user.id for user in (*newest, *active) if isinstance(user, User)})
     return Lists(_entries(newest, rows, as_of), _entries(active, rows, as_of))
 

@@ -26,7 +26,7 @@ type Reported = tuple[Run, Sequence[ProblemResult]]
 """A run and its first errors."""
 
 _STATUSES: dict[Status, tuple[Kind, str]] = {
-    "RUNNING": ("info", "In progress"),
+    "RUNNING": ("pending", "In progress"),
     "COMPLETED": ("success", "Completed"),
     "COMPLETED_WITH_ERRORS": ("warning", "With errors"),
     "FAILED": ("error", "Failed"),
@@ -88,7 +88,7 @@ def _narrow_cells(run: Run, view: View) -> list[Html]:
     return [
         element("td", status(*_STATUSES[run.status]), element("br"), _what(run)),
         element("td", ago(run.started_at, view), took),
-        element("td", ", ".join(told) or "none"),
+        element("td", ", ".join(told) or "–"),
     ]
 
 

@@ -25,7 +25,8 @@ SEARCH = "search"
 
 _LATER = "lastActiveAt"
 _WIDE = {"User": "", "E-mail": "", "Joined": "", "Last sign-in": "", "Last active": "", "In the table": ""}
-_NARROW = {"User": "", "Joined, active": "", "In the table": ""}
+_TIMES = (("joined", "createdAt"), ("signed in", "lastSignInAt"), ("active", "lastActiveAt"))
+_NARROW = {"User": "", "Activity": "", "In the table": ""}
 
 
 def users_widget(shown: Lists | Found, view: View) -> Html:
@@ -67,12 +68,10 @@ def _nobody(found: Found) -> Html:
 
 
 def _section(title: str, entries: Sequence[Entry], view: View) -> Html:
-    heading = element("h3", title)
     if not entries:
-        return joined(heading, message("info", "Clerk has no users yet."))
-    return joined(
-        heading, table(_NARROW if view.is_narrow else _WIDE, [_row(entry, view) for entry in entries])
-    )
+        return joined(element("h3", title), element("p", "Nobody yet.", class_="cs-quiet"))
+    columns = _NARROW if view.is_narrow else _WIDE
+    return joined(element("h3", title), table(columns, [_row(entry, view) for entry in entries]))
 
 
 def _row(entry: Entry, view: View) -> Html:
@@ -91,14 +90,14 @@ def _wide_cells(user: User, view: View) -> list[Html]:
     return [
         element("td", _person(user, user.id)),
         element("td", name(email) if email else element("span", "none", class_="cs-quiet")),
-        *(element("td", _ago(user, field, view)) for field in ("createdAt", "lastSignInAt", "lastActiveAt")),
+        *(element("td", _ago(user, field, view)) for _, field in _TIMES),
     ]
 
 
 def _narrow_cells(user: User, view: View) -> list[Html]:
     return [
         element("td", _person(user, _text(user, "email") or user.id)),
-        element("td", _ago(user, "createdAt", view), _small(_ago(user, "lastActiveAt", view))),
+        element("td", *(_small(joined(f"{what} ", _ago(user, field, view))) for what, field in _TIMES)),
     ]
 
 

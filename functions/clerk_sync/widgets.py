@@ -17,7 +17,7 @@ Kind = Literal["success", "error", "warning", "info", "pending"]
 
 LONGEST = 120
 """Characters of a text that are shown: Clerk's names may have thousands."""
-_NARROW = 760
+_NARROW = 900
 _USUAL_WIDTH = 600
 
 _UNSHOWABLE = re.compile(
@@ -182,13 +182,13 @@ def _ago(ms: int) -> str:
     return f"{number} {unit}{'s' if number > 1 else ''} ago"
 
 
-def moment(ms: int, view: View, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def moment(ms: int, view: View, form: str = "%Y-%m-%d %H:%M:%S %Z") -> str:
     """A time in the viewer's zone, such as `2026-11-21 10:47:02 UTC+01:00`."""
     try:
         there = datetime.fromtimestamp(ms / 1000, UTC).astimezone(timezone(view.utc_offset))
     except (OverflowError, ValueError):
         return "no time that a calendar has"
-    return f"{there:{form} %Z}"
+    return there.strftime(form)
 
 
 def duration(ms: int) -> str:
@@ -248,13 +248,14 @@ _STYLE = Template("""
 .clerk-sync .cs-name { overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical;
   -webkit-line-clamp: 2; overflow: hidden; }
 .clerk-sync .cs-strong { font-weight: 700; }
+.clerk-sync .cs-status { white-space: nowrap; }
 .clerk-sync .cs-status svg { vertical-align: -2px; margin-right: 5px; fill: none; stroke: currentColor;
   stroke-width: 1.7; }
 .clerk-sync .cs-success { color: $success; }
 .clerk-sync .cs-error { color: $error; }
 .clerk-sync .cs-warning { color: $warning; }
 .clerk-sync .cs-info { color: $link; }
-.clerk-sync .cs-pending { color: $quiet; }
+.clerk-sync .cs-pending { color: $link; }
 .clerk-sync .cs-message { margin: 8px 0; padding: 8px 12px; border-left: 3px solid currentColor;
   background: $panel; overflow-wrap: anywhere; }
 .clerk-sync .cs-track { height: 4px; border-radius: 4px; background: $track; overflow: hidden; }
@@ -271,6 +272,5 @@ _STYLE = Template("""
 .clerk-sync .cs-picture { position: relative; flex: none; width: 32px; height: 32px; border-radius: 50%;
   overflow: hidden; background: $track; color: $heading; font-size: 12px; line-height: 32px; font-weight: 700;
   text-align: center; }
-.clerk-sync .cs-picture img { position: absolute; top: 0; left: 0; width: 32px; height: 32px;
-  object-fit: cover; }
+.clerk-sync .cs-picture img { position: absolute; top: 0; left: 0; max-width: 32px; max-height: 32px; }
 """)

@@ -18,7 +18,7 @@ from clerk_sync.runs_widget import Reported, runs_widget
 from clerk_sync.secret import read_secret
 from clerk_sync.settings import DashboardSettings
 from clerk_sync.users_table import UsersTable
-from clerk_sync.users_widget import users_trouble, users_widget
+from clerk_sync.users_widget import SEARCH, users_trouble, users_widget
 from clerk_sync.widgets import Html, View, message, parse_view, widget
 
 DESCRIPTION = """
@@ -81,9 +81,10 @@ def _widget(name: Any, wanted: str, view: View) -> Html:
 def _wanted(event: Mapping[str, Any], widget_context: Mapping[str, Any]) -> str:
     """What is searched, empty for nothing. The form's field outlives a refresh, so a search stays."""
     match widget_context.get("forms"):
-        case {"all": {"search": str(text)}} if event.get("show") != "all":
-            # A plus or a minus in front Clerk takes for itself: with a minus it would list everybody else.
-            wanted = text.strip().lstrip("+-")
+        case {"all": dict(fields)} if event.get("show") != "all":
+            wanted = str(fields.get(SEARCH) or "").strip()
+            # In front of an id Clerk takes a minus for itself, and would list everybody else.
+            wanted = wanted if "@" in wanted else wanted.lstrip("+-")
             return wanted if len(wanted) <= MAX_SEARCH_LENGTH and wanted.isprintable() else ""
     return ""
 
