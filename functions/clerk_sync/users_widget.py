@@ -97,21 +97,29 @@ def _wide_cells(user: User, view: View) -> list[Html]:
 def _narrow_cells(user: User, view: View) -> list[Html]:
     return [
         element("td", _person(user, _text(user, "email") or user.id)),
-        element("td", *(_small(joined(f"{what} ", _ago(user, field, view))) for what, field in _TIMES)),
+        element("td", *_activity(user, view), class_="cs-time"),
     ]
+
+
+def _activity(user: User, view: View) -> list[Html]:
+    return [_small(joined(f"{what} ", _ago(user, field, view))) for what, field in _TIMES]
 
 
 def _person(user: User, beneath: str) -> Html:
     names = [text for part in ("firstName", "lastName") if (text := _text(user, part))]
     shown = " ".join(names) or _text(user, "username")
-    initials = "".join(part[0] for part in names or [shown or "?"]).upper()
     called = name(shown, "cs-strong") if shown else element("span", "no name", class_="cs-quiet")
     return element(
         "div",
-        picture(_text(user, "imageUrl"), initials),
+        picture(_text(user, "imageUrl"), _initials(names or [shown])),
         element("div", called, _small(name(beneath))),
         class_="cs-person",
     )
+
+
+def _initials(names: Sequence[str]) -> str:
+    letters = (next(filter(str.isalnum, name), "") for name in names)
+    return "".join(letters).upper() or "?"
 
 
 def _state(row: RowState, view: View) -> Html:

@@ -407,6 +407,8 @@ def test_a_user_is_shown_with_picture_and_times(view: View) -> None:
         ({"firstName": ""}, "Abel", "A"),
         ({"firstName": "", "lastName": "", "username": "ada_1"}, "ada_1", "A"),
         ({"firstName": "", "lastName": ""}, "no name", "?"),
+        ({"firstName": "<b>", "lastName": "!"}, "<b> !", "B"),
+        ({"firstName": "\U0001f98a", "lastName": ""}, "\U0001f98a", "?"),
     ],
 )
 def test_a_user_without_a_name_is_shown(fields: dict[str, str], said: str, initials: str) -> None:
