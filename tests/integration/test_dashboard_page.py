@@ -159,7 +159,7 @@ def test_only_this_machines_names_are_answered(page: Page) -> None:
 
 def test_pictures_alone_are_asked_for_elsewhere(page: Page) -> None:
     asked: list[Request] = []
-    page.on("request", asked.append)
+    page.on("request", lambda request: asked.append(request))
     page.reload()
     settled(page)
     elsewhere = {request.resource_type for request in asked if not request.url.startswith(page.url)}

@@ -140,7 +140,7 @@ def test_show_all_forgets_the_search(edges: Edges) -> None:
         (ClerkRefused("Clerk refuses the secret key"), "Clerk refuses the secret key"),
         (SettingsError("There is no secret in /x"), "There is no secret in /x"),
         (AwsError("AWS failed reading"), "AWS failed reading"),
-        (OutOfTime(), "Clerk did not answer in time"),
+        (OutOfTime(), "Clerk gives no usable answer"),
         (KeyError("Marked-name"), "This widget has a fault: KeyError in line"),
     ],
 )

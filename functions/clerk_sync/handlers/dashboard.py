@@ -54,7 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:
     try:
         shown = _widget(event.get("widget"), wanted, view)
     except ClerkSyncError as error:
-        reason = str(error) or "Clerk did not answer in time: refresh to try again."
+        reason = str(error) or "Clerk gives no usable answer: refresh to try again."
         logger.error("widget_failed", kind=type(error).__name__, reason=reason)
     except Exception as error:  # or the console would show its traceback
         # Nor is its text logged: it may quote what somebody is called.
