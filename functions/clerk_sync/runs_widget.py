@@ -75,7 +75,7 @@ def _wide_cells(run: Run, view: View) -> list[Html]:
     started = element("span", moment(run.started_at, view, "%b %d, %H:%M"), class_="cs-small")
     return [
         element("td", status(*_STATUSES[run.status])),
-        element("td", _what(run)),
+        element("td", _what(run), _id(run)),
         element("td", ago(run.started_at, view), started),
         element("td", _duration(run, view), class_="cs-time"),
         *(_count(label, number) for label, number in _counts(run).items()),
@@ -88,7 +88,7 @@ def _narrow_cells(run: Run, view: View) -> list[Html]:
     return [
         element("td", status(*_STATUSES[run.status]), element("br"), _what(run)),
         element("td", ago(run.started_at, view), took),
-        element("td", ", ".join(told) or "–"),
+        element("td", ", ".join(told) or "–", _id(run)),
     ]
 
 
@@ -99,7 +99,11 @@ def _what(run: Run) -> Html:
     elif run.dry_run:
         kind = "dry run"
     small = element("span", kind, class_="cs-small") if kind else Html()
-    return element("span", _MODES[run.mode], small, title=run.run_id)
+    return joined(_MODES[run.mode], small)
+
+
+def _id(run: Run) -> Html:
+    return element("span", run.run_id, class_="cs-small")
 
 
 def _counts(run: Run) -> dict[str, int]:

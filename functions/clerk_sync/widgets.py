@@ -244,6 +244,7 @@ _STYLE = Template("""
 .clerk-sync .cs-number { text-align: right; font-variant-numeric: tabular-nums; }
 .clerk-sync .cs-quiet { color: $quiet; }
 .clerk-sync .cs-small { color: $quiet; font-size: 12px; line-height: 16px; display: block; }
+.clerk-sync td .cs-small { overflow-wrap: anywhere; }
 .clerk-sync .cs-time { white-space: nowrap; }
 .clerk-sync .cs-name { overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical;
   -webkit-line-clamp: 2; overflow: hidden; }

@@ -330,7 +330,14 @@ def test_without_a_run_it_says_how_to_start_one() -> None:
 )
 def test_a_runs_status_mode_times_and_counts_are_shown(status: Status, said: str, view: View) -> None:
     parsed = shown_run(a_run(status, "audit"), view=view)
-    for text in (said, "Audit", "with repair", "1 h ago", "1 h 0 min" if status == "RUNNING" else "4.2 s"):
+    for text in (
+        said,
+        "full-1",
+        "Audit",
+        "with repair",
+        "1 h ago",
+        "1 h 0 min" if status == "RUNNING" else "4.2 s",
+    ):
         assert text in parsed.text
     assert all(number in parsed.text for number in ("1", "2", "47"))
 
