@@ -4,7 +4,7 @@ Items, by `runId` and `part`:
 - `run`: the run's record, with the lease of the invocation that is paging;
 - `page#00000001` …: PENDING, then DONE, or FAILED when it is about to end in the dead-letter queue;
 - `runId` = `current#full`, `current#incremental` or `current#audit`, `part` = `current`: which run of that
-  mode was started last, and when the last one before it that became complete was;
+  mode was started last, when the last one before it that became complete was, and the last ten runs;
 - `scan`: how far an audit's look at the table had got when its function's time ended;
 - `runId` = `webhooks`, `part` = `webhooks`: when the first and the latest one arrived;
 - `runId` = `instance`, `part` = `instance`: the Clerk instance that the table is audited against.
@@ -20,8 +20,8 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 from clerk_sync.attributes import Value, from_item, to_item
 from clerk_sync.aws import attempts, translated
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEPT_SECONDS = 90 * 24 * 3600
+RUNS_LISTED = 10
+"""How many runs of a mode can be found again without knowing their ids."""
 
 _PAGE = "page#"
 _NEW = "attribute_not_exists(runId)"
@@ -78,12 +80,13 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The runs of one mode: the last one's id and record (None once it has expired), and when the last
-    complete one was started (ms)."""
+    """The runs of one mode: the last one's id and record (None once it has expired), when the last complete
+    one was started (ms), and the last ten ids, newest first, with when each was started (ms)."""
 
     run_id: str | None
     run: Run | None
     complete_started_at: int | None
+    recent: Mapping[str, int] = field(default_factory=dict)
 
 
 class RunsTable:
@@ -108,15 +111,26 @@ class RunsTable:
         run_id = pointer["currentRunId"]
         run = self.get(run_id)
         complete = run.started_at if run and run.is_complete else pointer.get("completeStartedAt")
-        return Current(run_id, run, complete)
+        recent = json.loads(pointer.get("recentRuns", "{}"))
+        if not recent and run:  # a pointer from before there was such a list
+            recent = {run_id: run.started_at}
+        return Current(run_id, run, complete, recent)
+
+    def latest(self, count: int = RUNS_LISTED) -> list[Run]:
+        """The last runs of all modes, newest first, but for those that have expired."""
+        recent = [item for mode in get_args(Mode) for item in self.current(mode).recent.items()]
+        newest = sorted(recent, key=lambda item: item[1], reverse=True)[:count]
+        return [run for run_id, _ in newest if (run := self.get(run_id))]
 
     def start(self, run: Run, *, after: Current) -> bool:
         """Record a new run, to follow that one; False if something else was quicker."""
+        recent = [(run.run_id, run.started_at), *after.recent.items()]
         pointer = {
             "runId": _current(run.mode),
             "part": "current",
             "currentRunId": run.run_id,
             "completeStartedAt": after.complete_started_at,
+            "recentRuns": json.dumps(dict(recent[:RUNS_LISTED])),
         }
         put: dict[str, Any] = {"Item": to_item(pointer), "ConditionExpression": _NEW}
         if after.run_id is not None:

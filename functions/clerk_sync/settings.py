@@ -188,3 +188,26 @@ class ProfileSettings:
             create_missing=env.flag("CREATE_MISSING_USERS"),
             runs_table=env.text("RUNS_TABLE"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    """Settings of DashboardFunction."""
+
+    clerk_api_url: str
+    clerk_secret_key_parameter: str
+    users_table: str
+    users_table_key: str
+    runs_table: str
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] = os.environ) -> Self:
+        """Raises SettingsError."""
+        env = _Environment(variables)
+        return cls(
+            clerk_api_url=env.text("CLERK_API_URL").rstrip("/"),
+            clerk_secret_key_parameter=env.text("CLERK_SECRET_KEY_PARAMETER"),
+            users_table=env.text("USERS_TABLE"),
+            users_table_key=env.table_key("USERS_TABLE_KEY"),
+            runs_table=env.text("RUNS_TABLE"),
+        )

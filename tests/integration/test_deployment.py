@@ -15,7 +15,7 @@ from tests.local.aws import ROOT, LocalAws, build
 from tests.local.people import broken_users, make_user, make_users
 from tests.local.sign import LOCAL_SECRET, signed, signed_in
 
-HANDLERS = ["backfill", "audit", "worker", "webhook", "profile"]
+HANDLERS = ["backfill", "audit", "worker", "webhook", "profile", "dashboard"]
 # What Lambda's runtime has beside the artifact.
 RUNTIME = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.integration.stack import Stack, eventually, processes_with
@@ -49,6 +50,8 @@ def test_a_run_that_is_kept_ends_with_all_it_started(number: signal.Signals, tmp
             if "order_by=created_at" in line:
                 break
         assert '"status": "COMPLETED"' in said, said
+        [widgets] = [line.split()[-1] for line in said.splitlines() if "The dashboard's widgets" in line]
+        assert httpx.get(widgets).status_code == 200
         assert len(processes_with(str(tmp_path))) >= 2, "its functions"
         os.killpg(process.pid, number)
         rest, _ = process.communicate(timeout=30)

@@ -34,6 +34,7 @@ from tests.local.aws import (
     is_free,
 )
 from tests.local.clerk import SimulatedClerk
+from tests.local.dashboard import dashboard
 from tests.local.people import make_users
 from tests.local.progress import Bar
 from tests.local.session import LOCAL_ORIGIN
@@ -78,7 +79,8 @@ def main() -> int:
             _report(aws, outputs, result, planted)
             if options.keep:
                 _write_environment(aws, outputs, url, issuer)
-                _explore(aws, outputs, url, key)
+                widgets = stack.enter_context(dashboard(aws, outputs))
+                _explore(aws, outputs, url, key, widgets)
             return 0 if result["status"] == "COMPLETED" else 1
     except (LocalAwsError, FunctionError) as error:
         print(f"\n{error}", file=sys.stderr)
@@ -213,14 +215,15 @@ def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str,
         yield row.pop("clerkUserId"), dict(sorted(row.items()))
 
 
-def _explore(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> None:
+def _explore(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str, widgets: str) -> None:
     sam = f"{shutil.which('sam') or '.local/sam/bin/sam'} local invoke --config-env local"
     credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     clerk_key = key if clerk_url != REAL_CLERK else "$CLERK_SECRET_KEY"
     port = "" if aws.endpoint.endswith(f":{KEPT_PORT}") else f" --port {urlsplit(aws.endpoint).port}"
     print("\nIt stays up until Ctrl-C. What is where:\n")
-    for name, value in {"Local AWS": aws.endpoint, "Clerk": clerk_url, **outputs}.items():
-        print(f"  {name:22}{value}")
+    here = {"Local AWS": aws.endpoint, "Clerk": clerk_url, "The dashboard's widgets": widgets}
+    for name, value in {**here, **outputs}.items():
+        print(f"  {name:25}{value}")
     print(
         f"""
 To try in another terminal:

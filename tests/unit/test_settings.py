@@ -4,6 +4,7 @@ from clerk_sync.errors import SettingsError
 from clerk_sync.settings import (
     AuditSettings,
     BackfillSettings,
+    DashboardSettings,
     ProfileSettings,
     WebhookSettings,
     WorkerSettings,
@@ -28,7 +29,9 @@ RIGHT = {
     "PROFILE_MAX_AGE_SECONDS": "300",
 }
 
-type Settings = type[AuditSettings | BackfillSettings | ProfileSettings | WebhookSettings | WorkerSettings]
+type Settings = type[
+    AuditSettings | BackfillSettings | DashboardSettings | ProfileSettings | WebhookSettings | WorkerSettings
+]
 
 BACKFILL = {
     "CLERK_API_URL",
@@ -56,6 +59,13 @@ NEEDED: dict[Settings, set[str]] = {
         "USERS_TABLE",
         "USERS_TABLE_KEY",
         "CREATE_MISSING_USERS",
+        "RUNS_TABLE",
+    },
+    DashboardSettings: {
+        "CLERK_API_URL",
+        "CLERK_SECRET_KEY_PARAMETER",
+        "USERS_TABLE",
+        "USERS_TABLE_KEY",
         "RUNS_TABLE",
     },
     ProfileSettings: {

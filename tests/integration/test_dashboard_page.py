@@ -1,0 +1,166 @@
+"""The local page of the dashboard's widgets, in a browser: it works, and nobody's name is more than text."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Request, expect, sync_playwright
+
+from clerk_sync.run import Counts
+from tests.integration.stack import Stack, wanted_row
+from tests.integration.test_dashboard import start_run
+from tests.local.dashboard import dashboard
+from tests.local.people import make_user
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",  # root, as in CI, has none
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = (
+    "<script>document.title = 'run'</script>",
+    "<img src=x onerror=\"document.title = 'run'\">",
+    "</bdi></td><iframe srcdoc='x'></iframe><svg onload=\"document.title = 'run'\">",
+    "\"' onmouseover='document.title = 1' autofocus onfocus='document.title = 1",
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser.new_page(viewport={"width": 1200, "height": 900})
+        browser.close()
+
+
+@pytest.fixture
+def users() -> list[dict[str, Any]]:
+    return [make_user(n) | {"first_name": name, "last_name": name} for n, name in enumerate(HOSTILE)]
+
+
+@pytest.fixture
+def page(stack: Stack, users: list[dict[str, Any]], browser_page: Page) -> Iterator[Page]:
+    """The page, once both widgets are there; `page.url` is its address."""
+    for user in users:
+        stack.put_row(user["id"], **wanted_row(user))
+    start_run(stack, "full", 1_790_000_000_000, 50, Counts(created=20))
+    with stack.clerk(users), dashboard(stack.aws, stack.outputs) as url:
+        browser_page.goto(url)
+        settled(browser_page)
+        yield browser_page
+        browser_page.goto("about:blank")
+
+
+def settled(page: Page) -> None:
+    """Both widgets have been shown, and none is being asked for."""
+    expect(page.locator(".widget .clerk-sync")).to_have_count(2)
+    expect(page.locator(".widget[aria-busy=true]")).to_have_count(0)
+
+
+def test_both_widgets_are_shown(page: Page) -> None:
+    assert page.title() == "clerk-sync"
+    expect(page.locator("section h2")).to_have_text(["Runs", "Users"])
+    expect(page.get_by_text("40% · 20 of 50 users")).to_be_visible()
+    bar = page.locator(".cs-track > div").bounding_box()
+    track = page.locator(".cs-track").bounding_box()
+    assert bar
+    assert track
+    assert bar["width"] / track["width"] == pytest.approx(0.4, abs=0.01)
+    expect(page.locator("cwdb-action").first).to_be_hidden()
+
+
+def test_a_hostile_name_is_text_and_nothing_else(page: Page, users: list[dict[str, Any]]) -> None:
+    shown = page.locator(".cs-name.cs-strong").all_text_contents()
+    assert {f"{name} {name}"[:100] for name in HOSTILE} == {name[:100] for name in shown}
+    assert page.locator(".widget script, .widget iframe, .widget [onload], .widget [onerror]").count() == 0
+    assert page.locator(".widget [onmouseover], .widget [onfocus], .widget [autofocus]").count() == 0
+    page.locator(".cs-name.cs-strong").last.hover()
+    assert page.title() == "clerk-sync"
+
+
+def test_not_even_a_widget_with_scripts_could_run_one(page: Page) -> None:
+    page.evaluate(
+        """() => document.querySelector(".widget").innerHTML = `
+            <img src="x" onerror="document.title = 'run'"><script>document.title = 'run'</scr` + `ipt>
+            <a id="link" href="javascript:document.title = 'run'">x</a>`"""
+    )
+    page.locator("#link").click()
+    page.wait_for_timeout(300)
+    assert page.title() == "clerk-sync"
+
+
+def test_the_theme_is_chosen_by_a_link(page: Page) -> None:
+    def colour() -> str:
+        found: str = page.locator(".clerk-sync").first.evaluate("(shown) => getComputedStyle(shown).color")
+        return found
+
+    assert colour() == "rgb(0, 7, 22)"
+    page.get_by_role("link", name="Dark").click()
+    settled(page)
+    assert colour() == "rgb(209, 213, 219)"
+    page.get_by_role("link", name="Light").click()
+    settled(page)
+    assert colour() == "rgb(0, 7, 22)"
+
+
+@pytest.mark.parametrize("by", ["button", "key"])
+def test_a_user_is_searched_and_all_are_shown_again(by: str, page: Page, users: list[dict[str, Any]]) -> None:
+    page.get_by_placeholder("E-mail or user id").fill(users[2]["id"])
+    if by == "button":
+        page.get_by_text("Search", exact=True).click()
+    else:
+        page.get_by_placeholder("E-mail or user id").press("Enter")
+    expect(page.locator("h3")).to_have_text(["Found"])
+    expect(page.locator(".cs-person")).to_have_count(1)
+    expect(page.get_by_placeholder("E-mail or user id")).to_have_value(users[2]["id"])
+    page.get_by_text("Show all").click()
+    expect(page.locator("h3")).to_have_text(["Newest", "Most recently active"])
+    expect(page.get_by_placeholder("E-mail or user id")).to_have_value("")
+
+
+def test_a_hostile_search_is_text(page: Page) -> None:
+    page.get_by_placeholder("E-mail or user id").fill(HOSTILE[1])
+    page.get_by_text("Search", exact=True).click()
+    expect(page.get_by_text("Clerk has no user")).to_contain_text("onerror")
+    assert page.locator(".cs-message img").count() == 0
+    expect(page.get_by_placeholder("E-mail or user id")).to_have_value(HOSTILE[1])
+
+
+def test_a_widget_is_refreshed_by_its_button(stack: Stack, page: Page) -> None:
+    start_run(stack, "audit", 1_790_000_000_001, 50, Counts(unchanged=25))
+    page.get_by_text("Refresh").first.click()
+    expect(page.get_by_text("50% · 25 of 50 users")).to_be_visible()
+
+
+def test_narrow_and_wide_fit(page: Page) -> None:
+    for width in (400, 800, 2400):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.reload()
+        settled(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for widget in page.locator(".widget").all():
+            assert widget.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+
+
+def test_only_this_machines_names_are_answered(page: Page) -> None:
+    answer = page.request.get(page.url, headers={"Host": "evil.test"})
+    assert answer.status == 404
+    answer = page.request.post(f"{page.url}widget", headers={"Host": "evil.test"}, data="{}")
+    assert answer.status == 404
+
+
+def test_pictures_alone_are_asked_for_elsewhere(page: Page) -> None:
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request))
+    page.reload()
+    settled(page)
+    elsewhere = {request.resource_type for request in asked if not request.url.startswith(page.url)}
+    assert elsewhere <= {"image"}
