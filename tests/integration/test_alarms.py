@@ -198,7 +198,7 @@ def test_what_aws_measures_of_our_resources_rings(watched: Watched) -> None:
     queues = stack.aws.client("sqs").list_queues()["QueueUrls"]
     [schedules] = [url for url in queues if f"/{stack.name}-SchedulesDeadLetterQueue" in url]
     assert ringing(*waiting, 1, QueueName=schedules.rsplit("/", 1)[1]) == {"SchedulesDeadLetterAlarm"}
-    for function in ("Backfill", "Audit", "Worker", "Webhook", "Profile"):
+    for function in ("Backfill", "Audit", "Worker", "Webhook", "Profile", "Dashboard"):
         name = outputs[f"{function}Function"]
         assert ringing("AWS/Lambda", "Errors", 1, FunctionName=name) == {f"{function}ErrorsAlarm"}
     assert ringing("AWS/Lambda", "Throttles", 1) == {"ThrottlesAlarm"}
