@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, TypedDict
 
 from clerk_sync.backfill import Event, Request, validated
-from clerk_sync.findings import FoundUser, Kind, Tally
+from clerk_sync.findings import Found, FoundUser, Kind, Tally
 from clerk_sync.run import ProblemResult, Run, Status, Webhooks
 from clerk_sync.user import UserProblem
 
@@ -23,13 +23,6 @@ class AuditEvent(Event):
     repair: bool = False
 
 
-class Rows(TypedDict):
-    """Rows that are wrong in one way: how many, and the first 20 with the names of the fields that differ."""
-
-    count: int
-    users: list[FoundUser]
-
-
 class Report(TypedDict):
     """What AuditFunction answers. Times in ms. `verdict` is null while the run goes on, and when it failed.
 
@@ -42,11 +35,11 @@ class Report(TypedDict):
     verdict: Literal["OK", "DRIFT"] | None
     repair: bool
     clerkUsers: int
-    missing: Rows
-    drifted: Rows
-    placeholders: Rows
-    notInClerk: Rows
-    markedButAlive: Rows
+    missing: Found
+    drifted: Found
+    placeholders: Found
+    notInClerk: Found
+    markedButAlive: Found
     deletionsHeldBack: str | None
     skippedCount: int
     errorCount: int
@@ -76,17 +69,14 @@ def report(
 ) -> Report:
     """The report of a run as it is at `now` (ms)."""
     gone = run.deletions
-    not_in_clerk: Rows = {"count": 0, "users": []}
+    not_in_clerk: Found = {"count": 0, "users": []}
     if gone:
         users: list[FoundUser] = [{"clerkUserId": user_id, "fields": []} for user_id in gone.first]
         not_in_clerk = {"count": gone.found, "users": users}
     held_back = gone.held_back if gone else None
-    is_right = not (held_back or run.counts.errors or (gone and (gone.found or gone.unasked))) and not any(
-        rows["count"] for rows in found.values()
-    )
     verdict: Literal["OK", "DRIFT"] | None = None
     if run.is_over and run.status != "FAILED":
-        verdict = "OK" if is_right else "DRIFT"
+        verdict = "DRIFT" if run.has_drift else "OK"
     missed = run.counts.missed_by_webhooks + (0 if held_back else not_in_clerk["count"])
     one: Report = {
         "runId": run.run_id,

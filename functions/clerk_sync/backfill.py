@@ -128,7 +128,7 @@ class Backfill:
     `open_clerk` makes the client, given what to call before each pause. `check_table` raises
     SettingsError if the users table will not do. `time_left` gives the function's seconds.
     `go_on_later` starts another invocation with an event. `find_deletions`, which makes a run an audit,
-    is called when every user was read; it gives what is to be recorded and the ids that are to be marked.
+    is called when every user was read.
     """
 
     def __init__(
@@ -227,7 +227,6 @@ class Backfill:
                     return _checked(run, request)
                 current = self._runs.current(request.mode)
             webhooks = self._runs.webhooks()
-            full_run_at = self._runs.current("full").complete_started_at
             run = Run(
                 run_id=request.run_id or _new_run_id(request.mode),
                 mode=request.mode,
@@ -236,19 +235,13 @@ class Backfill:
                 started_at=now_ms(),
                 since=self._since() if request.mode == "incremental" else None,
                 webhooks_since=webhooks.first_at if webhooks else None,
-                full_run_at=full_run_at,
+                full_run_at=self._runs.current("full").complete_started_at,
             )
+            others = [self._runs.current(mode).run for mode in get_args(Mode)]
             if self._runs.start(run, after=current):
                 logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
-                self._tell_of_neglect(run.started_at, full_run_at)
+                _tell_of_neglect(others, run)
                 return run
-
-    def _tell_of_neglect(self, now: int, full_run_at: int | None) -> None:
-        """What only the next run can tell: that another never ends, or that none was full for long."""
-        others = [self._runs.current(mode).run for mode in get_args(Mode)]
-        count(RunsOverdue=sum(1 for r in others if r and not r.is_over and now - r.started_at > STALE_MS))
-        if full_run_at is not None:
-            count(HoursSinceLastFullRun=(now - full_run_at) / 3_600_000)
 
     def _since(self) -> int | None:
         """How far back to read: to the start of the last complete run of any mode, None if there is none."""
@@ -434,6 +427,14 @@ def _checked(run: Run, request: Request) -> Run:
             f"event asks for another {' and '.join(sorted(differing))}. {advice}."
         )
     return run
+
+
+def _tell_of_neglect(others: Sequence[Run | None], new: Run) -> None:
+    """What only the next run can tell: that one never ends, or that none was full for long."""
+    overdue = [r for r in others if r and not r.is_over and new.started_at - r.started_at > STALE_MS]
+    count(RunsOverdue=len(overdue))
+    if new.full_run_at is not None:
+        count(HoursSinceLastFullRun=(new.started_at - new.full_run_at) / 3_600_000)
 
 
 def _stays_open(run: Run) -> str:

@@ -8,24 +8,24 @@ mark nobody, so either all fits, or none is marked.
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from itertools import batched
 from typing import Any
 
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import ClerkRefused, OutOfTime
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
 from clerk_sync.findings import SHOWN
 from clerk_sync.run import MissedDeletions, Run
 from clerk_sync.runs_table import RunsTable, Scan
 from clerk_sync.user import Deletion
 from clerk_sync.users_table import UsersTable
+from clerk_sync.write_rule import DELETED
 
 IDS_PER_REQUEST = 100
 """How many users Clerk can be asked for by name at once."""
-MOST = 10_000
+MOST = 5_000
 """More are not marked in one audit: so many fit in a message, and in an item of RunsTable."""
 ALWAYS_ALLOWED = 10
 _DIGEST_BYTES = 8
@@ -115,11 +115,10 @@ class DeletionFinder:
         if not is_complete(run.total_users, run.expected_users or 0, counted):
             listed = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
-        scan = self._scan(run, keep_lease)
-        gone: list[str] = []
-        for user_ids in batched(scan.candidates, IDS_PER_REQUEST, strict=False):
-            keep_lease()
-            gone += _gone(clerk, user_ids)
+        scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
+        # Whose webhook came while all this went on is none of them.
+        rows = self._users_table.read(scan.gone, consistent=True)
+        gone = [user_id for user_id, row in rows.items() if DELETED not in row]
         found = MissedDeletions(scan.rows, len(gone), tuple(gone[:SHOWN]), unasked=scan.more)
         if not gone:
             return found, ()
@@ -131,24 +130,43 @@ class DeletionFinder:
 
     def _scan(self, run: Run, keep_lease: Callable[[], None]) -> Scan:
         """Look at the whole table for synced rows that were not met in Clerk."""
-        met = Ids(self._runs.ids(run.run_id))
         scan = self._runs.scan(run)
+        if scan.is_done:
+            return scan
+        met = Ids(self._runs.ids(run.run_id))
         for batch, last in self._users_table.unmarked(scan.after):
             candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in met)]
             more = scan.more + max(0, len(candidates) - MOST)
-            scan = Scan(last, scan.rows + len(batch), more, tuple(candidates[:MOST]))
+            scan = Scan(last, last is None, scan.rows + len(batch), more, tuple(candidates[:MOST]))
             keep_lease()
-            if last is not None and self._time_left() <= 0:
-                self._runs.save_scan(run, scan)
-                raise OutOfTime
+            self._go_on_if_there_is_time(run, scan)
         return scan
 
+    def _confirm(self, clerk: ClerkClient, run: Run, scan: Scan, keep_lease: Callable[[], None]) -> Scan:
+        """Ask Clerk for the candidates by name."""
+        while scan.candidates:
+            self._go_on_if_there_is_time(run, scan)
+            keep_lease()
+            asked, left = scan.candidates[:IDS_PER_REQUEST], scan.candidates[IDS_PER_REQUEST:]
+            try:
+                gone = _gone(clerk, asked)
+            except (ClerkUnavailable, OutOfTime):
+                self._runs.save_scan(run, scan)
+                raise
+            scan = replace(scan, candidates=left, gone=(*scan.gone, *gone))
+        return scan
 
-def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> Iterator[str]:
+    def _go_on_if_there_is_time(self, run: Run, scan: Scan) -> None:
+        if self._time_left() <= 0:
+            self._runs.save_scan(run, scan)
+            raise OutOfTime
+
+
+def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> list[str]:
     """Those of the ids that Clerk has no user for."""
     users = clerk.users(user_id=user_ids, limit=len(user_ids))
     alive = [user.get("id") for user in users if isinstance(user, dict)]
-    return (user_id for user_id in user_ids if user_id not in alive)
+    return [user_id for user_id in user_ids if user_id not in alive]
 
 
 def _digest(user_id: str) -> bytes:

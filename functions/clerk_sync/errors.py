@@ -3,7 +3,7 @@
 ClerkSyncError
 ├── SettingsError        an environment variable or a parameter is missing or wrong
 ├── EventError           the event that the function was invoked with
-├── MessageError         a queue message that is not a page of ours
+├── MessageError         what arrived is not what it should be: a queue's message, a request's body
 ├── SignatureError       a webhook that Clerk did not sign
 ├── TokenError           a session token that does not prove who is calling
 ├── ClerkError
@@ -30,7 +30,8 @@ class EventError(ClerkSyncError):
 
 
 class MessageError(ClerkSyncError):
-    """A queue message is not a page of ours, or is from a newer version."""
+    """A queue's message is not a page of ours, or is from a newer version; or a request's body is not what it
+    should be."""
 
 
 class SignatureError(ClerkSyncError):

@@ -16,7 +16,9 @@ from clerk_sync.users_table import UsersTable
 from clerk_sync.write_rule import VERSION
 
 CLAIM_MS = 10_000
-"""Longer than a page load takes to ask Clerk; others wait that long for it, and then ask themselves."""
+"""Longer than a page load takes to ask Clerk; others wait that long for a row, and then ask themselves."""
+DOWN_MS = 5_000
+"""For how long Clerk is not asked again for anybody after it gave no answer."""
 _PAUSE_SECONDS = 0.1
 
 
@@ -50,6 +52,7 @@ class Profiles:
         self._max_age_ms = max_age_ms
         self._create_missing = create_missing
         self._sleep = sleep
+        self._down_until = 0
 
     def get(self, user_id: str) -> Item | None:
         """The row as it is. Raises AwsError."""
@@ -59,8 +62,9 @@ class Profiles:
         """The row, made or brought up to date first unless it is fresh; None if there is no such user, or no
         row and none is to be made.
 
-        Of many page loads at once one asks Clerk, and the others wait for it. Raises ClerkUnavailable when
-        there is no row and Clerk can't be asked, and AwsError.
+        Of many page loads at once one asks Clerk; the others have the row as it is, or wait for it where
+        there is none of Clerk's yet. Raises ClerkUnavailable when there is no row and Clerk can't be asked,
+        and AwsError.
         """
         started_at = now_ms()
         while True:
@@ -72,11 +76,13 @@ class Profiles:
             if row and self._is_fresh(row, refreshed_at, started_at):
                 return Profile(row, is_stale=False)
             now = now_ms()
+            if now < self._down_until:
+                return _as_it_is(user_id, row, "Clerk gave no answer a moment ago")
             claim = now + CLAIM_MS
             if self._refreshes.claim(user_id, now, claim):
                 return self._refresh(user_id, row, claim)
-            if now > started_at + CLAIM_MS:
-                return _as_it_is(user_id, row, "another page load has been asking Clerk for long")
+            if (row and VERSION in row) or now > started_at + CLAIM_MS:
+                return _as_it_is(user_id, row, "another page load is asking Clerk")
             self._sleep(_PAUSE_SECONDS)
 
     def _is_fresh(self, row: Item, refreshed_at: int, started_at: int) -> bool:
@@ -92,8 +98,10 @@ class Profiles:
             user = parse_user(self._ask_clerk(user_id))
         except UserUnknown:
             logger.warning("profile_unknown", clerkUserId=user_id)
+            self._refreshes.release(user_id, claim)
             return None
         except ClerkSyncError as error:
+            self._down_until = now_ms() + DOWN_MS
             return _as_it_is(user_id, row, str(error) or "Clerk did not answer in time")
         if isinstance(user, UserProblem):
             return _as_it_is(user_id, row, user.reason)
@@ -104,7 +112,7 @@ class Profiles:
 
 
 def _as_it_is(user_id: str, row: Item | None, why: str) -> Profile:
-    """A claim that came to nothing is left to lapse, so that Clerk isn't asked by everybody at once."""
+    """What there is, where Clerk is not asked; a claim that came to nothing is left to lapse."""
     logger.warning("profile_not_refreshed", clerkUserId=user_id, reason=why, hasRow=row is not None)
     if row is None:
         raise ClerkUnavailable(why)

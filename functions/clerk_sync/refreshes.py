@@ -60,6 +60,20 @@ class Refreshes:
                 ExpressionAttributeValues=_values(at=at, until=until),
             )
 
+    def release(self, user_id: str, until: int) -> None:
+        """Give the claim until then back, as there is nothing to ask for."""
+        with (
+            translated(f"writing to {self._table}"),
+            suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
+        ):
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=_key(user_id),
+                UpdateExpression="REMOVE claimedUntil",
+                ConditionExpression="claimedUntil = :until",
+                ExpressionAttributeValues=_values(until=until),
+            )
+
 
 def _key(user_id: str) -> dict[str, dict[str, str]]:
     return to_item({"runId": f"user#{user_id}", "part": "refresh"})

@@ -47,8 +47,8 @@ class RunResult(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of some users, each of whom is counted once; and how many of those created or updated a
-    webhook should have told of."""
+    """What became of some users, each of whom is counted once; and of those created or updated, how many a
+    webhook should have told of, and how many had a row that was wrong."""
 
     created: int = 0
     updated: int = 0
@@ -56,6 +56,7 @@ class Counts:
     skipped: int = 0
     errors: int = 0
     missed_by_webhooks: int = 0
+    findings: int = 0
 
     @property
     def total(self) -> int:
@@ -70,6 +71,7 @@ class Counts:
             self.skipped - other.skipped,
             self.errors - other.errors,
             self.missed_by_webhooks - other.missed_by_webhooks,
+            self.findings - other.findings,
         )
 
 
@@ -139,6 +141,16 @@ class Run:
     def is_complete(self) -> bool:
         """Whether all that it was to read was read and dealt with, and not just tried."""
         return self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether an audit that is over found anything wrong, or could not look."""
+        gone = self.deletions
+        return bool(
+            self.counts.findings
+            or self.counts.errors
+            or (gone and (gone.found or gone.unasked or gone.held_back))
+        )
 
     def verdict(self) -> Status:
         """The status that follows from what is recorded."""

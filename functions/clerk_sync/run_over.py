@@ -7,7 +7,7 @@ from clerk_sync.metrics import count, record
 from clerk_sync.run import Run
 from clerk_sync.runs_table import RunsTable
 
-SILENT_HOURS = 24
+SILENT_HOURS = 12
 """After how long without a webhook what it should have brought shows that the endpoint is off."""
 
 
@@ -30,6 +30,8 @@ def _tell(run: Run, runs: RunsTable, now: int) -> None:
         missedByWebhooks=missed,
     )
     count(RunsInTrouble=run.status != "COMPLETED", MissedByWebhooks=missed)
+    if run.mode == "audit" and run.status != "FAILED":
+        count(AuditsWithDrift=run.has_drift)
     record(MetricUnit.Seconds, RunDuration=(now - run.started_at) / 1000)
     webhooks = runs.webhooks() if run.webhooks_since is not None else None
     if webhooks:

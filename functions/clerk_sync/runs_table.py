@@ -50,6 +50,7 @@ _COUNTS = {
     "skipped": "skippedCount",
     "errors": "errorCount",
     "missed_by_webhooks": "missedByWebhooks",
+    "findings": "findingsCount",
 }
 
 
@@ -69,13 +70,16 @@ class NewPage:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """How far an audit's look at the table has got: the last key, how many synced rows there were, the
-    candidates for deletion among them, and how many more of those there were than are kept."""
+    """How far an audit's look at the table has got: the last key, or that it is done; how many synced rows
+    there were, those among them that Clerk is to be asked for and how many more there were than are kept;
+    and those that it has no user for."""
 
     after: str | None = None
+    is_done: bool = False
     rows: int = 0
     more: int = 0
     candidates: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,8 +339,8 @@ class RunsTable:
 
     def save_scan(self, run: Run, scan: Scan) -> None:
         """Keep how far the look at the table has got."""
-        values = asdict(scan) | {"candidates": json.dumps(scan.candidates)}
-        item = _key(run.run_id, "scan") | to_item({**values, "expiresAt": _expiry(run)})
+        values: dict[str, Value] = {"scan": json.dumps(asdict(scan)), "expiresAt": _expiry(run)}
+        item = _key(run.run_id, "scan") | to_item(values)
         with translated(f"writing to {self._table}"):
             self._dynamodb.put_item(TableName=self._table, Item=item)
 
@@ -345,7 +349,8 @@ class RunsTable:
         item = self._get(run.run_id, "scan")
         if item is None:
             return Scan()
-        return Scan(item.get("after"), item["rows"], item["more"], tuple(json.loads(item["candidates"])))
+        told = json.loads(item["scan"])
+        return Scan(**{**told, "candidates": tuple(told["candidates"]), "gone": tuple(told["gone"])})
 
     def remember_instance(self, instance_id: str) -> str:
         """The Clerk instance that the table is audited against: this one, if it is the first."""

@@ -43,9 +43,9 @@ class CachedSecret:
         before = self._secret
         if self._age() < self.AGAIN_SECONDS:
             return None
-        self._secret = None
-        after = self.get()
-        return after if after != before else None
+        self._read_at = time.monotonic()  # before it is read: if that fails, the one at hand is kept
+        self._secret = read_secret(self._parameter, self._variable)
+        return self._secret if self._secret != before else None
 
     def _age(self) -> float:
         return time.monotonic() - self._read_at

@@ -19,7 +19,7 @@ from clerk_sync.errors import ClerkUnavailable, SettingsError, TokenError
 from clerk_sync.user import is_id
 
 SKEW_SECONDS = 5
-_DAY_SECONDS = 24 * 60 * 60
+_HOUR_SECONDS = 60 * 60
 _TIMEOUT_SECONDS = 3
 _COOLDOWN_SECONDS = 30
 
@@ -73,18 +73,19 @@ def fixed_key(pem: str) -> KeyOf:
 
 
 class PublishedKeys(jwt.PyJWKClient):
-    """The keys at the issuer's own address, as a KeyOf: fetched once a day, and at most twice a minute for
+    """The keys at the issuer's own address, as a KeyOf: fetched once an hour, and at most twice a minute for
     one that is not known, as anybody can name one."""
 
     def __init__(self, issuer: str) -> None:
         super().__init__(
             f"{issuer}/.well-known/jwks.json",
-            lifespan=_DAY_SECONDS,
+            lifespan=_HOUR_SECONDS,
             timeout=_TIMEOUT_SECONDS,
             cooldown_duration=_COOLDOWN_SECONDS,
             headers={"User-Agent": "clerk-sync"},
         )
         self._failed_at = -math.inf
+        self._keys: jwt.PyJWKSet | None = None
 
     def __call__(self, token: str) -> Any:
         key_id = jwt.get_unverified_header(token).get("kid", "")
@@ -94,15 +95,20 @@ class PublishedKeys(jwt.PyJWKClient):
             raise TokenError("no key of the issuer's signs like this") from None
 
     def fetch_data(self) -> Any:
-        """The library's own, but that a failure is ClerkUnavailable, and with some keys at hand not tried
-        again at once."""
-        has_keys = self.jwk_set_cache is not None and self.jwk_set_cache.get() is not None
-        if has_keys and time.monotonic() - self._failed_at < _COOLDOWN_SECONDS:
+        """The library's own, but that keys which were good stay so when the issuer gives no better ones: then
+        it is not asked again at once, and what can't be known without it is ClerkUnavailable."""
+        is_refresh = self.jwk_set_cache is not None and self.jwk_set_cache.get() is not None
+        if is_refresh and time.monotonic() - self._failed_at < _COOLDOWN_SECONDS:
             raise ClerkUnavailable(f"{self.uri} gave no keys a moment ago")
         try:
-            data = super().fetch_data()
-            self._get_signing_keys_from_jwk_set(jwt.PyJWKSet.from_dict(data))
+            keys = jwt.PyJWKSet.from_dict(super().fetch_data())
+            self._get_signing_keys_from_jwk_set(keys)
         except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
             self._failed_at = time.monotonic()
-            raise ClerkUnavailable(f"{self.uri} gives no keys: {error}") from error
-        return data
+            if self.jwk_set_cache is not None:
+                self.jwk_set_cache.put(self._keys)
+            if self._keys is None or is_refresh:
+                raise ClerkUnavailable(f"{self.uri} gives no keys: {error}") from error
+            return self._keys
+        self._keys = keys
+        return keys

@@ -180,7 +180,9 @@ class ProfileSettings:
             clerk_api_url=env.text("CLERK_API_URL").rstrip("/"),
             clerk_secret_key_parameter=env.text("CLERK_SECRET_KEY_PARAMETER"),
             clerk_issuer=env.text("CLERK_ISSUER").rstrip("/"),
-            clerk_authorized_parties=env.words("CLERK_AUTHORIZED_PARTIES"),
+            clerk_authorized_parties=tuple(
+                origin.rstrip("/") for origin in env.words("CLERK_AUTHORIZED_PARTIES") if origin.strip("/")
+            ),
             clerk_jwt_key=env.optional("CLERK_JWT_KEY"),
             profile_max_age_seconds=env.whole("PROFILE_MAX_AGE_SECONDS", 0, 86400),
             users_table=env.text("USERS_TABLE"),

@@ -20,7 +20,10 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> N
     renamed = {f"webhook-{name}": headers.get(f"svix-{name}", "") for name in ("id", "timestamp")}
     renamed["webhook-signature"] = " ".join(_SIGNATURE.findall(headers.get("svix-signature", "")))
     reason = "no secret"
-    for webhook in [_webhook(secret) for secret in secrets]:
+    webhooks = [webhook for secret in secrets if (webhook := _webhook(secret))]
+    if not webhooks:
+        raise SettingsError("The webhook's signing secret is not one of Clerk's, which begin with whsec_")
+    for webhook in webhooks:
         try:
             webhook.verify(body, renamed, json_parse=False)
         except WebhookVerificationError as error:
@@ -32,10 +35,9 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> N
     raise SignatureError(reason)
 
 
-def _webhook(secret: str) -> Webhook:
+def _webhook(secret: str) -> Webhook | None:
+    """None for what is no secret of Clerk's: one that is mistyped must not hide a good one beside it."""
     try:
-        if secret.startswith("whsec_"):
-            return Webhook(secret)
+        return Webhook(secret) if secret.startswith("whsec_") else None
     except (ValueError, EmptyWebhookSecretError):
-        pass
-    raise SettingsError("A webhook signing secret is not one of Clerk's, which begin with whsec_")
+        return None

@@ -46,6 +46,7 @@ def work(
         skipped=outcome.skipped,
         errors=len(outcome.problems),
         missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
+        findings=len(outcome.findings),
     )
     is_counted = runs.settle(page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
     logger.info(

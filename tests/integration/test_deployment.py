@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk
 from tests.integration.test_webhooks import event, post
-from tests.local.aws import ROOT, LocalAws, build
+from tests.local.aws import LOCAL, ROOT, LocalAws, build
 from tests.local.people import broken_users, make_user, make_users
 from tests.local.sign import LOCAL_SECRET, signed, signed_in
 
@@ -77,6 +77,7 @@ def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) ->
             "IncrementalSyncSchedule": "",
             "AuditSchedule": "",
             "ClerkIssuer": "",
+            "WebhookIpRanges": "127.0.0.0/8,203.0.113.0/24",
         },
     )
     assert "ProfileFunction" not in stack.outputs
@@ -150,6 +151,8 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
                 headers = {"Authorization": f"Bearer {tokens[-1]}"}
                 httpx.put(f"{stack.outputs['ApiUrl']}/users/me", headers=headers, timeout=30)
         stack.audit({"repair": True})
+        for widget in ("runs", "users"):
+            assert "<table" in stack.aws.invoke(stack.outputs["DashboardFunction"], {"widget": widget})
         with stack.one_delivery(users_table="nowhere"):
             stack.backfill({"waitSeconds": 10})
         stack.backfill()
@@ -164,6 +167,7 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
         "profile_refreshed",
         "profile_rejected",
         "audit_reported",
+        "widget_served",
         "page_sent",
         "page_failed",
         "user_set_aside",
@@ -172,3 +176,36 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
     ):
         assert code in log
     assert [secret for secret in [*secrets, *tokens, *emails, "Marked-"] if secret in log] == []
+
+
+TRANSLATE = """
+import json
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+template = yaml_parse(open("template.yaml").read())
+template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
+values = {name: one.get("Default", "") for name, one in template["Parameters"].items()}
+values |= {"WebhookIpRanges": "203.0.113.0/24,198.51.100.0/24", "AWS::Region": "us-east-1"}
+made = Translator({}, Parser()).translate(template, values)
+print(json.dumps(made["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-policy"]))
+"""
+
+
+def test_webhooks_may_be_taken_from_some_addresses_alone() -> None:
+    # MiniStack 1.5.33 does not heed an API's policy, so this is what SAM makes of it.
+    answer = subprocess.run(
+        [LOCAL / "ministack/bin/python", "-c", TRANSLATE],
+        cwd=ROOT,
+        env={"AWS_DEFAULT_REGION": "us-east-1"},
+        capture_output=True,
+        check=True,
+    )
+    allow, deny = json.loads(answer.stdout)["Statement"]
+    assert (allow["Effect"], allow["Resource"]) == ("Allow", "execute-api:/*")
+    condition, denied, otherwise = deny["Fn::If"]
+    assert (condition, otherwise) == ("HasWebhookIpRanges", {"Ref": "AWS::NoValue"})
+    assert (denied["Effect"], denied["Resource"]) == ("Deny", "execute-api:/*/POST/webhooks/clerk")
+    ranges = {"Fn::Split": [",", "203.0.113.0/24,198.51.100.0/24"]}
+    assert denied["Condition"] == {"NotIpAddress": {"aws:SourceIp": ranges}}

@@ -12,7 +12,7 @@ import pytest
 
 from clerk_sync.attributes import from_item
 from clerk_sync.refreshes import Refreshes
-from tests.integration.stack import ORIGINS, Row, Stack, wanted_row
+from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.integration.test_webhooks import changed, event, post
 from tests.local.aws import ROOT, LocalAws
 from tests.local.clerk import Fault, Hook, SimulatedClerk
@@ -270,7 +270,7 @@ def test_while_clerk_is_unwell_a_row_is_returned_as_it_is_and_a_new_user_is_to_t
         assert stack.rows() == before
 
         clerk.on_request = None
-        assert load(stack, clerk.token(unknown["id"])).json() == shown(unknown), "it comes back by itself"
+        eventually(lambda: load(stack, clerk.token(unknown["id"])).json() == shown(unknown))
     assert stack.rows() == before | {unknown["id"]: wanted_row(unknown)}
 
 

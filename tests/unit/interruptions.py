@@ -856,4 +856,10 @@ def _check_pages(run: Item, pages: Sequence[Item]) -> None:
     for name in COUNTS:
         told = [page[name] for page in pages]
         assert run[name] == sum(told), f"the pages' {name} are {told}, but {run}"
+    found = [_found(page) for page in pages]
+    assert run["findingsCount"] == sum(found), f"the pages' findings are {found}, but {run}"
     assert sum(run[name] for name in COUNTS) == run["totalClerkUsers"], f"the counts don't add up: {run}"
+
+
+def _found(page: Item) -> int:
+    return sum(one["count"] for one in json.loads(page.get("findings") or "{}").values())

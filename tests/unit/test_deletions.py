@@ -205,12 +205,14 @@ class ScannedTable(FakeUsersTable):
 
 
 class FakeClerk(ClerkClient):
-    """Has just these users; `counted` if it counts others, `odd` is listed too."""
+    """Has just these users; `counted` if it counts others, `odd` is listed too. `on_request` is called when
+    it is asked for some."""
 
     def __init__(self, alive: Sequence[str], *, counted: int | None = None, odd: Sequence[Any] = ()) -> None:
         self.alive = set(alive)
         self.requests: list[list[str]] = []
         self.failing = False
+        self.on_request: Callable[[], None] = lambda: None
         self._counted = counted
         self._odd = odd
 
@@ -224,6 +226,7 @@ class FakeClerk(ClerkClient):
         if self.failing:
             raise ClerkUnavailable("503")
         self.requests.append(asked)
+        self.on_request()
         return [*self._odd, *({"id": user_id} for user_id in asked if user_id in self.alive)]
 
 
@@ -456,12 +459,35 @@ def test_as_many_as_are_marked_in_one_audit_fit_in_a_message_and_in_an_item() ->
     )
     assert len(page.dump()) < 1024 * 1024
     dynamodb = peaceful_dynamodb()
-    RunsTable(dynamodb, "RunsTable").save_scan(KNOWN, Scan("user_1", 10**7, 10**6, tuple(user_ids)))
-    [item] = dynamodb.items.values()
-    assert sum(len(name) + len(str(value)) for name, value in item.items()) < 400 * 1024
+    for gone in (0, MOST // 2, MOST):
+        scan = Scan("user_1", False, 10**7, 10**6, tuple(user_ids[gone:]), tuple(user_ids[:gone]))
+        RunsTable(dynamodb, "RunsTable").save_scan(KNOWN, scan)
+        [item] = dynamodb.items.values()
+        assert sum(len(name) + len(str(value)) for name, value in item.items()) < 400 * 1024
 
 
 # Out of time
+
+
+def test_what_clerk_has_confirmed_is_kept_when_it_then_fails() -> None:
+    audit = Audit(ScannedTable(synced(names(260))), names(10), most_percent=100)
+    clerk = FakeClerk(names(10))
+    listed = clerk.users
+
+    def fails_later(**query: Any) -> list[Any]:
+        clerk.failing = len(clerk.requests) == 1
+        return listed(**query)
+
+    clerk.users = fails_later  # type: ignore[method-assign]
+    with pytest.raises(ClerkUnavailable):
+        audit.find(clerk, audit.run)
+    kept = audit.runs.scan(audit.run)
+    assert kept.is_done
+    assert (len(kept.gone), len(kept.candidates)) == (100, 150)
+    clerk.users = listed  # type: ignore[method-assign]
+    clerk.failing = False
+    _, to_mark = audit.find(clerk, audit.run)
+    assert len(to_mark) == 250
 
 
 def test_a_scan_that_is_cut_off_goes_on_from_there() -> None:
@@ -469,11 +495,14 @@ def test_a_scan_that_is_cut_off_goes_on_from_there() -> None:
     audit = Audit(table, names(15))
     clerk = FakeClerk(names(15))
     audit.time_left = lambda: 0
-    for batches in range(1, 7):
+    for batches in range(1, 8):
         with pytest.raises(OutOfTime):
             audit.find(clerk, audit.run)
         assert len(table.scanned) == batches, "each call gets a bit further"
+    with pytest.raises(OutOfTime):
+        audit.find(clerk, audit.run)
     assert clerk.requests == []
+    audit.time_left = lambda: 1
     found, to_mark = audit.find(clerk, audit.run)
     assert (found.rows, found.found, len(to_mark)) == (20, 5, 5)
     assert [user_id for batch in table.scanned for user_id in batch] == sorted(
@@ -502,18 +531,20 @@ def test_wherever_a_scan_is_cut_it_finds_the_same(
         audit = Audit(ScannedTable(rows, at_once=at_once), alive, most_percent=50)
         script = iter(cuts)
         audit.time_left = lambda: -1 if next(script, False) else 1
-        interrupted = 0
+        interrupted, clerk = 0, FakeClerk(alive)
         while True:
             try:
-                found = audit.find(FakeClerk(alive), audit.run)
+                found = audit.find(clerk, audit.run)
                 break
             except OutOfTime:
                 interrupted += 1
                 scan = audit.runs.scan(audit.run)
-                assert scan.after is not None
+                assert (scan.after is None) == scan.is_done
                 assert scan.rows <= len(rows)
     assert found == expected
     assert interrupted <= sum(cuts)
+    asked = [user_id for request in clerk.requests for user_id in request]
+    assert len(set(asked)) == len(asked), "Clerk is asked for somebody twice"
 
 
 def test_who_is_found_before_a_cut_is_confirmed_after_it() -> None:
@@ -521,10 +552,84 @@ def test_who_is_found_before_a_cut_is_confirmed_after_it() -> None:
     audit = Audit(ScannedTable(rows), [], counts=None, expected=0, most_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     audit.time_left = lambda: 0
-    for _ in range(6):
+    for _ in range(8):
         with pytest.raises(OutOfTime):
             audit.find(FakeClerk(names(20)), run)
+    audit.time_left = lambda: 1
     assert audit.find(FakeClerk(names(20)), run) == (MissedDeletions(rows=20), ())
+
+
+def test_a_confirmation_that_is_cut_off_goes_on_from_there() -> None:
+    alive, gone = names(120), names(130, 120)
+    table = ScannedTable(synced([*alive, *gone]), at_once=90)
+    audit = Audit(table, [], expected=0, most_percent=100)
+    run = replace(audit.run, counts=Counts(unchanged=1))
+    clerk = FakeClerk(alive)
+    for allowed in range(1, 3):
+        audit.time_left = lambda allowed=allowed: allowed - len(clerk.requests)  # type: ignore[misc]
+        with pytest.raises(OutOfTime):
+            audit.find(clerk, run)
+        assert len(clerk.requests) == allowed
+        assert len(audit.runs.scan(run).candidates) == 250 - 100 * allowed
+    audit.time_left = lambda: 1
+    found, to_mark = audit.find(clerk, run)
+    assert (found.rows, found.found, found.sent) == (250, 130, 130)
+    assert sorted(deletion.id for deletion in to_mark) == gone
+    assert [len(asked) for asked in clerk.requests] == [100, 100, 50]
+    assert sorted(user_id for asked in clerk.requests for user_id in asked) == [*alive, *gone]
+    assert len(table.scanned) == 3, "no row is read twice"
+
+
+def test_the_lease_is_kept_at_each_batch_and_each_request() -> None:
+    audit = Audit(ScannedTable(synced(names(255)), at_once=64), names(5), most_percent=100)
+    audit.find(FakeClerk(names(5)), audit.run)
+    assert audit.lease_kept == 4 + 3
+
+
+# What happens meanwhile
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_who_is_marked_or_has_no_row_by_the_end_is_not_counted(is_cut: bool) -> None:
+    alive, gone = names(20), names(5, 100)
+    table = ScannedTable(synced([*alive, *gone]))
+    audit = Audit(table, alive)
+    clerk = FakeClerk(alive)
+
+    def meanwhile() -> None:
+        table.rows[gone[0]] = {**SYNCED, DELETED: attribute(7)}
+        table.rows.pop(gone[1], None)
+
+    clerk.on_request = meanwhile
+    if is_cut:
+        audit.time_left = lambda: 0
+        for _ in range(9):
+            with pytest.raises(OutOfTime):
+                audit.find(clerk, audit.run)
+        audit.time_left = lambda: 1
+    found, to_mark = audit.find(clerk, audit.run)
+    assert sorted(deletion.id for deletion in to_mark) == gone[2:]
+    assert sorted(found.first) == gone[2:]
+    assert (found.rows, found.found, found.sent) == (25, 3, 3)
+
+
+def test_where_webhooks_have_brought_all_of_them_nobody_is_gone() -> None:
+    gone = names(30, 100)
+    table = ScannedTable(synced([*names(20), *gone]))
+    audit = Audit(table, names(20))
+    clerk = FakeClerk(names(20))
+    clerk.on_request = lambda: table.rows.update({name: {**SYNCED, DELETED: attribute(7)} for name in gone})
+    assert audit.find(clerk, audit.run) == (MissedDeletions(rows=50), ())
+
+
+def test_the_rows_of_who_is_gone_are_read_again_consistently() -> None:
+    alive, gone = names(20), names(3, 100)
+    table = ScannedTable(synced([*alive, *gone]))
+    table.unseen = set(gone)
+    audit = Audit(table, alive)
+    found, _ = audit.find(FakeClerk(alive), audit.run)
+    assert sorted(found.first) == gone
+    assert [sorted(read) for read in table.reads] == [gone], "and nobody else's"
 
 
 # In RunsTable
@@ -552,7 +657,12 @@ def test_the_digests_of_a_run_are_those_of_its_pages_in_order(pages: list[bytes 
 
 
 scans = st.builds(
-    Scan, st.none() | any_text, st.integers(0), st.integers(0), st.lists(any_text, max_size=4).map(tuple)
+    Scan,
+    st.none() | any_text,
+    st.booleans(),
+    st.integers(0),
+    st.integers(0),
+    *[st.lists(any_text, max_size=4).map(tuple)] * 2,
 )
 
 

@@ -385,7 +385,9 @@ def settled_run(pages: list[list[Finding]]) -> RunsTable:
         runs.announce(run, "me", NewPage(f"t{number}", 30, [], START), 9_000)
         run = runs.confirm(run, "me", 30, START, 9_000)
         missed = sum(finding.is_missed for finding in page)
-        counts = Counts(updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed)
+        counts = Counts(
+            updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
+        )
         assert runs.settle(RUN.run_id, number, f"t{number}", counts, [], page)
     return runs
 
@@ -398,7 +400,7 @@ def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[
     run = runs.get(RUN.run_id)
     assert run
     assert run.counts.missed_by_webhooks == sum(finding.is_missed for finding in everything)
-    assert run.counts.updated == len(everything)
+    assert run.counts.updated == run.counts.findings == len(everything)
 
 
 def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None:
@@ -410,12 +412,13 @@ def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None
     assert runs.settle(RUN.run_id, 2, "t2", None)
     assert runs.findings(RUN.run_id) == tally([])
     one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
-    assert runs.settle(RUN.run_id, 2, "t2", Counts(updated=1, missed_by_webhooks=1), [], [one])
+    assert runs.settle(RUN.run_id, 2, "t2", Counts(updated=1, missed_by_webhooks=1, findings=1), [], [one])
     assert not runs.settle(RUN.run_id, 2, "t2", Counts(unchanged=1), [], [])
     assert runs.findings(RUN.run_id) == tally([one])
     over = runs.get(RUN.run_id)
     assert over
-    assert (over.counts.errors, over.counts.missed_by_webhooks, over.settled_pages) == (0, 1, 2)
+    assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
+    assert over.settled_pages == 2
 
 
 def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
@@ -456,7 +459,7 @@ def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
     }
     counted = runs.get(RUN.run_id)
     assert counted
-    assert counted.counts == Counts(created=1, updated=4, missed_by_webhooks=1)
+    assert counted.counts == Counts(created=1, updated=4, missed_by_webhooks=1, findings=3)
     assert table.rows["gone"][DELETED] == attribute(7)
 
 

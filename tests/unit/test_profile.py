@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from clerk_sync.errors import (
     SettingsError,
     UserUnknown,
 )
-from clerk_sync.profile import CLAIM_MS, Profile, Profiles
+from clerk_sync.profile import CLAIM_MS, DOWN_MS, Profile, Profiles
 from clerk_sync.user import User
 from clerk_sync.write_rule import DELETED, DELETION_GRACE_MS, VERSION
 from tests.unit.fake_users_table import FakeUsersTable
@@ -24,6 +25,7 @@ from tests.unit.strategies import app_attributes, foreign_part, owned_part, rows
 from tests.unit.test_refreshes import FakeRefreshes
 
 ID = "user_1"
+OTHER = "user_2"
 START = 1_800_000_000_000
 MAX_AGE = 300_000
 LONG_AGO = START - 10 * MAX_AGE
@@ -80,7 +82,7 @@ class World:
         self.pass_ms(round(seconds * 1000))
 
     def _ask_clerk(self, user_id: str) -> Any:
-        assert user_id == ID
+        assert user_id in (ID, OTHER)
         self.asked_at.append(self.now)
         self.pass_ms(20)
         return self.clerk()
@@ -236,6 +238,7 @@ def test_a_mark_is_kept_when_clerk_no_longer_has_the_user(world: World) -> None:
     before = dict(world.table.rows)
     assert world.ensure() is None
     assert world.table.rows == before
+    assert world.refreshes.claimed == {}
 
 
 def test_a_mark_comes_off_when_clerk_shows_the_user_long_after(world: World) -> None:
@@ -257,6 +260,16 @@ def test_a_user_unknown_to_clerk_gets_no_row(world: World) -> None:
     assert world.ensure() is None
     assert world.table.rows == {}
     assert world.refreshes.last(ID) == 0
+
+
+def test_a_user_unknown_to_clerk_may_be_asked_for_again_at_once(world: World) -> None:
+    world.clerk = failing(UserUnknown("Clerk has no such user"))
+    profiles = world.profiles()
+    assert profiles.ensure(ID) is None
+    assert world.refreshes.claimed == {}
+    world.clerk = clerk_user
+    assert profiles.ensure(ID) == Profile(stored(), is_stale=False)
+    assert world.pauses == 0
 
 
 # Clerk can't be asked
@@ -310,8 +323,9 @@ def test_in_trouble_without_a_row_there_is_nothing_to_return(trouble: Answer, wo
 def test_after_a_failure_others_do_not_ask_at_once(trouble: Answer, world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     world.clerk = trouble
-    for _ in range(5):
+    for _ in range(100):
         assert world.ensure() == Profile(to_item({VERSION: LONG_AGO, "firstName": "Old"}), is_stale=True)
+        world.pass_ms(500)
     assert len(world.asked_at) > 1, "it never asks again"
     pauses = [later - earlier for earlier, later in zip(world.asked_at, world.asked_at[1:], strict=False)]
     assert min(pauses) > CLAIM_MS
@@ -324,6 +338,49 @@ def test_after_a_failure_it_is_tried_again(world: World) -> None:
     world.clerk = clerk_user
     assert world.ensure() == Profile(stored(), is_stale=False)
     assert len(world.asked_at) == 2
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_after_clerk_failed_it_is_not_asked_for_anybody_for_a_while(
+    error: ClerkSyncError, world: World
+) -> None:
+    world.table.rows[OTHER] = row_of(LONG_AGO, firstName="Old")
+    world.clerk = failing(error)
+    profiles = world.profiles()
+    with pytest.raises(ClerkUnavailable):
+        profiles.ensure(ID)
+    failed_at = world.now
+    world.clerk = lambda: clerk_user(id=OTHER)
+    for at in (failed_at, failed_at + 1, failed_at + DOWN_MS - 1):
+        world.now = at
+        old = to_item({VERSION: LONG_AGO, "firstName": "Old"})
+        assert profiles.ensure(OTHER) == Profile(old, is_stale=True)
+        with pytest.raises(ClerkUnavailable):
+            profiles.ensure(ID)
+    assert (world.asked_at, world.pauses) == ([START], 0)
+    assert world.refreshes.told == [(ID, True)], "nobody else is kept from asking"
+    world.now = failed_at + DOWN_MS
+    assert profiles.ensure(OTHER) == Profile(stored(), is_stale=False)
+    assert world.asked_at == [START, failed_at + DOWN_MS]
+
+
+def test_after_clerk_failed_a_fresh_row_is_still_fresh(world: World) -> None:
+    world.table.rows[OTHER] = row_of(START, firstName="Ada")
+    world.clerk = failing(ClerkUnavailable("down"))
+    profiles = world.profiles()
+    with pytest.raises(ClerkUnavailable):
+        profiles.ensure(ID)
+    assert profiles.ensure(OTHER) == Profile(to_item({VERSION: START, "firstName": "Ada"}), is_stale=False)
+
+
+@pytest.mark.parametrize("odd", [failing(UserUnknown("no such user")), lambda: clerk_user(first_name=7)])
+def test_an_answer_that_is_no_user_does_not_mean_that_clerk_is_down(odd: Answer, world: World) -> None:
+    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
+    world.clerk = odd
+    profiles = world.profiles()
+    profiles.ensure(ID)
+    world.clerk = lambda: clerk_user(id=OTHER)
+    assert profiles.ensure(OTHER) == Profile(stored(), is_stale=False)
 
 
 def test_a_table_that_fails_is_raised(world: World) -> None:
@@ -344,12 +401,22 @@ def claimed(world: World) -> None:
     assert world.refreshes.claim(ID, START, START + CLAIM_MS)
 
 
+@pytest.mark.parametrize("ms", [0, 1, CLAIM_MS])
+def test_whoever_comes_second_has_the_row_as_it_is(ms: int, world: World) -> None:
+    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
+    claimed(world)
+    world.now += ms
+    assert world.ensure() == Profile(to_item({VERSION: LONG_AGO, "firstName": "Old"}), is_stale=True)
+    assert (world.asked_at, world.pauses) == ([], 0)
+
+
+@pytest.mark.parametrize("row", [None, row_of(None, lastName="User"), row_of(None, plan="pro")])
 @pytest.mark.parametrize("ms", [1, 150, 1_000, CLAIM_MS - 200])
-@pytest.mark.parametrize("row", [None, row_of(LONG_AGO, firstName="Old")])
-def test_whoever_comes_second_waits_for_the_first(
-    ms: int, row: Item | None, monkeypatch: pytest.MonkeyPatch
+def test_whoever_comes_second_waits_for_clerks_row_where_there_is_none(
+    ms: int, row: dict[str, Any] | None, world: World
 ) -> None:
-    world = world_with(monkeypatch, row)
+    if row:
+        world.table.rows[ID] = row
     claimed(world)
 
     def finish() -> None:
@@ -362,12 +429,27 @@ def test_whoever_comes_second_waits_for_the_first(
     assert ms <= world.now - START <= ms + 200, "it waits on though the first is done"
 
 
-@pytest.mark.parametrize("after_ms", [0, 1, 3_000])
-@pytest.mark.parametrize("row", [None, row_of(LONG_AGO, firstName="Old")])
-def test_when_the_first_dies_the_second_asks(
-    row: Item | None, after_ms: int, monkeypatch: pytest.MonkeyPatch
+def test_when_the_first_finds_no_user_the_second_asks_without_waiting_for_the_claims_end(
+    world: World,
 ) -> None:
-    world = world_with(monkeypatch, row)
+    claimed(world)
+    world.due[START + 150] = lambda: world.refreshes.release(ID, START + CLAIM_MS)
+    world.clerk = failing(UserUnknown("Clerk has no such user"))
+    assert world.ensure() is None
+    [asked_at] = world.asked_at
+    assert 150 <= asked_at - START <= 350
+
+
+def test_when_the_first_dies_the_next_page_load_after_its_claim_asks(world: World) -> None:
+    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
+    claimed(world)
+    world.now += CLAIM_MS + 1
+    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.asked_at == [START + CLAIM_MS + 1]
+
+
+@pytest.mark.parametrize("after_ms", [0, 1, 3_000])
+def test_when_the_first_dies_whoever_waits_asks(after_ms: int, world: World) -> None:
     claimed(world)
     world.now += after_ms
     assert world.ensure() == Profile(stored(), is_stale=False)
@@ -376,7 +458,6 @@ def test_when_the_first_dies_the_second_asks(
 
 
 def test_of_all_that_wait_for_the_dead_one_asks(world: World) -> None:
-    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     claimed(world)
     profiles: list[Profile | None] = []
     for ms in (3_050, 3_080, 3_500, CLAIM_MS - 10):
@@ -387,19 +468,12 @@ def test_of_all_that_wait_for_the_dead_one_asks(world: World) -> None:
     assert len(world.asked_at) == 1
 
 
-def test_while_others_always_hold_the_claim_the_row_is_returned_as_it_is(world: World) -> None:
-    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
-    world.refreshes.claimed[ID] = START + 10 * CLAIM_MS
-    assert world.ensure() == Profile(to_item({VERSION: LONG_AGO, "firstName": "Old"}), is_stale=True)
-    assert world.asked_at == []
-    assert CLAIM_MS <= world.now - START <= CLAIM_MS + 300
-
-
 def test_while_others_always_hold_the_claim_a_new_user_is_to_try_later(world: World) -> None:
     world.refreshes.claimed[ID] = START + 10 * CLAIM_MS
     with pytest.raises(ClerkUnavailable):
         world.ensure()
     assert world.asked_at == []
+    assert CLAIM_MS <= world.now - START <= CLAIM_MS + 300
 
 
 def test_a_webhook_that_brings_the_row_ends_the_wait(world: World) -> None:
@@ -415,19 +489,21 @@ def test_a_webhook_that_brings_the_row_ends_the_wait(world: World) -> None:
 
 def test_clerk_is_never_asked_by_two_within_a_claim(world: World) -> None:
     """Page loads of every 70 ms, each begun while those before it are still waiting."""
-    begun: list[Profile | None] = []
+    begun: list[int] = []
 
     def another() -> None:
         if len(begun) < 12:
-            begun.append(None)
+            begun.append(world.now)
             world.due[world.now + 70] = another
-            begun[-1] = world.ensure()
+            with suppress(ClerkUnavailable):
+                world.ensure()
 
     world.clerk = failing(ClerkUnavailable("down"))
-    world.table.rows[ID] = row_of(LONG_AGO)
     world.due[START + 1] = another
-    world.ensure()
-    assert len(begun) > 3
+    with pytest.raises(ClerkUnavailable):
+        world.ensure()
+    assert len(begun) == 12
+    assert len(world.asked_at) > 1
     pauses = [later - earlier for earlier, later in zip(world.asked_at, world.asked_at[1:], strict=False)]
     assert all(pause > CLAIM_MS for pause in pauses)
 

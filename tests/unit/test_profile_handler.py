@@ -360,6 +360,7 @@ def test_the_apps_pages_may_ask(name: str, origin: str, profiles: ScriptedProfil
     assert {method.strip() for method in headers["Access-Control-Allow-Methods"].split(",")} == {"GET", "PUT"}
     allowed = {header.strip().lower() for header in headers["Access-Control-Allow-Headers"].split(",")}
     assert allowed == {"authorization", "content-type"}
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
     assert headers["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in headers
     assert profiles.asked == []
@@ -396,11 +397,13 @@ def test_the_apps_pages_may_read_every_answer(origin: str, profiles: ScriptedPro
         response = answer(request)
         assert response["statusCode"] == code
         assert response["headers"]["Access-Control-Allow-Origin"] == origin
+        assert response["headers"]["Access-Control-Expose-Headers"] == "Retry-After"
     for code, error in ((503, AwsError("down")), (500, SettingsError("wrong"))):
         profiles.error = error
         response = answer(event(headers=signed_in))
         assert response["statusCode"] == code
         assert response["headers"]["Access-Control-Allow-Origin"] == origin
+        assert response["headers"]["Access-Control-Expose-Headers"] == "Retry-After"
 
 
 # What is shown and what is logged

@@ -37,6 +37,10 @@ class FakeRefreshes(Refreshes):
             del self.claimed[user_id]
             self.refreshed[user_id] = at
 
+    def release(self, user_id: str, until: int) -> None:
+        if self.claimed.get(user_id) == until:
+            del self.claimed[user_id]
+
 
 def nobody_has_been_asked_for_at_first(refreshes: Refreshes) -> None:
     assert refreshes.last("user_1") == 0
@@ -84,6 +88,27 @@ def a_claim_that_has_lapsed_and_is_anothers_stays_theirs(refreshes: Refreshes) -
     assert not refreshes.claim("user_1", UNTIL + 2, UNTIL + 6_002)
 
 
+def a_claim_that_is_given_back_is_free_at_once_and_no_refresh(refreshes: Refreshes) -> None:
+    assert refreshes.claim("user_1", NOW, UNTIL)
+    refreshes.release("user_1", UNTIL)
+    assert refreshes.last("user_1") == 0
+    assert refreshes.claim("user_1", NOW, UNTIL + 1)
+    refreshes.done("user_1", UNTIL + 1, NOW)
+    assert refreshes.claim("user_1", NOW + 1, UNTIL + 2)
+    refreshes.release("user_1", UNTIL + 2)
+    assert refreshes.last("user_1") == NOW, "what was done before stays done"
+
+
+def only_the_claim_that_one_has_is_given_back(refreshes: Refreshes) -> None:
+    refreshes.release("user_1", UNTIL)
+    assert refreshes.claim("user_1", NOW, UNTIL), "there was none, and now there is"
+    assert refreshes.claim("user_1", UNTIL + 1, UNTIL + 6_001)
+    assert refreshes.claim("user_2", NOW, UNTIL)
+    refreshes.release("user_1", UNTIL)
+    assert not refreshes.claim("user_1", UNTIL + 2, UNTIL + 6_002), "it is another's by now"
+    assert not refreshes.claim("user_2", NOW, UNTIL)
+
+
 def users_are_apart(refreshes: Refreshes) -> None:
     assert refreshes.claim("user_1", NOW, UNTIL)
     assert refreshes.claim("user_2", NOW, UNTIL)
@@ -101,6 +126,8 @@ CONTRACT: list[Callable[[Refreshes], None]] = [
     a_refresh_that_is_done_is_known_and_frees_the_claim,
     the_last_refresh_is_the_one_that_counts,
     a_claim_that_has_lapsed_and_is_anothers_stays_theirs,
+    a_claim_that_is_given_back_is_free_at_once_and_no_refresh,
+    only_the_claim_that_one_has_is_given_back,
     users_are_apart,
 ]
 
@@ -151,6 +178,7 @@ def test_a_table_that_does_not_answer_is_named(error: Exception) -> None:
         lambda: refreshes.last("user_1"),
         lambda: refreshes.claim("user_1", NOW, UNTIL),
         lambda: refreshes.done("user_1", UNTIL, NOW),
+        lambda: refreshes.release("user_1", UNTIL),
     ]
     for call in calls:
         with pytest.raises(AwsError, match=r"\bRuns\b"):
@@ -159,6 +187,15 @@ def test_a_table_that_does_not_answer_is_named(error: Exception) -> None:
 
 def test_a_refused_condition_is_a_claim_that_another_has() -> None:
     assert refreshes_on(DynamoDb(Refused())).claim("user_1", NOW, UNTIL) is False
+
+
+def test_a_refused_condition_leaves_a_claim_to_whoever_has_it_by_now() -> None:
+    dynamodb = DynamoDb(Refused())
+    refreshes_on(dynamodb).done("user_1", UNTIL, NOW)
+    refreshes_on(dynamodb).release("user_1", UNTIL)
+    for request in dynamodb.asked:
+        assert request["ConditionExpression"] == "claimedUntil = :until"
+        assert from_item(request["ExpressionAttributeValues"])[":until"] == UNTIL
 
 
 def test_what_is_decided_upon_is_read_consistently() -> None:

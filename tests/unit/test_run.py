@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.run import PROBLEMS_SHOWN, Counts, Run, Webhooks
+from clerk_sync.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run, Webhooks
 from clerk_sync.user import UserProblem
 
 RUN = Run("full-1", "full", create_missing=True, dry_run=False, started_at=1_000)
@@ -73,7 +73,27 @@ def test_the_result_is_what_people_script_against() -> None:
     }
 
 
-counts = st.builds(Counts, *[st.integers(0, 9)] * 6)
+@pytest.mark.parametrize(
+    ("changes", "has_drift"),
+    [
+        ({}, False),
+        ({"counts": Counts(created=1, updated=2, unchanged=3, skipped=4, missed_by_webhooks=2)}, False),
+        ({"deletions": MissedDeletions(rows=9)}, False),
+        ({"counts": Counts(findings=1)}, True),
+        ({"counts": Counts(findings=1), "deletions": MissedDeletions(rows=9)}, True),
+        ({"counts": Counts(errors=1)}, True),
+        ({"deletions": MissedDeletions(rows=9, found=1)}, True),
+        ({"deletions": MissedDeletions(rows=9, unasked=1)}, True),
+        ({"deletions": MissedDeletions(held_back="odd")}, True),
+    ],
+)
+def test_there_is_drift_where_anything_was_wrong_or_not_looked_at(
+    changes: dict[str, Any], has_drift: bool
+) -> None:
+    assert replace(RUN, **changes).has_drift is has_drift
+
+
+counts = st.builds(Counts, *[st.integers(0, 9)] * 7)
 
 
 @given(counts)

@@ -1,7 +1,7 @@
 import pytest
 
 from clerk_sync import secret
-from clerk_sync.errors import SettingsError
+from clerk_sync.errors import AwsError, SettingsError
 from clerk_sync.secret import CachedSecret, Secret, read_secret
 
 
@@ -12,11 +12,14 @@ class Ssm:
         self.value = "whsec_old"
         self.asked = 0
         self.now = 1_000.0
+        self.error: Exception | None = None
         monkeypatch.setattr(secret, "read_secret", self.read)
         monkeypatch.setattr("clerk_sync.secret.time.monotonic", lambda: self.now)
 
     def read(self, parameter: str, variable: str) -> Secret:
         self.asked += 1
+        if self.error:
+            raise self.error
         return Secret(self.value, parameter, variable)
 
 
@@ -50,6 +53,28 @@ def test_a_replaced_secret_is_found_at_once_but_looked_for_once_a_minute(ssm: Ss
     for _ in range(50):
         assert cached.replaced() is None
     assert ssm.asked == 3
+
+
+@pytest.mark.parametrize("error", [AwsError("SSM is down"), SettingsError("It is empty")])
+def test_a_look_for_a_replaced_secret_that_fails_counts_and_takes_none_away(
+    error: Exception, ssm: Ssm
+) -> None:
+    cached = CachedSecret("/p", "V")
+    cached.get()
+    ssm.now += CachedSecret.AGAIN_SECONDS
+    ssm.error = error
+    with pytest.raises(type(error)):
+        cached.replaced()
+    for _ in range(50):
+        assert cached.replaced() is None
+    assert cached.get().value == "whsec_old"
+    assert ssm.asked == 2
+    ssm.error, ssm.value = None, "whsec_new"
+    ssm.now += CachedSecret.AGAIN_SECONDS
+    found = cached.replaced()
+    assert found is not None
+    assert found.value == "whsec_new"
+    assert cached.get() == found
 
 
 def test_the_environment_wins_over_ssm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,16 @@ def test_a_pages_origins_are_separated_by_commas_or_spaces() -> None:
     assert settings.clerk_jwt_key is None
 
 
+def test_an_origin_has_no_slash_at_its_end() -> None:
+    text = "https://example.org/,http://localhost:3000// https://a.example.org"
+    settings = ProfileSettings.from_env(RIGHT | {"CLERK_AUTHORIZED_PARTIES": text})
+    assert settings.clerk_authorized_parties == (
+        "https://example.org",
+        "http://localhost:3000",
+        "https://a.example.org",
+    )
+
+
 @pytest.mark.parametrize(("text", "meant"), [("true", True), (" True ", True), ("FALSE", False)])
 def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
     assert WebhookSettings.from_env(RIGHT | {"CREATE_MISSING_USERS": text}).create_missing is meant

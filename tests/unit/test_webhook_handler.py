@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
 from clerk_sync.attributes import attribute
+from clerk_sync.errors import AwsError
 from clerk_sync.handlers import webhook
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.secret import CachedSecret, Secret
@@ -39,10 +40,13 @@ class World:
         self.secret = OLD
         self.now = 1_000_000.0
         self.asked = 0
+        self.is_ssm_down = False
         self.noted: list[int] = []
 
     def read(self, parameter: str, variable: str) -> Secret:
         self.asked += 1
+        if self.is_ssm_down:
+            raise AwsError("SSM is down")
         return Secret(self.secret, parameter, variable)
 
 
@@ -154,6 +158,44 @@ def test_forgeries_do_not_have_ssm_asked_all_the_time(world: World, dynamodb: St
         assert answer(NEW) == 401
         world.now += 1
     assert world.asked == 1
+
+
+@pytest.mark.parametrize("malformed", ["sk_test_madeUp", "whsec_a"])
+def test_a_malformed_secret_that_was_mended_is_picked_up(
+    malformed: str, world: World, dynamodb: Stubber
+) -> None:
+    world.secret = malformed
+    for _ in range(30):
+        assert answer() == 500
+    assert world.asked == 1, "it was read just now"
+    world.secret = OLD
+    world.now += CachedSecret.AGAIN_SECONDS
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    assert world.asked == 2
+    dynamodb.assert_no_pending_responses()
+
+
+def test_a_malformed_secret_beside_a_good_one_does_no_harm(world: World, dynamodb: Stubber) -> None:
+    for world.secret in (f"{OLD},sk_test_madeUp", f"whsec_a {OLD}"):
+        webhook._secret.cache_clear()
+        dynamodb.add_response("update_item", {})
+        assert answer() == 204
+        assert answer(NEW) == 401
+    dynamodb.assert_no_pending_responses()
+
+
+def test_a_forgery_while_ssm_is_down_does_not_take_the_secret_away(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    world.now += CachedSecret.AGAIN_SECONDS
+    world.is_ssm_down = True
+    assert answer(NEW) == 503
+    assert answer(NEW) == 401, "it has looked just now"
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    assert world.asked == 2
+    dynamodb.assert_no_pending_responses()
 
 
 def test_arrivals_are_noted_now_and_then(world: World, dynamodb: Stubber) -> None:

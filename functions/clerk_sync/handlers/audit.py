@@ -13,7 +13,6 @@ from clerk_sync.deletions import DeletionFinder
 from clerk_sync.errors import ClerkSyncError
 from clerk_sync.handlers.backfill import open_backfill
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.settings import AuditSettings
 from clerk_sync.users_table import UsersTable
@@ -51,8 +50,6 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
         hoursSinceLastWebhook=made["hoursSinceLastWebhook"],
         found={kind: made[kind]["count"] for kind in KINDS},
     )
-    if made["verdict"]:
-        count(AuditsWithDrift=made["verdict"] == "DRIFT")
     return made
 
 

@@ -129,6 +129,7 @@ def _cors(origin: str | None, settings: ProfileSettings) -> dict[str, str]:
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": "GET, PUT",
             "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Expose-Headers": "Retry-After",
             "Access-Control-Max-Age": "7200",
         }
     return headers

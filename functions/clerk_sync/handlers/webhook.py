@@ -110,7 +110,7 @@ def _secret(settings: WebhookSettings) -> CachedSecret:
 def _verify(body: bytes, headers: dict[str, str], secret: CachedSecret) -> None:
     try:
         verify(body, headers, _each(secret.get()))
-    except SignatureError:
+    except (SignatureError, SettingsError):
         replaced = secret.replaced()
         if replaced is None:
             raise
