@@ -1,9 +1,8 @@
 """The audit: is the table right? What its run found, as a report."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from clerk_sync.backfill import Event, Request, validated
 from clerk_sync.findings import Found, FoundUser, Kind, Tally
 from clerk_sync.run import ProblemResult, Run, Status, Webhooks
 from clerk_sync.user import UserProblem
@@ -15,12 +14,6 @@ KINDS: tuple[Literal["missing", "drifted", "placeholders", "notInClerk", "marked
     "notInClerk",
     "markedButAlive",
 )
-
-
-class AuditEvent(Event):
-    """What AuditFunction takes; every key may be left out."""
-
-    repair: bool = False
 
 
 class Report(TypedDict):
@@ -49,19 +42,6 @@ class Report(TypedDict):
     timestamp: int | None
     errors: list[ProblemResult]
     advice: list[str]
-
-
-def parse_event(event: Any) -> Request:
-    """Raises EventError, which names the key at fault and lists the right ones."""
-    asked = validated(AuditEvent, event, '"repair" (true or false)')
-    return Request(
-        mode="audit",
-        create_missing=None,
-        dry_run=not asked.repair,
-        wait_seconds=asked.waitSeconds,
-        run_id=asked.runId,
-        explicitly=asked.model_dump(exclude_unset=True),
-    )
 
 
 def report(

@@ -48,20 +48,13 @@ class Refreshes:
     def done(self, user_id: str, until: int, at: int) -> None:
         """The row is as Clerk had the user at that time, thanks to the claim until then; one that has lapsed
         and is another's by now stays theirs."""
-        with (
-            translated(f"writing to {self._table}"),
-            suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
-        ):
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key=_key(user_id),
-                UpdateExpression="SET refreshedAt = :at REMOVE claimedUntil",
-                ConditionExpression="claimedUntil = :until",
-                ExpressionAttributeValues=_values(at=at, until=until),
-            )
+        self._give_back(user_id, "SET refreshedAt = :at REMOVE claimedUntil", until=until, at=at)
 
     def release(self, user_id: str, until: int) -> None:
         """Give the claim until then back, as there is nothing to ask for."""
+        self._give_back(user_id, "REMOVE claimedUntil", until=until)
+
+    def _give_back(self, user_id: str, change: str, **values: Value) -> None:
         with (
             translated(f"writing to {self._table}"),
             suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
@@ -69,9 +62,9 @@ class Refreshes:
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=_key(user_id),
-                UpdateExpression="REMOVE claimedUntil",
+                UpdateExpression=change,
                 ConditionExpression="claimedUntil = :until",
-                ExpressionAttributeValues=_values(until=until),
+                ExpressionAttributeValues=_values(**values),
             )
 
 

@@ -29,6 +29,7 @@ from clerk_sync.errors import AwsError, ClerkUnavailable, CursorRefused, EventEr
 from clerk_sync.findings import placeholder_pattern
 from clerk_sync.page import Page
 from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.request import audit_request, backfill_request
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.users_table import Result
 from clerk_sync.write_rule import DELETED, VERSION, Write
@@ -670,13 +671,13 @@ class Episode:
     def _backfill(self, event: Mapping[str, Any]) -> None:
         """BackfillFunction's handler."""
         with self._failures():
-            result = self._opened(event, "backfill").run(backfill.parse_event(event))
+            result = self._opened(event, "backfill").run(backfill_request(event))
             self.world.note("answered", str(result["status"]))
 
     def _audit(self, event: Mapping[str, Any]) -> None:
         """AuditFunction's handler."""
         with self._failures():
-            run = self._opened(event, "audit").go_on(audit.parse_event(event))
+            run = self._opened(event, "audit").go_on(audit_request(event))
             runs = self._runs_table()
             problems = runs.problems(run.run_id) if run.counts.errors else []
             report = audit.report(run, runs.findings(run.run_id), problems, runs.webhooks(), self.world.now)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.audit import KINDS, Report, parse_event, report
-from clerk_sync.backfill import Request
+from clerk_sync.audit import KINDS, Report, report
 from clerk_sync.errors import EventError
 from clerk_sync.findings import Finding, Kind, Tally, tally
+from clerk_sync.request import Request, audit_request
 from clerk_sync.run import Counts, MissedDeletions, Run, Webhooks
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.user import UserProblem
@@ -56,14 +56,14 @@ def told(found: Tally = NOTHING, webhooks: Webhooks | None = None, **changes: An
 
 
 def test_an_empty_event_looks_and_mends_nothing() -> None:
-    assert parse_event({}) == Request("audit", None, True, 60, None, {})
+    assert audit_request({}) == Request("audit", None, True, 60, None, {})
 
 
 def test_each_key_may_be_given() -> None:
-    assert parse_event({"repair": True}) == Request("audit", None, False, 60, None, {"repair": True})
-    assert parse_event({"repair": False}) == Request("audit", None, True, 60, None, {"repair": False})
+    assert audit_request({"repair": True}) == Request("audit", None, False, 60, None, {"repair": True})
+    assert audit_request({"repair": False}) == Request("audit", None, True, 60, None, {"repair": False})
     event = {"waitSeconds": 0, "runId": "audit-1"}
-    assert parse_event(event) == Request("audit", None, True, 0, "audit-1", event)
+    assert audit_request(event) == Request("audit", None, True, 0, "audit-1", event)
 
 
 WRONG: dict[str, list[Any]] = {
@@ -82,7 +82,7 @@ WRONG: dict[str, list[Any]] = {
 )
 def test_a_wrong_event_is_an_error_that_names_the_key_and_lists_the_right_ones(key: str, value: Any) -> None:
     with pytest.raises(EventError, match="Nothing was started") as error:
-        parse_event({key: value})
+        audit_request({key: value})
     assert f'"{key}": ' in str(error.value)
     for right in KEYS:
         assert f'"{right}" (' in str(error.value)
@@ -94,7 +94,7 @@ def test_a_wrong_event_is_an_error_that_names_the_key_and_lists_the_right_ones(k
 )
 def test_any_event_is_taken_or_an_event_error(event: Any) -> None:
     try:
-        request = parse_event(event)
+        request = audit_request(event)
     except EventError:
         return
     assert event.keys() <= set(KEYS)

@@ -6,9 +6,10 @@ from typing import Any, Self
 import pytest
 
 from clerk_sync import backfill, metrics, run_over
-from clerk_sync.backfill import STALE_MS, Backfill, parse_event
+from clerk_sync.backfill import STALE_MS, Backfill
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.request import backfill_request
 from clerk_sync.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.run_over import finish
 from clerk_sync.runs_table import NewPage, RunsTable
@@ -178,7 +179,7 @@ def start_another(runs: RunsTable, monkeypatch: pytest.MonkeyPatch, mode: Mode) 
         go_on_later=lambda _: None,
         sleep=lambda _: None,
     )
-    function.run(parse_event({"mode": mode, "waitSeconds": 0}))
+    function.run(backfill_request({"mode": mode, "waitSeconds": 0}))
     assert runs.current(mode).run_id != before
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.audit import KINDS, Report, parse_event, report
+from clerk_sync.audit import KINDS, Report, report
 from clerk_sync.aws import client
 from clerk_sync.backfill import RESERVE_SECONDS
 from clerk_sync.clock import now_ms
@@ -13,6 +13,7 @@ from clerk_sync.deletions import DeletionFinder
 from clerk_sync.errors import ClerkSyncError
 from clerk_sync.handlers.backfill import open_backfill
 from clerk_sync.log import logger
+from clerk_sync.request import audit_request
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.settings import AuditSettings
 from clerk_sync.users_table import UsersTable
@@ -29,7 +30,7 @@ def handler(event: Any, context: LambdaContext) -> Report:
 
 
 def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Report:
-    request = parse_event(event)
+    request = audit_request(event)
     backfill = settings.backfill
     runs = RunsTable(client("dynamodb"), backfill.runs_table)
     find_deletions = DeletionFinder(

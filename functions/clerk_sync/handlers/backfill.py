@@ -8,11 +8,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws import client, translated
-from clerk_sync.backfill import RESERVE_SECONDS, Backfill, FindDeletions, parse_event
+from clerk_sync.backfill import RESERVE_SECONDS, Backfill, FindDeletions
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.errors import ClerkSyncError
 from clerk_sync.log import logger
 from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.request import backfill_request
 from clerk_sync.run import RunResult
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.secret import read_secret
@@ -24,7 +25,7 @@ from clerk_sync.users_table import UsersTable
 def handler(event: Any, context: LambdaContext) -> RunResult:
     """Event `{}` or any of the keys of BackfillEvent → the run's record as RunResult has it."""
     try:
-        return open_backfill(_settings(), context).run(parse_event(event))
+        return open_backfill(_settings(), context).run(backfill_request(event))
     except ClerkSyncError as error:
         logger.error("backfill_interrupted", kind=type(error).__name__, reason=str(error))
         raise

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.backfill import Request, parse_event
 from clerk_sync.errors import EventError
+from clerk_sync.request import Request, backfill_request
 from tests.unit.strategies import any_text, json_values
 
 KEYS = {
@@ -18,7 +18,7 @@ KEYS = {
 
 
 def test_an_empty_event_is_a_full_run_that_waits_a_minute() -> None:
-    assert parse_event({}) == Request("full", None, False, 60, None, {})
+    assert backfill_request({}) == Request("full", None, False, 60, None, {})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_an_empty_event_is_a_full_run_that_waits_a_minute() -> None:
     ],
 )
 def test_each_key_may_be_given_alone(key: str, value: Any) -> None:
-    request = parse_event({key: value})
+    request = backfill_request({key: value})
     assert getattr(request, KEYS[key]) == value
     assert request.explicitly == {key: value}
 
@@ -55,7 +55,7 @@ WRONG: dict[str, list[Any]] = {
 )
 def test_a_wrong_value_is_an_error_that_names_the_key_and_lists_the_right_ones(key: str, value: Any) -> None:
     with pytest.raises(EventError) as error:
-        parse_event({"mode": "full", key: value})
+        backfill_request({"mode": "full", key: value})
     assert f'"{key}": ' in str(error.value)
     for right in KEYS:
         assert f'"{right}"' in str(error.value)
@@ -64,7 +64,7 @@ def test_a_wrong_value_is_an_error_that_names_the_key_and_lists_the_right_ones(k
 @pytest.mark.parametrize("key", ["Mode", "dry_run", "createmissing", "detail-type", "waitSecond", ""])
 def test_an_unknown_key_is_an_error_that_names_it_and_lists_the_right_ones(key: str) -> None:
     with pytest.raises(EventError) as error:
-        parse_event({key: True})
+        backfill_request({key: True})
     assert key in str(error.value)
     for right in KEYS:
         assert f'"{right}"' in str(error.value)
@@ -72,7 +72,7 @@ def test_an_unknown_key_is_an_error_that_names_it_and_lists_the_right_ones(key: 
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(EventError) as error:
-        parse_event({"mode": "half", "dryrun": True, "waitSeconds": -1})
+        backfill_request({"mode": "half", "dryrun": True, "waitSeconds": -1})
     for key in ('"mode": ', '"dryrun": ', '"waitSeconds": '):
         assert key in str(error.value)
 
@@ -80,14 +80,14 @@ def test_every_fault_is_named_at_once() -> None:
 @pytest.mark.parametrize("event", [None, [], "full", 7, True, [{"mode": "full"}]])
 def test_what_is_no_object_is_an_error_that_lists_the_right_keys(event: Any) -> None:
     with pytest.raises(EventError) as error:
-        parse_event(event)
+        backfill_request(event)
     assert '"waitSeconds"' in str(error.value)
 
 
 @given(json_values | st.dictionaries(st.sampled_from(list(KEYS)) | any_text, json_values))
 def test_any_event_is_taken_or_an_event_error(event: Any) -> None:
     try:
-        parsed = parse_event(event)
+        parsed = backfill_request(event)
     except EventError:
         return
     assert {key: getattr(parsed, KEYS[key]) for key in event} == parsed.explicitly == event
