@@ -13,15 +13,16 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+from clerk_sync.attributes import Item, whole_number
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
-from clerk_sync.findings import SHOWN
+from clerk_sync.findings import RECENT_MS, SHOWN
 from clerk_sync.run import MissedDeletions, Run
 from clerk_sync.runs_table import RunsTable, Scan
 from clerk_sync.user import Deletion
 from clerk_sync.users_table import UsersTable
-from clerk_sync.write_rule import DELETED
+from clerk_sync.write_rule import DELETED, VERSION
 
 IDS_PER_REQUEST = 100
 """How many users Clerk can be asked for by name at once."""
@@ -116,9 +117,8 @@ class DeletionFinder:
             listed = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
         scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
-        # Whose webhook came while all this went on is none of them.
         rows = self._users_table.read(scan.gone, consistent=True)
-        gone = [user_id for user_id, row in rows.items() if DELETED not in row]
+        gone = [user_id for user_id, row in rows.items() if _is_unheard_of(row, now_ms())]
         found = MissedDeletions(scan.rows, len(gone), tuple(gone[:SHOWN]), unasked=scan.more)
         if not gone:
             return found, ()
@@ -167,6 +167,12 @@ def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> list[str]:
     users = clerk.users(user_id=user_ids, limit=len(user_ids))
     alive = [user.get("id") for user in users if isinstance(user, dict)]
     return [user_id for user_id in user_ids if user_id not in alive]
+
+
+def _is_unheard_of(row: Item, now: int) -> bool:
+    """Whether no webhook has told of the deletion, nor may one be on its way still: who was there a moment
+    ago was deleted since."""
+    return DELETED not in row and (whole_number(row.get(VERSION)) or 0) <= now - RECENT_MS
 
 
 def _digest(user_id: str) -> bytes:

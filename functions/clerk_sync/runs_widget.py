@@ -60,6 +60,12 @@ def progress(run: Run) -> tuple[int, int | None]:
     return run.counts.total, max(run.expected_users, run.total_users)
 
 
+def _status(run: Run) -> Html:
+    if run.mode == "audit" and run.status == "COMPLETED" and run.has_drift:
+        return status("warning", "Drift")
+    return status(*_STATUSES[run.status])
+
+
 def _rows(run: Run, errors: Sequence[ProblemResult], view: View) -> Html:
     cells = _narrow_cells(run, view) if view.is_narrow else _wide_cells(run, view)
     details = [_bar(run)] if not run.is_over else []
@@ -74,7 +80,7 @@ def _rows(run: Run, errors: Sequence[ProblemResult], view: View) -> Html:
 def _wide_cells(run: Run, view: View) -> list[Html]:
     started = element("span", moment(run.started_at, view, "%b %d, %H:%M"), class_="cs-small")
     return [
-        element("td", status(*_STATUSES[run.status])),
+        element("td", _status(run)),
         element("td", _what(run), _id(run)),
         element("td", ago(run.started_at, view), started),
         element("td", _duration(run, view), class_="cs-time"),
@@ -86,18 +92,14 @@ def _narrow_cells(run: Run, view: View) -> list[Html]:
     took = element("span", _duration(run, view), class_="cs-small")
     told = [f"{number:,} {label.lower()}" for label, number in _counts(run).items() if number]
     return [
-        element("td", status(*_STATUSES[run.status]), element("br"), _what(run)),
+        element("td", _status(run), element("br"), _what(run)),
         element("td", ago(run.started_at, view), took),
         element("td", ", ".join(told) or "–", _id(run)),
     ]
 
 
 def _what(run: Run) -> Html:
-    kind = ""
-    if run.mode == "audit":
-        kind = "" if run.dry_run else "with repair"
-    elif run.dry_run:
-        kind = "dry run"
+    kind = "nothing written" if run.dry_run else "with repair" if run.mode == "audit" else ""
     small = element("span", kind, class_="cs-small") if kind else Html()
     return joined(_MODES[run.mode], small)
 

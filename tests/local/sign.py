@@ -45,6 +45,9 @@ def main(arguments: list[str]) -> int:
         print("usage: python3 -m tests.local sign tests/events/webhook-user-updated.json", file=sys.stderr)
         return 2
     event = json.loads(Path(arguments[0]).read_text())
+    if "path" not in event:
+        print(f"{arguments[0]} is no request of API Gateway's: there is nothing to sign.", file=sys.stderr)
+        return 2
     if event["path"].startswith("/users/"):
         event = signed_in(event, container_issuer())
     else:

@@ -14,6 +14,7 @@ from clerk_sync.attributes import Item, attribute
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.deletions import MOST, DeletionFinder, Ids, digests, held_back, is_complete
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
+from clerk_sync.findings import RECENT_MS
 from clerk_sync.page import Page
 from clerk_sync.run import Counts, MissedDeletions, Run
 from clerk_sync.runs_table import Current, NewPage, RunsTable, Scan
@@ -704,3 +705,14 @@ def test_what_was_found_is_kept_with_the_run(found: MissedDeletions) -> None:
     run = runs.get(KNOWN.run_id)
     assert run
     assert (run.status, run.deletions) == ("COMPLETED", found)
+
+
+def test_who_was_there_a_moment_ago_may_yet_be_told_of_by_a_webhook() -> None:
+    alive = names(20)
+    rows = synced([*alive, "gone"])
+    for age, is_found in ((0, False), (RECENT_MS - 1, False), (RECENT_MS, True)):
+        rows["fresh"] = {VERSION: attribute(NOW - age)}
+        audit = Audit(ScannedTable(rows), alive)
+        found, to_mark = audit.find(FakeClerk(alive), audit.run)
+        assert {one.id for one in to_mark} == ({"gone", "fresh"} if is_found else {"gone"})
+        assert found.found == len(to_mark)

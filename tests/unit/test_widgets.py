@@ -342,6 +342,17 @@ def test_a_runs_status_mode_times_and_counts_are_shown(status: Status, said: str
     assert all(number in parsed.text for number in ("1", "2", "47"))
 
 
+@pytest.mark.parametrize("view", [VIEW, NARROW], ids=["wide", "narrow"])
+def test_an_audit_that_found_something_says_so_and_that_nothing_was_written(view: View) -> None:
+    text = shown_run(
+        a_run("COMPLETED", "audit", counts=Counts(updated=1, findings=1), dry_run=True), view=view
+    ).text
+    assert "Drift" in text
+    assert "nothing written" in text
+    assert "Completed" not in text
+    assert "Drift" not in shown_run(a_run("COMPLETED", counts=Counts(updated=1, findings=1)), view=view).text
+
+
 def test_the_time_of_a_run_is_in_the_viewers_zone() -> None:
     tokyo = View("f", NOW, width=1200, utc_offset=timedelta(hours=9))
     assert "Sep 21, 22:13" in shown_run(a_run(), view=tokyo).text
