@@ -38,7 +38,7 @@ def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_kept_ends_with_all_it_started(number: signal.Signals, tmp_path: Path) -> None:
     port = free_port()
     arguments = ("run", "--keep", "--users", "20", "--port", str(port))

@@ -14,7 +14,7 @@ from clerk_sync.attributes import from_item
 from clerk_sync.refreshes import Refreshes
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.integration.test_webhooks import changed, event, post
-from tests.local.aws import ROOT, LocalAws
+from tests.local.aws import ROOT
 from tests.local.clerk import Fault, Hook, SimulatedClerk
 from tests.local.people import make_user
 from tests.local.session import KID, new_key, public_pem, session_key, session_token
@@ -361,21 +361,6 @@ def test_other_pages_are_not(stack: Stack) -> None:
 
 
 # What is deployed
-
-
-def test_a_stack_without_an_issuer_takes_no_page_loads(aws: LocalAws) -> None:
-    stack = Stack(
-        aws,
-        "clerk-sync-webhooks-only",
-        {"ClerkIssuer": "", "FullSyncSchedule": "", "IncrementalSyncSchedule": ""},
-    )
-    assert FUNCTION not in stack.outputs
-    token = session_token("user_1", "https://clerk.app.test")
-    assert {load(stack, token, method).status_code for method in ("PUT", "GET", "OPTIONS")} <= {403, 404}
-    assert stack.rows() == {}
-    user = make_user(33)
-    assert post(stack, event(user, "user.created")).status_code == 204
-    assert stack.rows() == {user["id"]: wanted_row(user)}
 
 
 def test_the_access_log_names_no_caller_and_no_path() -> None:
