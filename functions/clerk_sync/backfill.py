@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.request import Request
 from clerk_sync.run import MissedDeletions, Mode, Run, RunResult
 from clerk_sync.run_over import finish
-from clerk_sync.runs_table import NewPage, RunsTable
+from clerk_sync.runs_table import Current, NewPage, RunsTable
 from clerk_sync.user import Deletion, User, UserProblem, parse_user
 from clerk_sync.walk import walk, walk_changed
 
@@ -160,6 +160,8 @@ class Backfill:
                 if not run.is_over and not self._may_be_followed(run, request):
                     return _checked(run, request)
                 current = self._runs.current(request.mode)
+            modes: tuple[Mode, ...] = get_args(Mode)
+            currents = {m: current if m == request.mode else self._runs.current(m) for m in modes}
             webhooks = self._runs.webhooks()
             run = Run(
                 run_id=request.run_id or _new_run_id(request.mode),
@@ -167,20 +169,14 @@ class Backfill:
                 create_missing=self._wants_missing(request),
                 dry_run=request.dry_run,
                 started_at=now_ms(),
-                since=self._since() if request.mode == "incremental" else None,
+                since=_since(currents.values()) if request.mode == "incremental" else None,
                 webhooks_since=webhooks.first_at if webhooks else None,
-                full_run_at=self._runs.current("full").complete_started_at,
+                full_run_at=currents["full"].complete_started_at,
             )
-            others = [self._runs.current(mode).run for mode in get_args(Mode)]
             if self._runs.start(run, after=current):
                 logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
-                _tell_of_neglect(others, run)
+                _tell_of_neglect(currents.values(), run)
                 return run
-
-    def _since(self) -> int | None:
-        """How far back to read: to the start of the last complete run of any mode, None if there is none."""
-        starts = [self._runs.current(mode).complete_started_at for mode in get_args(Mode)]
-        return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
 
     def _page(self, run: Run, request: Request) -> bool:
         """Read what is left of the run and send it; whether another invocation is to go on with it."""
@@ -363,9 +359,16 @@ def _checked(run: Run, request: Request) -> Run:
     return run
 
 
-def _tell_of_neglect(others: Sequence[Run | None], new: Run) -> None:
+def _since(currents: Iterable[Current]) -> int | None:
+    """How far back to read: to the start of the last complete run of any mode, None if there is none."""
+    starts = [current.complete_started_at for current in currents]
+    return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
+
+
+def _tell_of_neglect(currents: Iterable[Current], new: Run) -> None:
     """What only the next run can tell: that one never ends, or that none was full for long."""
-    overdue = [r for r in others if r and not r.is_over and new.started_at - r.started_at > STALE_MS]
+    runs = [current.run for current in currents]
+    overdue = [r for r in runs if r and not r.is_over and new.started_at - r.started_at > STALE_MS]
     count(RunsOverdue=len(overdue))
     if new.full_run_at is not None:
         count(HoursSinceLastFullRun=(new.started_at - new.full_run_at) / 3_600_000)

@@ -138,6 +138,14 @@ class Run:
         return self.status != "RUNNING"
 
     @property
+    def users_to_deal_with(self) -> int | None:
+        """How many there are, as far as it is known; None before Clerk has counted them."""
+        # Clerk's count is of the run's start, and users who have gone since are not to hold a bar back.
+        if self.paged_at is not None:
+            return self.total_users
+        return None if self.expected_users is None else max(self.expected_users, self.total_users)
+
+    @property
     def is_complete(self) -> bool:
         """Whether all that it was to read was read and dealt with, and not just tried."""
         return self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run

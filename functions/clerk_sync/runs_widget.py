@@ -51,15 +51,6 @@ def runs_widget(runs: Sequence[Reported], view: View) -> Html:
     return widget(view, bar, table(columns, [_rows(run, errors, view) for run, errors in runs]))
 
 
-def progress(run: Run) -> tuple[int, int | None]:
-    """How many users were dealt with, and of how many: None while nobody knows."""
-    if run.paged_at is not None:
-        return run.counts.total, run.total_users
-    if run.expected_users is None:
-        return run.counts.total, None
-    return run.counts.total, max(run.expected_users, run.total_users)
-
-
 def _status(run: Run) -> Html:
     if run.mode == "audit" and run.status == "COMPLETED" and run.has_drift:
         return status("warning", "Drift")
@@ -124,7 +115,7 @@ def _duration(run: Run, view: View) -> str:
 
 
 def _bar(run: Run) -> Html:
-    done, total = progress(run)
+    done, total = run.counts.total, run.users_to_deal_with
     if total is None:
         return element("span", f"{done:,} users so far", class_="cs-small")
     percent = min(100, 100 * done // total) if total else 100

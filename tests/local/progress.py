@@ -75,8 +75,7 @@ def progress_line(run: Run, per_second: float | None) -> str:
 
 def seconds_left(run: Run, per_second: float | None) -> float | None:
     """None where there is no telling: nothing moves, or nobody knows yet how many users there are."""
-    is_counted = run.paged_at is not None or run.expected_users is not None
-    if run.is_over or not is_counted or not per_second:
+    if run.is_over or run.users_to_deal_with is None or not per_second:
         return None
     return max(0, _total(run) - run.counts.total) / per_second
 
@@ -102,6 +101,5 @@ def _share(run: Run) -> float:
 
 
 def _total(run: Run) -> int:
-    # Clerk's count is of the run's start, and users who have gone since are not to hold the bar back.
-    expected = 0 if run.paged_at else run.expected_users or 0
-    return max(run.total_users, expected)
+    total = run.users_to_deal_with
+    return run.total_users if total is None else total

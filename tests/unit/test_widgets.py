@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clerk_sync.directory import Entry, Found, Lists, RowState
 from clerk_sync.run import Counts, Mode, ProblemResult, Run, Status
-from clerk_sync.runs_widget import progress, runs_widget
+from clerk_sync.runs_widget import runs_widget
 from clerk_sync.user import User, UserProblem
 from clerk_sync.users_widget import users_trouble, users_widget
 from clerk_sync.widgets import View, ago, duration, element, moment, parse_view, picture
@@ -368,7 +368,7 @@ def test_the_time_of_a_run_is_in_the_viewers_zone() -> None:
     ],
 )
 def test_progress_is_the_share_of_users_dealt_with(run: Run, share: tuple[int, int | None]) -> None:
-    assert progress(run) == share
+    assert (run.counts.total, run.users_to_deal_with) == share
 
 
 def test_a_run_under_way_has_a_bar_and_one_that_is_over_has_none() -> None:
