@@ -2,8 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, get_args
@@ -31,7 +31,8 @@ from clerk_sync.run import MissedDeletions, Mode, Run, RunResult
 from clerk_sync.run_over import finish
 from clerk_sync.runs_table import Current, NewPage, RunsTable
 from clerk_sync.user import Deletion, User, UserProblem, parse_user
-from clerk_sync.walk import walk, walk_changed
+from clerk_sync.walk import walk_changed
+from clerk_sync.windows import Found, Lanes, Place, walk_windows
 
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
@@ -61,7 +62,8 @@ class Backfill:
 
     `open_clerk` makes the client, given what to call before each pause. `check_table` raises
     SettingsError if the users table will not do. `time_left` gives the function's seconds.
-    `go_on_later` starts another invocation with an event. `find_deletions`, which makes a run an audit,
+    `go_on_later` starts another invocation with an event, `open_lanes` gives what asks Clerk for several
+    windows at once. `find_deletions`, which makes a run an audit,
     is called when every user was read.
     """
 
@@ -76,6 +78,7 @@ class Backfill:
         create_missing: bool,
         time_left: Callable[[], float],
         go_on_later: Callable[[Mapping[str, Any]], None],
+        open_lanes: Callable[[], Lanes],
         find_deletions: FindDeletions | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -87,6 +90,7 @@ class Backfill:
         self._create_missing = create_missing
         self._time_left = time_left
         self._go_on_later = go_on_later
+        self._open_lanes = open_lanes
         self._find_deletions = find_deletions
         self._sleep = sleep
         self._owner = uuid.uuid4().hex
@@ -224,15 +228,15 @@ class Backfill:
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
     def _read_all(self, clerk: ClerkClient, run: Run) -> Run:
-        pages = self._pages(clerk, run)
-        while True:
-            if self._time_left() < RESERVE_SECONDS:
-                raise OutOfTime
-            read_at = now_ms()
-            users = next(pages, None)
-            if users is None:
-                return run
-            run = self._send(run, users, read_at)
+        pages = self._changed(clerk, run) if run.since is not None else self._everybody(clerk, run)
+        with closing(pages):
+            while True:
+                if self._time_left() < RESERVE_SECONDS:
+                    raise OutOfTime
+                found = next(pages, None)
+                if found is None:
+                    return run
+                run = self._send(run, found)
 
     def _look_for_deletions(self, clerk: ClerkClient, run: Run, find: FindDeletions) -> Run:
         run = self._settled(self._runs.get(run.run_id) or run)
@@ -249,25 +253,34 @@ class Backfill:
             self._runs.renew(run.run_id, self._owner, now_ms() + LEASE_MS)
             self._renewed_at = now_ms()
 
-    def _pages(self, clerk: ClerkClient, run: Run) -> Iterator[list[Any]]:
-        if run.since is not None:
-            return walk_changed(
-                clerk, run.cursor, limit=self._page_size, met=run.total_users, since=run.since
-            )
+    def _everybody(self, clerk: ClerkClient, run: Run) -> Generator[Found]:
         expected = run.expected_users
         if expected is None:
             expected = clerk.count()
             self._runs.expect(run.run_id, self._owner, expected)
-        return walk(clerk, run.cursor, limit=self._page_size, met=run.total_users, expected=expected)
+        lanes = self._open_lanes()
+        return walk_windows(
+            clerk, run.cursor, lanes, limit=self._page_size, met=run.total_users, expected=expected
+        )
 
-    def _send(self, run: Run, payloads: list[Any], read_at: int) -> Run:
+    def _changed(self, clerk: ClerkClient, run: Run) -> Generator[Found]:
+        (window,) = run.cursor.windows.values()
+        met, since = run.total_users, run.since or 0
+        pages = walk_changed(clerk, window.cursor, limit=self._page_size, met=met, since=since)
+        asked_at = now_ms()
+        for users in pages:
+            yield Found(users, asked_at, window, Place.at([window]))
+            window = replace(window, cursor=window.cursor.after(users))
+            asked_at = now_ms()
+
+    def _send(self, run: Run, found: Found) -> Run:
         """Put a page of Clerk's on the queue, as one message unless it is too big for one."""
-        done = 0
+        payloads, done = found.users, 0
         for part in split([parse_user(payload) for payload in payloads]):
             users = tuple(user for user in part if isinstance(user, User))
             malformed = [user for user in part if isinstance(user, UserProblem)]
-            cursor = run.cursor.after(payloads[done : done + len(part)])
-            page = self._new_page(run, read_at, create_missing=run.create_missing, users=users)
+            cursor = found.place_after(done + len(part))
+            page = self._new_page(run, found.asked_at, create_missing=run.create_missing, users=users)
             ids = digests(payloads[done : done + len(part)]) if run.mode == "audit" else None
             run = self._put(run, page, NewPage(page.token, len(users), malformed, cursor, ids), len(part))
             done += len(part)

@@ -5,6 +5,7 @@ Facts from https://clerk.com/docs/reference/backend-api and the OpenAPI descript
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -23,7 +24,7 @@ _USUAL_PAUSE = 60.0
 
 
 class ClerkClient:
-    """Reads users, at most `requests_per_second`; use it as a context manager.
+    """Reads users, at most `requests_per_second`, for any number of threads; use it as a context manager.
 
     `time_left` gives the seconds that may still be spent; `on_wait` is told of each pause before
     another try (seconds, why); `http` is a connection to share. `requests_made` and `throttled` count what
@@ -49,6 +50,7 @@ class ClerkClient:
         self._secret = secret
         self._interval = 1 / requests_per_second
         self._next_request_at = 0.0
+        self._pacing = threading.Lock()
         self._time_left = time_left
         self._on_wait = on_wait
         self._sleep = sleep
@@ -98,7 +100,6 @@ class ClerkClient:
             self._pace()
             pause = None
             try:
-                self.requests_made += 1
                 response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
                 if response.status_code == 200:
                     return read(json.loads(response.content))
@@ -117,10 +118,17 @@ class ClerkClient:
             self._wait(failures, pause, why)
 
     def _pace(self) -> None:
-        now = time.monotonic()
-        if self._next_request_at > now:
-            self._sleep(self._next_request_at - now)
-        self._next_request_at = max(now, self._next_request_at) + self._interval
+        with self._pacing:
+            now = time.monotonic()
+            turn = max(now, self._next_request_at)
+            self._next_request_at = turn + self._interval
+            self.requests_made += 1
+        if turn > now:
+            self._sleep(turn - now)
+
+    def _pause_all(self, seconds: float) -> None:
+        with self._pacing:
+            self._next_request_at = max(self._next_request_at, time.monotonic() + seconds)
 
     def _wait(self, failures: int, retry_after: float | None, why: str) -> None:
         pause = retry_after
@@ -131,6 +139,8 @@ class ClerkClient:
         if failures >= _TRIES or pause >= self._time_left():
             raise ClerkUnavailable(f"{self._url} gives no usable answer; the last one: {why}")
         self._on_wait(pause, why)
+        if retry_after is not None:
+            self._pause_all(retry_after)  # it is the instance's limit, not this thread's
         self._sleep(pause)
 
     def _why(self, response: httpx.Response) -> str:

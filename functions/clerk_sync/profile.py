@@ -67,13 +67,15 @@ class Profiles:
         and AwsError.
         """
         started_at = now_ms()
+        has_waited = False
         while True:
             # In this order: a refresh that is known of is one that the row has seen.
             refreshed_at = self._refreshes.last(user_id)
             row = self._users_table.get(user_id)
             if row is None and not self._create_missing:
                 return None
-            if row and self._is_fresh(row, refreshed_at, started_at):
+            # A row that came while we waited for it is fresh, though that may not have been noted yet.
+            if row and ((has_waited and VERSION in row) or self._is_fresh(row, refreshed_at, started_at)):
                 return Profile(row, is_stale=False)
             now = now_ms()
             if now < self._down_until:
@@ -84,6 +86,7 @@ class Profiles:
             if (row and VERSION in row) or now > started_at + CLAIM_MS:
                 return _as_it_is(user_id, row, "another page load is asking Clerk")
             self._sleep(_PAUSE_SECONDS)
+            has_waited = True
 
     def _is_fresh(self, row: Item, refreshed_at: int, started_at: int) -> bool:
         version = whole_number(row.get(VERSION))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from clerk_sync.user import UserProblem
-from clerk_sync.walk import START, Cursor
+from clerk_sync.windows import BEGINNING, Place
 
 Mode = Literal["full", "incremental", "audit"]
 Status = Literal["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]
@@ -124,7 +124,7 @@ class Run:
     total_users: int = 0
     settled_pages: int = 0
     counts: Counts = field(default_factory=Counts)
-    cursor: Cursor = START
+    cursor: Place = BEGINNING
     paged_at: int | None = None
     ended_at: int | None = None
     failure: str | None = None

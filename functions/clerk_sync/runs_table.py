@@ -29,7 +29,7 @@ from clerk_sync.errors import AwsError, LeaseLost
 from clerk_sync.findings import Finding, Tally, merged, tally
 from clerk_sync.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Mode, Run, Webhooks
 from clerk_sync.user import UserProblem
-from clerk_sync.walk import Cursor
+from clerk_sync.windows import Place
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -63,7 +63,7 @@ class NewPage:
     token: str
     users: int
     malformed: list[UserProblem]
-    cursor: Cursor
+    cursor: Place
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
 
@@ -212,7 +212,7 @@ class RunsTable:
         while page := self._get(run.run_id, part):
             if page["state"] != "PENDING":
                 users = page["userCount"] + page["malformedCount"]
-                cursor = Cursor.load(json.loads(page["cursor"]))
+                cursor = Place.load(json.loads(page["cursor"]))
                 return self.confirm(run, owner, users, cursor, until, _deletions(page))
             forget = {
                 "Key": _key(run.run_id, part),
@@ -252,7 +252,7 @@ class RunsTable:
         run: Run,
         owner: str,
         users: int,
-        cursor: Cursor,
+        cursor: Place,
         until: int,
         deletions: MissedDeletions | None = None,
     ) -> Run:
@@ -546,7 +546,7 @@ def _run(item: dict[str, Any]) -> Run:
         total_users=item["totalClerkUsers"],
         settled_pages=item["settledPages"],
         counts=Counts(**{name: item.get(told, 0) for name, told in _COUNTS.items()}),
-        cursor=Cursor.load(json.loads(item.get("cursor", "[]"))),
+        cursor=Place.load(json.loads(item.get("cursor", "[]"))),
         paged_at=item.get("pagedAt"),
         ended_at=item.get("timestamp"),
         failure=item.get("failure"),

@@ -1,9 +1,9 @@
 """The walks over the users of a Clerk instance: all of them, or those that changed lately.
 
-All of them come oldest first, each once. A cursor costs the same however deep it is and, other than an
-offset, skips nobody when somebody is deleted meanwhile. What Clerk answers when the cursor's own user was
-deleted is not documented, so every reading of it is provided for: a refusal, an empty page, a page from the
-start, a page from that place.
+All of them, or those of a span of creation times, come oldest first, each once. A cursor costs the same
+however deep it is and, other than an offset, skips nobody when somebody is deleted meanwhile. What Clerk
+answers when the cursor's own user was deleted is not documented, so every reading of it is provided for: a
+refusal, an empty page, a page from the start, a page from that place.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ class Cursor:
         places = []
         for user in users:
             if user_id := _id(user):
-                last = _created_at(user) or last
+                last = created_at(user) or last
                 places.append(Place(user_id, last))
         again = {place.id for place in places}
         met = (*(place for place in self.met if place.id not in again), *places)
@@ -70,8 +70,40 @@ class Cursor:
 START = Cursor()
 
 
-def walk(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: int) -> Iterator[list[Any]]:
-    """Yield pages of user objects that were not met before.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Users created from `since` to just before `before` (ms); None: no bound."""
+
+    since: int | None = None
+    before: int | None = None
+
+    def holds(self, user: Any) -> bool:
+        """Whether a user is from that time; one without a date is taken to be."""
+        at = created_at(user)
+        return at is None or (
+            (self.since is None or at >= self.since) and (self.before is None or at < self.before)
+        )
+
+    def ends_in(self, page: list[Any]) -> bool:
+        """Whether a page goes on beyond it."""
+        at = created_at(page[-1]) if page else None
+        return at is not None and self.before is not None and at >= self.before
+
+    def query(self) -> dict[str, int]:
+        """Clerk's filters for it. Whether they include their bounds is not documented: these hold all of it
+        either way, and `holds` takes out what is too much."""
+        since = {} if self.since is None else {"created_at_after": self.since - 1}
+        before = {} if self.before is None else {"created_at_before": self.before}
+        return since | before
+
+
+EVER = Span()
+
+
+def walk(
+    clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: float, span: Span = EVER
+) -> Iterator[list[Any]]:
+    """Yield pages of user objects of a span that were not met before, oldest first.
 
     `met` users were met up to `cursor`; `expected` is Clerk's own count when the run began. A page that
     is not full ends the walk only if nobody is missing by that count, else when one more request finds
@@ -82,14 +114,14 @@ def walk(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: int) -
     nameless: list[Any] = []
     from_last = True
     while True:
-        page, is_full = _next_page(clerk, cursor, limit, from_last=from_last)
+        page, is_full = _next_page(clerk, cursor, limit, span, from_last=from_last)
         known = {place.id for place in cursor.met}
-        fresh = [u for u in page if (i := _id(u)) not in known and (i or u not in nameless)]
+        fresh = [u for u in page if (i := _id(u)) not in known and (i or u not in nameless) and span.holds(u)]
         moved = cursor.after(page)
         if fresh:
             yield fresh
         met += len(fresh)
-        if not is_full and (met >= expected or not fresh):
+        if span.ends_in(page) or (not is_full and (met >= expected or not fresh)):
             return
         if moved == cursor and not fresh:
             raise ClerkUnavailable("Clerk's pages repeat: none goes on from the users met so far")
@@ -127,34 +159,37 @@ def _is_older(user: Any, since: int) -> bool:
     return type(found) is int and found < since
 
 
-def _next_page(clerk: Clerk, cursor: Cursor, limit: int, *, from_last: bool) -> tuple[list[Any], bool]:
+def _next_page(
+    clerk: Clerk, cursor: Cursor, limit: int, span: Span, *, from_last: bool
+) -> tuple[list[Any], bool]:
     """The page after the cursor, and whether it is full, so that more may follow.
 
     Only a page that holds somebody is believed: an empty one may be due to the cursor's user having been
     deleted, so it is asked for again from an earlier user, behind whom there is at least the last one.
     """
     if not cursor.met:
-        page = clerk.users(limit=limit)
+        page = clerk.users(limit=limit, **span.query())
         return page, len(page) >= limit
     for place in cursor.candidates()[0 if from_last else 1 :]:
         # Behind an earlier user come some already met, and the page must be longer than those.
         if place != cursor.met[-1]:
             limit = max(limit, 5 * cursor.KEPT)
         with suppress(CursorRefused):
-            page = clerk.users(limit=limit, starting_after=place.id)
+            page = clerk.users(limit=limit, starting_after=place.id, **span.query())
             if page and _goes_on_from(place, page):
                 return page, len(page) >= limit
-    # Whether the filter includes the bound is not documented; one ms earlier is right either way.
     limit = max(limit, 5 * cursor.KEPT)
-    page = clerk.users(limit=limit, created_at_after=cursor.met[-1].created_at - 1)
+    rest = Span(cursor.met[-1].created_at, span.before)
+    page = clerk.users(limit=limit, **rest.query())
     return page, len(page) >= limit
 
 
 def _goes_on_from(place: Place, page: list[Any]) -> bool:
-    return all((_created_at(user) or place.created_at) >= place.created_at for user in page)
+    return all((created_at(user) or place.created_at) >= place.created_at for user in page)
 
 
-def _created_at(user: Any) -> int | None:
+def created_at(user: Any) -> int | None:
+    """When a user object says that it was made (ms)."""
     found = user.get("created_at") if isinstance(user, Mapping) else None
     return found if type(found) is int else None
 

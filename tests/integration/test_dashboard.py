@@ -10,7 +10,7 @@ import pytest
 from clerk_sync.run import Counts, Mode, Run
 from clerk_sync.runs_table import NewPage
 from clerk_sync.user import UserProblem
-from clerk_sync.walk import START
+from clerk_sync.windows import BEGINNING
 from tests.integration.stack import Stack, wanted_row
 from tests.local.clerk import Fault
 from tests.local.dashboard import ask, custom_widgets
@@ -40,8 +40,8 @@ def start_run(
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     runs.expect(run.run_id, "me", expected)
-    runs.announce(run, "me", NewPage("token", counts.total, [], START), 0)
-    run = runs.confirm(run, "me", counts.total, START, 0)
+    runs.announce(run, "me", NewPage("token", counts.total, [], BEGINNING), 0)
+    run = runs.confirm(run, "me", counts.total, BEGINNING, 0)
     assert runs.settle(run.run_id, 1, "token", counts, list(problems))
     return run
 

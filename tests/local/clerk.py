@@ -262,6 +262,8 @@ def _tests(query: Query) -> list[Callable[[User], bool]]:
 def _time_test(name: str, compare: Callable[[int, int], bool], bound: int) -> Callable[[User], bool]:
     def test(user: User) -> bool:
         value = user.get(name)
+        if name == "created_at" and type(value) is not int:
+            value = 0  # as in the order by it
         return type(value) is int and compare(value, bound)
 
     return test
@@ -330,6 +332,10 @@ class _Users:
                 high = bisect_left(places, cursor)
             else:
                 low = bisect_right(places, cursor)
+        if order == "created_at" and "created_at_after" in query:
+            low = max(low, bisect_left(places, (_rank(_number(query, "created_at_after")), "")))
+        if order == "created_at" and "created_at_before" in query:
+            high = min(high, bisect_left(places, (_rank(_number(query, "created_at_before")), "")))
         indexes = range(high - 1, low - 1, -1) if descending else range(low, high)
         matching = self._matching((places[i] for i in indexes), query)
         return [row.body for row in islice(matching, offset, offset + limit)]

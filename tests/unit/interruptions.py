@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, Self, cast
 from unittest.mock import patch
 
-from clerk_sync import audit, backfill, deletions, metrics, run_over, runs_table, worker
+from clerk_sync import audit, backfill, deletions, metrics, run_over, runs_table, windows, worker
 from clerk_sync.attributes import attribute
 from clerk_sync.backfill import DRAINED_MS, LEASE_MS, RESERVE_SECONDS, Backfill
 from clerk_sync.clerk import ClerkClient
@@ -35,6 +35,7 @@ from clerk_sync.users_table import Result
 from clerk_sync.write_rule import DELETED, VERSION, Write
 from tests.unit.fake_dynamodb import FakeDynamoDB, Item
 from tests.unit.fake_users_table import FakeUsersTable
+from tests.unit.lanes import InTurn
 
 PAGE_SIZE = 2
 NO_PLACEHOLDERS = placeholder_pattern([])
@@ -188,6 +189,7 @@ class World:
     def __init__(self, faults: Faults, seed: int) -> None:
         self.faults = faults
         self.dice = random.Random(seed)
+        self.lanes = 1 + seed % 4
         self.now = 1_000_000
         self.trace: list[str] = []
         self.events: Counter[str] = Counter()
@@ -319,7 +321,8 @@ class ClerkUsers:
         self.on_deleted = world.dice.choice(["reject", "empty", "position"])
         self.newest = 0
         self._world = world
-        for _ in range(world.dice.choice([0, 3, 4, 7])):
+        # With several lanes as many as are worth several windows.
+        for _ in range(world.dice.choice([0, 3, 4, 7] if world.lanes == 1 else [3, 12, 18])):
             self.sign_up()
 
     def sign_up(self) -> None:
@@ -381,9 +384,11 @@ class InterruptedClerk(ClerkClient):
             users.delete()
         if "user_id" in query:
             return [user for user in users.payloads if user["id"] in query["user_id"]][: int(query["limit"])]
-        bound = int(query.get("created_at_after", -1))
+        if query.get("order_by") == "-created_at":
+            return users.payloads[-int(query["limit"]) :]
+        bound, end = int(query.get("created_at_after", -1)), int(query.get("created_at_before", 10**15))
         found = users.after(query["starting_after"]) if "starting_after" in query else users.payloads
-        listed = [user for user in found if user["created_at"] > bound][: int(query["limit"])]
+        listed = [user for user in found if bound < user["created_at"] <= end][: int(query["limit"])]
         if listed and world.chance(world.faults.short_list):
             world.note("cut_short")
             return listed[: world.dice.randrange(len(listed))]
@@ -528,6 +533,7 @@ class Episode:
             stack.callback(self._end)
             for target, name, stand_in in self._stand_ins():
                 stack.enter_context(patch.object(target, name, stand_in))
+            stack.enter_context(patch.object(windows, "PAGES_WORTH_A_WINDOW", 1))
             if self._faults.audit:
                 self._fill_table()
             self._with_faults()
@@ -718,6 +724,7 @@ class Episode:
             create_missing=True,
             time_left=lambda: (deadline - world.now) / 1000,
             go_on_later=partial(self._go_on_later, function),
+            open_lanes=lambda: InTurn(world.lanes, world.dice.randrange),
             find_deletions=finder if function == "audit" else None,
             sleep=lambda seconds: world.pause(int(seconds * 1000)),
         )

@@ -19,7 +19,7 @@ from clerk_sync.page import Page
 from clerk_sync.run import Counts, MissedDeletions, Run
 from clerk_sync.runs_table import Current, NewPage, RunsTable, Scan
 from clerk_sync.user import Deletion, UserProblem
-from clerk_sync.walk import START
+from clerk_sync.windows import BEGINNING
 from clerk_sync.write_rule import DELETED, VERSION
 from tests.unit.fake_dynamodb import peaceful_dynamodb
 from tests.unit.fake_users_table import FakeUsersTable
@@ -262,9 +262,9 @@ class Audit:
         assert self.runs.acquire(run.run_id, "me", 2_000, 9_000)
         self.runs.expect(run.run_id, "me", len(met) if expected is None else expected)
         for number, page in enumerate(batched(met, 50, strict=False), 1):
-            new = NewPage(f"t{number}", len(page), [], START, page_of(page))
+            new = NewPage(f"t{number}", len(page), [], BEGINNING, page_of(page))
             self.runs.announce(run, "me", new, 9_000)
-            run = self.runs.confirm(run, "me", len(page), START, 9_000)
+            run = self.runs.confirm(run, "me", len(page), BEGINNING, 9_000)
             self.runs.settle(run.run_id, number, f"t{number}", counts or Counts(unchanged=len(page)))
         self.run = self.now()
         self.time_left: Callable[[], float] = lambda: 1
@@ -642,8 +642,8 @@ def runs_with(pages: Sequence[bytes | None]) -> RunsTable:
     run = runs.acquire(KNOWN.run_id, "me", 2_000, 9_000)
     assert run
     for number, met in enumerate(pages, 1):
-        runs.announce(run, "me", NewPage(f"t{number}", 0, [UserProblem(None, "odd")], START, met), 9_000)
-        run = runs.confirm(run, "me", 1, START, 9_000)
+        runs.announce(run, "me", NewPage(f"t{number}", 0, [UserProblem(None, "odd")], BEGINNING, met), 9_000)
+        run = runs.confirm(run, "me", 1, BEGINNING, 9_000)
     return runs
 
 

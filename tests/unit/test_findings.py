@@ -24,7 +24,7 @@ from clerk_sync.run import Counts, Run
 from clerk_sync.runs_table import Current, NewPage, RunsTable
 from clerk_sync.upsert import Outcome, upsert
 from clerk_sync.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
-from clerk_sync.walk import START
+from clerk_sync.windows import BEGINNING
 from clerk_sync.worker import work
 from clerk_sync.write_rule import DELETED, DELETION_GRACE_MS, VERSION, Write, decide
 from tests.unit.fake_dynamodb import peaceful_dynamodb
@@ -382,8 +382,8 @@ def settled_run(pages: list[list[Finding]]) -> RunsTable:
     run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
     assert run
     for number, page in enumerate(pages, 1):
-        runs.announce(run, "me", NewPage(f"t{number}", 30, [], START), 9_000)
-        run = runs.confirm(run, "me", 30, START, 9_000)
+        runs.announce(run, "me", NewPage(f"t{number}", 30, [], BEGINNING), 9_000)
+        run = runs.confirm(run, "me", 30, BEGINNING, 9_000)
         missed = sum(finding.is_missed for finding in page)
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
@@ -407,8 +407,8 @@ def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None
     runs = settled_run([[]])
     run = runs.get(RUN.run_id)
     assert run
-    runs.announce(run, "me", NewPage("t2", 1, [], START), 9_000)
-    runs.confirm(run, "me", 1, START, 9_000)
+    runs.announce(run, "me", NewPage("t2", 1, [], BEGINNING), 9_000)
+    runs.confirm(run, "me", 1, BEGINNING, 9_000)
     assert runs.settle(RUN.run_id, 2, "t2", None)
     assert runs.findings(RUN.run_id) == tally([])
     one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
@@ -426,8 +426,8 @@ def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
     assert runs.start(RUN, after=Current(None, None, None))
     run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
     assert run
-    runs.announce(run, "me", NewPage("t1", 5, [], START), 9_000)
-    runs.confirm(run, "me", 5, START, 9_000)
+    runs.announce(run, "me", NewPage("t1", 5, [], BEGINNING), 9_000)
+    runs.confirm(run, "me", 5, BEGINNING, 9_000)
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {

@@ -13,8 +13,9 @@ from clerk_sync.request import backfill_request
 from clerk_sync.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.run_over import finish
 from clerk_sync.runs_table import NewPage, RunsTable
-from clerk_sync.walk import START
+from clerk_sync.windows import BEGINNING
 from tests.unit.fake_dynamodb import peaceful_dynamodb
+from tests.unit.lanes import InTurn
 
 NOW = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -61,8 +62,8 @@ def paged(
     )
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", NOW, NOW + 1)
-    runs.announce(run, "me", NewPage("t1", 9, [], START), NOW + 1)
-    runs.confirm(run, "me", 9, START, NOW + 1)
+    runs.announce(run, "me", NewPage("t1", 9, [], BEGINNING), NOW + 1)
+    runs.confirm(run, "me", 9, BEGINNING, NOW + 1)
     runs.end_paging(run.run_id, "me", NOW, failure=failure, deletions=deletions)
     if counts:
         assert runs.settle(run.run_id, 1, "t1", counts)
@@ -177,6 +178,7 @@ def start_another(runs: RunsTable, monkeypatch: pytest.MonkeyPatch, mode: Mode) 
         create_missing=True,
         time_left=lambda: 900,
         go_on_later=lambda _: None,
+        open_lanes=InTurn,
         sleep=lambda _: None,
     )
     function.run(backfill_request({"mode": mode, "waitSeconds": 0}))

@@ -43,11 +43,18 @@ class FakeClerk:
         self.requests.append(query)
         assert len(self.requests) < TOO_MANY, "the walk does not end"
         everybody = sorted((created_at, user_id) for user_id, created_at in self.alive.items())
+        if query.get("order_by") == "-created_at":
+            return [self._payload(*one) for one in everybody[: -query["limit"] - 1 : -1]]
         after = query.get("starting_after")
         since = query.get("created_at_after")
         if since is not None:
             everybody = [
                 one for one in everybody if one[0] > since or (self.includes_bound and one[0] == since)
+            ]
+        before = query.get("created_at_before")
+        if before is not None:
+            everybody = [
+                one for one in everybody if one[0] < before or (self.includes_bound and one[0] == before)
             ]
         if after is not None:
             if after not in self.alive:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
+from math import ceil
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -19,6 +20,10 @@ from clerk_sync.runs_table import RunsTable
 from clerk_sync.secret import read_secret
 from clerk_sync.settings import BackfillSettings
 from clerk_sync.users_table import UsersTable
+from clerk_sync.windows import Threads
+
+MOST_LANES = 24
+"""Each may hold a page as Clerk sent it, some 4 MB once it is parsed, while the one before is being sent."""
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -34,6 +39,11 @@ def handler(event: Any, context: LambdaContext) -> RunResult:
 @cache
 def _settings() -> BackfillSettings:
     return BackfillSettings.from_env()
+
+
+def _lanes(requests_per_second: float) -> int:
+    """How many requests at once use up the rate where each takes a quarter of a second."""
+    return min(MOST_LANES, ceil(requests_per_second / 4))
 
 
 def open_backfill(
@@ -68,5 +78,6 @@ def open_backfill(
         create_missing=settings.create_missing,
         time_left=time_left,
         go_on_later=go_on_later,
+        open_lanes=lambda: Threads(_lanes(settings.clerk_requests_per_second)),
         find_deletions=find_deletions,
     )
