@@ -32,7 +32,7 @@ def test_20_000_users_arrive_exactly_and_a_second_run_writes_nothing(stack: Stac
         assert result["status"] == "COMPLETED", result
         assert_conserved(result)
         assert (result["createdCount"], result["updatedCount"]) == (19_960, 40)
-        assert len(clerk.requests) <= 20_000 / 500 + 3
+        assert len(clerk.requests) <= 20_000 / 500 + 5 + 3  # as many windows as the pace is worth
         rows = stack.rows()
         assert rows.pop("not-from-clerk") == {"plan": "free", "email": "shop@example.com"}
         expected = {user["id"]: wanted_row(user) for user in users}
@@ -84,11 +84,11 @@ def test_users_may_come_and_go_during_the_walk_even_the_cursors_own(
 
 
 def test_a_killed_backfill_goes_on_from_its_last_page_under_the_same_run(stack: Stack) -> None:
-    users = make_users(2_500)
+    users = make_users(4_900)
     with stack.clerk(users) as clerk:
 
         def kill(number: int, _: Request) -> None:
-            if number == 4:
+            if number == 6:
                 assert stack.kill("BackfillFunction")
 
         clerk.on_request = kill
@@ -102,8 +102,9 @@ def test_a_killed_backfill_goes_on_from_its_last_page_under_the_same_run(stack: 
     assert result["runId"] == run_id
     assert result["status"] == "COMPLETED", result
     assert_conserved(result)
-    assert result["totalClerkUsers"] == 2_500
-    assert len(clerk.requests) - asked <= 5, "it began again instead of going on"
+    assert result["totalClerkUsers"] == 4_900
+    # What had been asked for but not sent is asked for again: two pages at the most.
+    assert len(clerk.requests) - asked <= 8, "it began again instead of going on"
     assert_true_to_clerk(stack.rows(), users)
 
 
@@ -128,7 +129,8 @@ def test_a_run_that_outlasts_the_functions_time_goes_on_in_another_invocation(st
         assert first["status"] == "RUNNING"
         assert first["totalClerkUsers"] < 3_000
         eventually(lambda: (run := stack.runs.get(first["runId"])) and run.is_over)
-        assert len(clerk.requests) <= 3_000 / 500 + 3
+        # Each invocation has asked for a page more than it has time to send.
+        assert len(clerk.requests) <= 2 * 3_000 / 500 + 3
 
     result = stack.backfill({"runId": first["runId"]})
     assert result["status"] == "COMPLETED", result
