@@ -38,9 +38,9 @@ class Cursor:
 
     KEPT = 10
 
-    def dump(self) -> list[list[str | int]]:
+    def dump(self, kept: int = KEPT) -> list[list[str | int]]:
         """The cursor as JSON has it, short enough to store with each page."""
-        return [[place.id, place.created_at] for place in self.met[-self.KEPT :]]
+        return [[place.id, place.created_at] for place in self.met[-kept:]]
 
     @classmethod
     def load(cls, dumped: list[list[Any]]) -> "Cursor":

@@ -18,6 +18,8 @@ from clerk_sync.walk import EVER, START, Clerk, Cursor, Span, created_at, walk
 
 PAGES_WORTH_A_WINDOW = 6
 """A window costs a request that gives less than a page, in vain where it was thought to hold many."""
+KEPT_OF_EACH = 3
+"""How many of the last users met are written down for each of several windows: DynamoDB charges by the KB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Place:
 
     def dump(self) -> list[list[Any]]:
         """As JSON has it, short enough to store with each page."""
-        return [[w.span.since, w.span.before, w.cursor.dump()] for w in self.windows.values()]
+        kept = Cursor.KEPT if len(self.windows) == 1 else KEPT_OF_EACH
+        return [[w.span.since, w.span.before, w.cursor.dump(kept)] for w in self.windows.values()]
 
     @classmethod
     def load(cls, dumped: list[list[Any]]) -> "Place":
@@ -137,8 +140,8 @@ def walk_windows(
     """Yield the users who were not met before, each once.
 
     `met` were met up to `place`; `expected` is Clerk's own count when the run began. Where fewer were met
-    when all windows have come to a page that is not full, each is gone on with until it has nobody. See
-    `walk` for what a walk that is taken up again knows. Raises what ClerkClient raises.
+    when all windows have come to a page that is not full, each is gone on with until it has nobody. One
+    that is taken up again knows fewer of the last users met: see `walk`. Raises what ClerkClient raises.
     """
     windows = _Windows(clerk, lanes, limit, met, expected)
     try:
