@@ -336,7 +336,7 @@ class Backfill:
 
     def _let_go(self, run: Run) -> None:
         with suppress(ClerkSyncError):
-            self._runs.renew(run.run_id, self._owner, 0)
+            self._runs.release(run.run_id, self._owner)
 
     def _give_up_lost_pages(self, run: Run) -> Run:
         """Count pages as errors whose messages are no longer in the queue: they ended in the dead-letter

@@ -51,6 +51,7 @@ class ClerkClient:
         self._interval = 1 / requests_per_second
         self._next_request_at = 0.0
         self._pacing = threading.Lock()
+        self._is_closed = False
         self._time_left = time_left
         self._on_wait = on_wait
         self._sleep = sleep
@@ -65,6 +66,7 @@ class ClerkClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_closed = True
         self._http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
@@ -131,6 +133,8 @@ class ClerkClient:
             self._next_request_at = max(self._next_request_at, time.monotonic() + seconds)
 
     def _wait(self, failures: int, retry_after: float | None, why: str) -> None:
+        if self._is_closed:  # by another thread, which wants no more
+            raise ClerkUnavailable("The connection to Clerk is closed")
         pause = retry_after
         if pause is None:
             pause = random.uniform(0.5, 1) * min(_MAX_PAUSE, 0.5 * 2**failures)
@@ -138,9 +142,9 @@ class ClerkClient:
             raise OutOfTime
         if failures >= _TRIES or pause >= self._time_left():
             raise ClerkUnavailable(f"{self._url} gives no usable answer; the last one: {why}")
-        self._on_wait(pause, why)
         if retry_after is not None:
             self._pause_all(retry_after)  # it is the instance's limit, not this thread's
+        self._on_wait(pause, why)
         self._sleep(pause)
 
     def _why(self, response: httpx.Response) -> str:

@@ -174,8 +174,12 @@ class RunsTable:
         return _run(item) if item else None
 
     def renew(self, run_id: str, owner: str, until: int) -> None:
-        """Keep the lease until then (ms); 0 gives it back. Raises LeaseLost."""
+        """Keep the lease until then (ms). Raises LeaseLost."""
         self._as_owner(run_id, owner, {"leaseUntil": until})
+
+    def release(self, run_id: str, owner: str) -> None:
+        """Give the lease back, for good: a thread that is still under way can't renew it. Raises LeaseLost."""
+        self._as_owner(run_id, owner, {"leaseUntil": 0, "leaseOwner": ""})
 
     def expect(self, run_id: str, owner: str, users: int) -> None:
         """Note how many users Clerk counts. Raises LeaseLost."""

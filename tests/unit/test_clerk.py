@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -415,3 +416,43 @@ def test_one_user_is_asked_for_again_and_given_up_within_the_time_there_is(
     with client(clerk, time) as api, pytest.raises((ClerkUnavailable, OutOfTime)):
         api.user("user_1")
     assert time.now <= time.ends
+
+
+# Several threads
+
+
+def test_a_pause_that_clerk_asks_for_is_everybodys(time: Time) -> None:
+    asked_at: list[float] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        asked_at.append(time.now)
+        if len(asked_at) == 1:
+            return httpx.Response(429, headers={"Retry-After": "7"})
+        return httpx.Response(200, json={"total_count": 3})
+
+    def meanwhile(seconds: float, why: str) -> None:
+        assert clerk.count() == 3  # as another thread would
+
+    clerk = client(answer, time, on_wait=meanwhile)
+    assert clerk.count() == 3
+    assert asked_at[1] - asked_at[0] == pytest.approx(7)
+
+
+def test_threads_share_one_pace(time: Time) -> None:
+    pauses: list[float] = []  # in a time that stands still
+    clerk = client(Clerk([httpx.Response(200, json=[])]), time, requests_per_second=10, sleep=pauses.append)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: clerk.users(limit=1), range(40)))
+    assert clerk.requests_made == 40
+    assert sorted(pauses) == pytest.approx([n / 10 for n in range(1, 40)])
+
+
+def test_what_fails_because_the_client_was_closed_is_not_tried_again(time: Time) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        clerk.__exit__()
+        raise httpx.ReadError("closed")
+
+    clerk = client(answer, time)
+    with pytest.raises(ClerkUnavailable, match="closed"):
+        clerk.count()
+    assert not time.told

@@ -8,6 +8,7 @@ import pytest
 from clerk_sync import backfill, metrics, run_over
 from clerk_sync.backfill import STALE_MS, Backfill
 from clerk_sync.clerk import ClerkClient
+from clerk_sync.errors import LeaseLost
 from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.request import backfill_request
 from clerk_sync.run import Counts, MissedDeletions, Mode, Run
@@ -233,3 +234,13 @@ def test_a_new_run_tells_how_long_ago_the_last_full_one_began(
     finish(runs, paged(runs, "full", started_at=NOW - 30 * HOUR_MS, counts=Counts(unchanged=9)), NOW)
     start_another(runs, monkeypatch, mode)
     assert values(told, "HoursSinceLastFullRun") == [30]
+
+
+def test_a_lease_that_was_given_back_cannot_be_renewed_by_a_thread_that_lingers(runs: RunsTable) -> None:
+    run = Run("full-1", "full", create_missing=True, dry_run=False, started_at=NOW)
+    assert runs.start(run, after=runs.current("full"))
+    assert runs.acquire("full-1", "me", NOW, NOW + 60_000)
+    runs.release("full-1", "me")
+    with pytest.raises(LeaseLost):
+        runs.renew("full-1", "me", NOW + 60_000)
+    assert runs.acquire("full-1", "another", NOW + 1, NOW + 60_000)
