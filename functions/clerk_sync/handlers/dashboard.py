@@ -42,9 +42,11 @@ _CLERK_SECONDS = 8.0
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> str:
+def handler(event: Any, context: LambdaContext) -> str:
     """What CloudWatch sends, `{"widget": "runs"|"users", "widgetContext": {…}}` or `{"describe": true}` →
-    HTML, or Markdown."""
+    HTML, or Markdown. Raises EventError for what is no object."""
+    if not isinstance(event, dict):
+        raise EventError('The event is {"widget": "runs"}, {"widget": "users"} or {"describe": true}.')
     if event.get("describe"):
         return DESCRIPTION
     asked = event.get("widgetContext")

@@ -31,7 +31,7 @@ type Answer = tuple[int, dict[str, Any]]
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """A request of API Gateway's REST API → the caller's row as JSON: 200; 400 a body with anything in it,
     401 no valid token or somebody else's row, 404 no row, 413 too big, 500 and 503 with `Retry-After` where
     trying again may help."""
@@ -40,6 +40,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
         return {"statusCode": 500}
+    if not _is_request(event):
+        reason = "The event is not a request of API Gateway."
+        logger.warning("profile_rejected", reason=reason)
+        return {"statusCode": 400, "body": json.dumps({"error": reason})}
     asked = _headers(event)
     headers = _cors(asked.get("origin"), settings) | {"Cache-Control": "no-store"}
     if event["httpMethod"] == "OPTIONS":
@@ -116,6 +120,20 @@ def _is_about(event: dict[str, Any], user_id: str) -> bool:
     if body:
         raise MessageError("The body must be empty: what is stored comes from Clerk.")
     return True
+
+
+def _is_request(event: Any) -> bool:
+    """Whether API Gateway may have sent this, and not somebody who made it by hand."""
+    match event:
+        case {"httpMethod": str(), "headers": headers, "body": None | str()}:
+            return _are_texts(headers) and _are_texts(event.get("pathParameters"))
+    return False
+
+
+def _are_texts(values: Any) -> bool:
+    return values is None or (
+        isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
+    )
 
 
 def _headers(event: dict[str, Any]) -> dict[str, str]:

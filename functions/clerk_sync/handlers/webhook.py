@@ -24,14 +24,15 @@ MAX_BYTES = 1024 * 1024
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001
+def handler(event: Any, context: LambdaContext) -> dict[str, int]:  # noqa: ARG001
     """A request of API Gateway's REST API → the status: 204 stored or rightly ignored, 400 not an event,
     401 not signed by Clerk, 413 too big, 500 and 503 where Clerk's trying again may help."""
     return {"statusCode": _answer(event)}
 
 
-def _answer(event: dict[str, Any]) -> int:
+def _answer(event: Any) -> int:
     try:
+        _check(event)
         settings = _settings()
         body = _body(event)
         if len(body) > MAX_BYTES:
@@ -119,6 +120,15 @@ def _verify(body: bytes, headers: dict[str, str], secret: CachedSecret) -> None:
 
 def _each(secret: Secret) -> list[str]:
     return secret.value.replace(",", " ").split()
+
+
+def _check(event: Any) -> None:
+    """Raise MessageError for what API Gateway never sends: an event that somebody made by hand."""
+    match event:
+        case {"headers": None | dict(), "body": None | str()}:
+            if all(isinstance(value, str) for value in (event["headers"] or {}).values()):
+                return
+    raise MessageError("The event is not a request of API Gateway")
 
 
 def _body(event: dict[str, Any]) -> bytes:

@@ -21,10 +21,11 @@ _MAX_PAUSE = 900
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
-    """SQS records → a partial batch response: the messages to be delivered again."""
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """SQS records → a partial batch response: the messages to be delivered again. Raises EventError."""
+    records = _records(event)
     settings = _settings()
-    failed = [record["messageId"] for record in event["Records"] if not _handle(record, settings)]
+    failed = [record["messageId"] for record in records if not _handle(record, settings)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
@@ -36,6 +37,31 @@ def _settings() -> WorkerSettings:
 @cache
 def _placeholders(settings: WorkerSettings) -> re.Pattern[str]:
     return placeholder_pattern(settings.placeholder_patterns)
+
+
+def _records(event: Any) -> list[dict[str, Any]]:
+    match event:
+        case {"Records": list(records)} if all(map(_is_record, records)):
+            return records
+    # Only for an event that somebody made by hand.
+    from clerk_sync.errors import EventError
+
+    raise EventError(
+        'This function takes SQS records, {"Records": […]}, from PagesQueue alone. What starts a run is '
+        "BackfillFunction."
+    )
+
+
+def _is_record(record: Any) -> bool:
+    match record:
+        case {
+            "messageId": str(),
+            "receiptHandle": str(),
+            "body": str(),
+            "attributes": {"ApproximateReceiveCount": str(count)},
+        }:
+            return count.isdecimal()
+    return False
 
 
 def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
