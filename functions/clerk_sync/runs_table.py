@@ -178,7 +178,7 @@ class RunsTable:
         self._as_owner(run_id, owner, {"leaseUntil": until})
 
     def release(self, run_id: str, owner: str) -> None:
-        """Give the lease back, for good: a thread that is still under way can't renew it. Raises LeaseLost."""
+        """Give the lease back, so that no thread still under way can renew it. Raises LeaseLost."""
         self._as_owner(run_id, owner, {"leaseUntil": 0, "leaseOwner": ""})
 
     def expect(self, run_id: str, owner: str, users: int) -> None:

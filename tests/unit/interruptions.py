@@ -483,14 +483,16 @@ class Rules:
             self._check_page(before, after)
         elif item["part"] == "run" and before:
             changed = {name for name in after if before.get(name) != after[name]}
-            self._check_lease(before, changed)
+            self._check_lease(before, changed, is_given_back=not after.get("leaseOwner"))
             if changed & {"pages", "totalClerkUsers", "cursor", "pagedAt", "leaseUntil"}:
                 self._check_holder(item["runId"])
             if "status" in changed:
                 _check_verdict(after)
 
-    def _check_lease(self, before: Item, changed: set[str]) -> None:
-        if "leaseOwner" in changed:
+    def _check_lease(self, before: Item, changed: set[str], *, is_given_back: bool) -> None:
+        if "leaseOwner" in changed and is_given_back:
+            self._check_holder(before["runId"])
+        elif "leaseOwner" in changed:
             assert before["leaseUntil"] < self._world.now, "a lease is taken before it is over"
             self._holders[before["runId"]] = self._world.current
         if changed & {"leaseOwner", "pages", "pagedAt"}:
