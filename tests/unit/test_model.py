@@ -358,4 +358,4 @@ def of_a_version(row: Item) -> dict[str, Any]:
 
 
 TestSync = Sync.TestCase
-TestSync.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+TestSync.settings = settings(max_examples=200, stateful_step_count=40, deadline=None, derandomize=True)
