@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws import client
-from clerk_sync.errors import AwsError, MessageError
+from clerk_sync.errors import AwsError, EventError, MessageError
 from clerk_sync.findings import placeholder_pattern
 from clerk_sync.log import logger
 from clerk_sync.page import Page
@@ -43,9 +43,6 @@ def _records(event: Any) -> list[dict[str, Any]]:
     match event:
         case {"Records": list(records)} if all(map(_is_record, records)):
             return records
-    # Only for an event that somebody made by hand.
-    from clerk_sync.errors import EventError
-
     raise EventError(
         'This function takes SQS records, {"Records": […]}, from PagesQueue alone. What starts a run is '
         "BackfillFunction."
