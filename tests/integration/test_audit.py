@@ -240,7 +240,7 @@ def test_who_changes_comes_or_goes_during_the_audit_is_not_reported(stack: Stack
 
 def test_an_audit_that_outlasts_its_function_goes_on_in_the_next_invocation(stack: Stack) -> None:
     users = make_users(3_000)
-    with stack.clerk(users, latency=0.15) as clerk:
+    with stack.clerk(users, latency=0.4) as clerk:
         synced(stack, users)
         for user in users[:3]:
             clerk.delete(user["id"])
