@@ -25,7 +25,7 @@ from clerk_sync.errors import (
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.page import Page, split
-from clerk_sync.pages_queue import PagesQueue
+from clerk_sync.pages_queue import PagesQueue, batches
 from clerk_sync.request import Request
 from clerk_sync.run import MissedDeletions, Mode, Run, RunResult
 from clerk_sync.run_over import finish
@@ -98,6 +98,8 @@ class Backfill:
         self._wait_left = 0.0
         self._has_progressed = False
         self._renewed_at = 0
+        self._sent: Run
+        """The run that is being paged, with all that this invocation has sent of it."""
 
     def run(self, request: Request) -> RunResult:
         """Start a run or go on with the one under way, wait for the workers, and report.
@@ -184,20 +186,21 @@ class Backfill:
 
     def _page(self, run: Run, request: Request) -> bool:
         """Read what is left of the run and send it; whether another invocation is to go on with it."""
+        self._sent = run
         try:
             self._read_and_send(run)
         except (ClerkRefused, SettingsError) as error:
             logger.error("run_failed", runId=run.run_id, reason=str(error))
             with suppress(LeaseLost):
-                self._runs.end_paging(run.run_id, self._owner, now_ms(), failure=str(error))
+                self._runs.end_paging(self._sent, self._owner, now_ms(), failure=str(error))
         except LeaseLost as error:
             logger.warning("lease_lost", runId=run.run_id, reason=str(error))
         except OutOfTime:
-            self._let_go(run)
+            self._let_go()
             self._hand_on(run, request)
             return True
         except (ClerkError, AwsError) as error:
-            self._let_go(run)
+            self._let_go()
             raise type(error)(f"{error}. {_stays_open(run)}") from error
         return False
 
@@ -213,6 +216,7 @@ class Backfill:
         # Before anything that may fail for good: a page that counts must be the run's.
         pages_before = run.pages
         run = self._runs.recover(run, self._owner, now_ms() + LEASE_MS)
+        self._sent = run
         self._has_progressed = run.pages > pages_before
         with self._open_clerk(lambda seconds, why: self._before_pause(run, seconds, why)) as clerk:
             try:
@@ -224,7 +228,7 @@ class Backfill:
                     run = self._look_for_deletions(clerk, run, self._find_deletions)
             finally:
                 count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
-        self._runs.end_paging(run.run_id, self._owner, now_ms(), deletions=run.deletions)
+        self._runs.end_paging(run, self._owner, now_ms())
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
     def _read_all(self, clerk: ClerkClient, run: Run) -> Run:
@@ -239,21 +243,22 @@ class Backfill:
                 run = self._send(run, found)
 
     def _look_for_deletions(self, clerk: ClerkClient, run: Run, find: FindDeletions) -> Run:
+        self._runs.save(run, self._owner, now_ms() + LEASE_MS)
         run = self._settled(self._runs.get(run.run_id) or run)
         self._has_progressed = True  # it keeps what it got done
         deletions, to_mark = find(clerk, run, lambda: self._keep_lease(run))
         if not to_mark:
             return replace(run, deletions=deletions)
-        page = self._new_page(run, now_ms(), create_missing=False, deletions=tuple(to_mark))
+        page = _page(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(to_mark))
         announced = NewPage(page.token, len(to_mark), [], run.cursor, deletions=deletions)
-        return self._put(run, page, announced, len(to_mark))
+        return self._put(run, [(page.dump(), announced)])
 
     def _keep_lease(self, run: Run) -> None:
         if now_ms() - self._renewed_at > LEASE_MS // 4:
             self._runs.renew(run.run_id, self._owner, now_ms() + LEASE_MS)
             self._renewed_at = now_ms()
 
-    def _everybody(self, clerk: ClerkClient, run: Run) -> Generator[Found]:
+    def _everybody(self, clerk: ClerkClient, run: Run) -> Generator[list[Found]]:
         expected = run.expected_users
         if expected is None:
             expected = clerk.count()
@@ -263,35 +268,32 @@ class Backfill:
             clerk, run.cursor, lanes, limit=self._page_size, met=run.total_users, expected=expected
         )
 
-    def _changed(self, clerk: ClerkClient, run: Run) -> Generator[Found]:
+    def _changed(self, clerk: ClerkClient, run: Run) -> Generator[list[Found]]:
         (window,) = run.cursor.windows.values()
         met, since = run.total_users, run.since or 0
         pages = walk_changed(clerk, window.cursor, limit=self._page_size, met=met, since=since)
         asked_at = now_ms()
         for users in pages:
-            yield Found(users, asked_at, window, Place.at([window]))
+            yield [Found(users, asked_at, window, Place.at([window]))]
             window = replace(window, cursor=window.cursor.after(users))
             asked_at = now_ms()
 
-    def _send(self, run: Run, found: Found) -> Run:
-        """Put a page of Clerk's on the queue, as one message unless it is too big for one."""
-        payloads, done = found.users, 0
-        for part in split([parse_user(payload) for payload in payloads]):
-            users = tuple(user for user in part if isinstance(user, User))
-            malformed = [user for user in part if isinstance(user, UserProblem)]
-            cursor = found.place_after(done + len(part))
-            page = self._new_page(run, found.asked_at, create_missing=run.create_missing, users=users)
-            ids = digests(payloads[done : done + len(part)]) if run.mode == "audit" else None
-            run = self._put(run, page, NewPage(page.token, len(users), malformed, cursor, ids), len(part))
-            done += len(part)
-            for problem in malformed:
-                logger.warning(
-                    "user_set_aside",
-                    runId=run.run_id,
-                    page=page.number,
-                    clerkUserId=problem.clerk_user_id,
-                    reason=problem.reason,
-                )
+    def _send(self, run: Run, found: Iterable[Found]) -> Run:
+        """Put pages of Clerk's on the queue, with as few requests as may be."""
+        outgoing: list[tuple[str, NewPage]] = []
+        for one in found:
+            payloads, done = one.users, 0
+            for part in split([parse_user(payload) for payload in payloads]):
+                number = run.pages + len(outgoing) + 1
+                users = tuple(user for user in part if isinstance(user, User))
+                malformed = [user for user in part if isinstance(user, UserProblem)]
+                page = _page(run, number, one.asked_at, create_missing=run.create_missing, users=users)
+                ids = digests(payloads[done : done + len(part)]) if run.mode == "audit" else None
+                done += len(part)
+                new = NewPage(page.token, len(users), malformed, one.place_after(done), ids)
+                outgoing.append((page.dump(), new))
+        for batch in batches(outgoing, lambda message: message[0]):
+            run = self._put(run, batch)
         return run
 
     def _settled(self, run: Run) -> Run:
@@ -308,35 +310,33 @@ class Backfill:
                 self._has_progressed = True
         return run
 
-    def _new_page(self, run: Run, read_at: int, **contents: Any) -> Page:
-        return Page(
-            run_id=run.run_id,
-            number=run.pages + 1,
-            token=uuid.uuid4().hex,
-            read_at=read_at,
-            dry_run=run.dry_run,
-            webhooks_since=run.webhooks_since,
-            full_run_at=run.full_run_at,
-            **{"users": (), **contents},
-        )
-
-    def _put(self, run: Run, page: Page, announced: NewPage, users: int) -> Run:
-        self._runs.announce(run, self._owner, announced, now_ms() + LEASE_MS)
-        self._queue.send(page)
-        run = self._runs.confirm(
-            run, self._owner, users, announced.cursor, now_ms() + LEASE_MS, announced.deletions
-        )
+    def _put(self, run: Run, outgoing: Sequence[tuple[str, NewPage]]) -> Run:
+        """Announce pages and send their messages."""
+        pages = [page for _, page in outgoing]
+        self._runs.announce(run, self._owner, pages, now_ms() + LEASE_MS)
+        self._queue.send([message for message, _ in outgoing])
+        for page in pages:
+            run = page.added_to(run)
+            logger.info("page_sent", runId=run.run_id, page=run.pages, users=page.users)
+            for problem in page.malformed:
+                logger.warning(
+                    "user_set_aside",
+                    runId=run.run_id,
+                    page=run.pages,
+                    clerkUserId=problem.clerk_user_id,
+                    reason=problem.reason,
+                )
+        self._sent = run
         self._has_progressed = True
-        logger.info("page_sent", runId=run.run_id, page=page.number, users=announced.users)
         return run
 
     def _before_pause(self, run: Run, seconds: float, why: str) -> None:
         logger.warning("clerk_retried", runId=run.run_id, seconds=round(seconds, 1), reason=why)
         self._runs.renew(run.run_id, self._owner, now_ms() + int(seconds * 1000) + LEASE_MS)
 
-    def _let_go(self, run: Run) -> None:
+    def _let_go(self) -> None:
         with suppress(ClerkSyncError):
-            self._runs.release(run.run_id, self._owner)
+            self._runs.release(self._sent, self._owner)
 
     def _give_up_lost_pages(self, run: Run) -> Run:
         """Count pages as errors whose messages are no longer in the queue: they ended in the dead-letter
@@ -370,6 +370,19 @@ def _checked(run: Run, request: Request) -> Run:
             f"event asks for another {' and '.join(sorted(differing))}. {advice}."
         )
     return run
+
+
+def _page(run: Run, number: int, read_at: int, **contents: Any) -> Page:
+    return Page(
+        run_id=run.run_id,
+        number=number,
+        token=uuid.uuid4().hex,
+        read_at=read_at,
+        dry_run=run.dry_run,
+        webhooks_since=run.webhooks_since,
+        full_run_at=run.full_run_at,
+        **{"users": (), **contents},
+    )
 
 
 def _since(currents: Iterable[Current]) -> int | None:

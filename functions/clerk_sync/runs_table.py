@@ -10,17 +10,18 @@ Items, by `runId` and `part`:
 - `runId` = `instance`, `part` = `instance`: the Clerk instance that the table is audited against.
 Page loads keep theirs there too: see refreshes.py.
 
-A page is recorded before its message is sent and added to the run afterwards, so an invocation that is
-cut off in between leaves one page that its successor can tell: see `recover`.
+Pages are recorded before their messages are sent, and added to the run when the next ones are recorded, so
+an invocation that is cut off in between leaves a few pages that its successor can tell: see `recover`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, get_args
 
 from clerk_sync.attributes import Value, from_item, to_item
@@ -66,6 +67,10 @@ class NewPage:
     cursor: Place
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
+
+    def added_to(self, run: Run) -> Run:
+        """The run once this page is sent."""
+        return _added(run, self.users + len(self.malformed), self.cursor, self.deletions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,109 +182,93 @@ class RunsTable:
         """Keep the lease until then (ms). Raises LeaseLost."""
         self._as_owner(run_id, owner, {"leaseUntil": until})
 
-    def release(self, run_id: str, owner: str) -> None:
-        """Give the lease back, so that no thread still under way can renew it. Raises LeaseLost."""
-        self._as_owner(run_id, owner, {"leaseUntil": 0, "leaseOwner": ""})
+    def save(self, run: Run, owner: str, until: int) -> None:
+        """Record the pages that were sent since the last ones were announced, and keep the lease until then
+        (ms). Raises LeaseLost."""
+        self._as_owner(run.run_id, owner, {**_progress(run), "leaseUntil": until})
+
+    def release(self, run: Run, owner: str) -> None:
+        """The same, but give the lease back, so that no thread still under way can renew it. Raises
+        LeaseLost."""
+        self._as_owner(run.run_id, owner, {**_progress(run), "leaseUntil": 0, "leaseOwner": ""})
 
     def expect(self, run_id: str, owner: str, users: int) -> None:
         """Note how many users Clerk counts. Raises LeaseLost."""
         self._as_owner(run_id, owner, {"expectedUsers": users})
 
-    def end_paging(
-        self,
-        run_id: str,
-        owner: str,
-        now: int,
-        *,
-        failure: str | None = None,
-        deletions: MissedDeletions | None = None,
-    ) -> None:
-        """Record that no more pages follow, why if that is a failure, and what an audit found of users that
-        are gone. Raises LeaseLost."""
-        change: dict[str, Value] = {"pagedAt": now, "leaseUntil": 0}
+    def end_paging(self, run: Run, owner: str, now: int, *, failure: str | None = None) -> None:
+        """Record the pages that were sent, that no more follow, and why if that is a failure. Raises
+        LeaseLost."""
+        change = {**_progress(run), "pagedAt": now, "pagesButOne": run.pages - 1, "leaseUntil": 0}
         if failure:
             change["failure"] = failure
-        if deletions:
-            change["deletions"] = json.dumps(asdict(deletions))
-        self._as_owner(run_id, owner, change)
+        self._as_owner(run.run_id, owner, change)
 
     # Pages
 
     def recover(self, run: Run, owner: str, until: int) -> Run:
-        """Take in the page that an earlier invocation was cut off at, and return the run as it is then.
+        """Take in the pages that an earlier invocation was cut off at, and return the run as it is then.
 
-        If a worker has dealt with that page, it counts. If not, whether its message was ever sent is
-        unknown: the page is forgotten, to be read anew under another token, and no outcome of the old
-        message will count. Raises LeaseLost.
+        Those that a worker has dealt with count, up to the first that none has. Whether that one's message
+        was ever sent is unknown: it and those after it are forgotten, to be read anew under other tokens,
+        and no outcome of the old messages will count. Raises LeaseLost.
         """
-        part = _page_part(run.pages + 1)
-        while page := self._get(run.run_id, part):
-            if page["state"] != "PENDING":
+        while announced := self._announced(run):
+            settled = [*takewhile(lambda page: page["state"] != "PENDING", announced)]
+            recovered = run
+            for page in settled:
                 users = page["userCount"] + page["malformedCount"]
-                cursor = Place.load(json.loads(page["cursor"]))
-                return self.confirm(run, owner, users, cursor, until, _deletions(page))
-            forget = {
-                "Key": _key(run.run_id, part),
-                "ConditionExpression": "pageToken = :token AND #state = :pending",
-                "ExpressionAttributeNames": {"#state": "state"},
-                "ExpressionAttributeValues": to_item({":token": page["pageToken"], ":pending": "PENDING"}),
-            }
-            if not self._transact({"Delete": forget}, _keep_lease(run.run_id, owner, until)):
-                # Either a worker was quicker or the lease is gone: the latter shows here.
-                self.renew(run.run_id, owner, until)
+                place = Place.load(json.loads(page["cursor"]))
+                recovered = _added(recovered, users, place, _deletions(page))
+            forgotten = announced[len(settled) :]
+            update = _progress_of_run(recovered, owner, until, forgotten)
+            if self._transact(*map(_forget, forgotten), update):
+                return recovered
+            # Either a worker was quicker or the lease is gone: the latter shows here.
+            self.renew(run.run_id, owner, until)
         return run
 
-    def announce(self, run: Run, owner: str, page: NewPage, until: int) -> None:
-        """Record the run's next page before its message is sent, and keep the lease until then (ms).
-        Raises LeaseLost."""
-        values: dict[str, Value] = {
-            "runId": run.run_id,
-            "part": _page_part(run.pages + 1),
-            "pageToken": page.token,
-            "state": "PENDING",
-            "userCount": page.users,
-            "malformedCount": len(page.malformed),
-            "malformed": _dump(page.malformed),
-            "cursor": json.dumps(page.cursor.dump()),
-            "expiresAt": _expiry(run),
-        }
-        if page.ids is not None:
-            values["ids"] = page.ids
-        if page.deletions is not None:
-            values["deletions"] = json.dumps(asdict(page.deletions))
-        put = {"Item": to_item(values), "ConditionExpression": _NEW}
-        if not self._transact({"Put": put}, _keep_lease(run.run_id, owner, until)):
+    def announce(self, run: Run, owner: str, pages: Sequence[NewPage], until: int) -> None:
+        """Record the run's next pages before their messages are sent, as well as those that were sent before,
+        and keep the lease until then (ms). Raises LeaseLost."""
+        puts: list[dict[str, Any]] = []
+        for number, page in enumerate(pages, run.pages + 1):
+            values: dict[str, Value] = {
+                "runId": run.run_id,
+                "part": _page_part(number),
+                "pageToken": page.token,
+                "state": "PENDING",
+                "userCount": page.users,
+                "malformedCount": len(page.malformed),
+                "malformed": _dump(page.malformed),
+                "cursor": json.dumps(page.cursor.dump()),
+                "expiresAt": _expiry(run),
+            }
+            if page.ids is not None:
+                values["ids"] = page.ids
+            if page.deletions is not None:
+                values["deletions"] = json.dumps(asdict(page.deletions))
+            puts.append({"Put": {"Item": to_item(values), "ConditionExpression": _NEW}})
+        if not self._transact(*puts, _progress_of_run(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
-    def confirm(
+    def settle_one_of_many(
         self,
-        run: Run,
-        owner: str,
-        users: int,
-        cursor: Place,
-        until: int,
-        deletions: MissedDeletions | None = None,
-    ) -> Run:
-        """Add the announced page to the run once its message is sent, and keep the lease until then
-        (ms). Returns the run as it is then. Raises LeaseLost."""
-        added = replace(
-            run,
-            pages=run.pages + 1,
-            total_users=run.total_users + users,
-            cursor=cursor,
-            deletions=deletions or run.deletions,
+        run_id: str,
+        number: int,
+        token: str,
+        outcome: Counts,
+        problems: list[UserProblem],
+        findings: list[Finding],
+    ) -> bool:
+        """The same as `settle` in one request, for nearly every page: one that is still to be dealt with, has
+        no malformed users and is not the last one left of its run. False if it may not be such a page, and
+        then nothing is counted."""
+        page = {"runId": run_id, "part": _page_part(number), "pageToken": token, "state": "PENDING"}
+        return self._transact(
+            _settle_page(page | {"malformedCount": 0}, "DONE", outcome, problems, findings),
+            _settle_run(page, outcome, "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"),
         )
-        # Set, not added up: the SDK repeats a call whose answer was lost.
-        change: dict[str, Value] = {
-            "pages": added.pages,
-            "totalClerkUsers": added.total_users,
-            "cursor": json.dumps(cursor.dump()),
-            "leaseUntil": until,
-        }
-        if deletions:
-            change["deletions"] = json.dumps(asdict(deletions))
-        self._as_owner(run.run_id, owner, change)
-        return added
 
     def settle(
         self,
@@ -304,11 +293,10 @@ class RunsTable:
                 counts = Counts(errors=page["userCount"] + page["malformedCount"])
             else:
                 counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
-            told = {
-                "problems": _dump(problems or []),
-                "findings": json.dumps(tally(findings)) if findings else "",
-            }
-            if self._transact(_settle_page(page, state, counts, told), _settle_run(page, counts)):
+            if self._transact(
+                _settle_page(page, state, counts, problems or [], findings or []),
+                _settle_run(page, counts, "attribute_exists(runId)"),
+            ):
                 return True
         return False
 
@@ -426,6 +414,11 @@ class RunsTable:
             return from_item(answer["Attributes"])
         raise self._contended()
 
+    def _announced(self, run: Run) -> list[dict[str, Any]]:
+        """The pages that are recorded and not added to the run."""
+        numbers = count(run.pages + 1)
+        return [*takewhile(bool, (self._get(run.run_id, _page_part(number)) or {} for number in numbers))]
+
     def _as_owner(self, run_id: str, owner: str, change: Mapping[str, Value]) -> None:
         if not self._update_run(run_id, "leaseOwner = :me", {":me": owner}, change):
             raise LeaseLost(f"Another invocation has taken over run {run_id}")
@@ -456,27 +449,71 @@ class RunsTable:
         return AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
 
 
-def _keep_lease(run_id: str, owner: str, until: int) -> dict[str, Any]:
-    update = _update({"leaseUntil": until}, {}, "leaseOwner = :me", {":me": owner})
-    return {"Update": {"Key": _key(run_id, "run"), **update}}
+def _added(run: Run, users: int, cursor: Place, deletions: MissedDeletions | None) -> Run:
+    return replace(
+        run,
+        pages=run.pages + 1,
+        total_users=run.total_users + users,
+        cursor=cursor,
+        deletions=deletions or run.deletions,
+    )
 
 
-def _settle_page(page: dict[str, Any], state: str, counts: Counts, told: Mapping[str, str]) -> dict[str, Any]:
+def _progress(run: Run) -> dict[str, Value]:
+    # Set, not added up: the SDK repeats a call whose answer was lost.
+    values: dict[str, Value] = {
+        "pages": run.pages,
+        "totalClerkUsers": run.total_users,
+        "cursor": json.dumps(run.cursor.dump()),
+    }
+    if run.deletions:
+        values["deletions"] = json.dumps(asdict(run.deletions))
+    return values
+
+
+def _progress_of_run(
+    run: Run, owner: str, until: int, forgotten: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Record what was sent and keep the lease. What was counted of pages that are forgotten is taken off."""
+    change = {**_progress(run), "leaseUntil": until}
+    counted = [page for page in forgotten if page["state"] != "PENDING"]
+    taken_off = {name: -sum(page[name] for page in counted) for name in _COUNTS.values() if counted}
+    if counted:
+        taken_off["settledPages"] = -len(counted)
+    update = _update(change, taken_off, "leaseOwner = :me", {":me": owner})
+    return {"Update": {"Key": _key(run.run_id, "run"), **update}}
+
+
+def _forget(page: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Delete": {
+            "Key": _key(page["runId"], page["part"]),
+            "ConditionExpression": "pageToken = :token AND #state = :before",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": to_item({":token": page["pageToken"], ":before": page["state"]}),
+        }
+    }
+
+
+def _settle_page(
+    page: dict[str, Any], state: str, counts: Counts, problems: list[UserProblem], findings: list[Finding]
+) -> dict[str, Any]:
     counted = {_COUNTS[name]: count for name, count in asdict(counts).items()}
+    told = {"problems": _dump(problems), "findings": json.dumps(tally(findings)) if findings else ""}
     update = _update(
         {"state": state, **told, **counted},
         {},
-        "pageToken = :token AND #state = :before",
-        {":token": page["pageToken"], ":before": page["state"]},
+        "pageToken = :token AND #state = :before AND malformedCount = :malformed",
+        {":token": page["pageToken"], ":before": page["state"], ":malformed": page["malformedCount"]},
     )
     return {"Update": {"Key": _key(page["runId"], page["part"]), **update}}
 
 
-def _settle_run(page: dict[str, Any], counts: Counts) -> dict[str, Any]:
+def _settle_run(page: dict[str, Any], counts: Counts, only_if: str) -> dict[str, Any]:
     before = Counts(**{name: page.get(told, 0) for name, told in _COUNTS.items()})
     added = {_COUNTS[name]: count for name, count in asdict(counts - before).items()}
     added["settledPages"] = 1 if page["state"] == "PENDING" else 0
-    update = _update({}, added, "attribute_exists(runId)", {})
+    update = _update({}, added, only_if, {})
     return {"Update": {"Key": _key(page["runId"], "run"), **update}}
 
 

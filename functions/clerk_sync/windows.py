@@ -108,8 +108,8 @@ class Lanes(Protocol):
 
     def start(self, step: Callable[[], Step]) -> None: ...
 
-    def take(self) -> Step:
-        """What the step came to that is done first. Raises what it raised."""
+    def take(self) -> list[Step]:
+        """What the steps came to that are done, once one is. Raises what one of them raised."""
         ...
 
     def close(self) -> None: ...
@@ -126,8 +126,11 @@ class Threads:
     def start(self, step: Callable[[], Step]) -> None:
         self._threads.submit(step).add_done_callback(self._done.put)
 
-    def take(self) -> Step:
-        return self._done.get().result()
+    def take(self) -> list[Step]:
+        done = [self._done.get()]
+        while not self._done.empty():
+            done.append(self._done.get())
+        return [step.result() for step in done]
 
     def close(self) -> None:
         # Not waiting for those under way: they end with the connection.
@@ -136,8 +139,8 @@ class Threads:
 
 def walk_windows(
     clerk: Clerk, place: Place, lanes: Lanes, *, limit: int, met: int, expected: int
-) -> Generator[Found]:
-    """Yield the users who were not met before, each once.
+) -> Generator[list[Found]]:
+    """Yield the users who were not met before, each once: whatever has come, in the order of its places.
 
     `met` were met up to `place`; `expected` is Clerk's own count when the run began. Where fewer were met
     when all windows have come to a page that is not full, each is gone on with until it has nobody. One
@@ -166,28 +169,31 @@ class _Windows:
         self.met = met
         self.ended: list[Window] = []
 
-    def walk(self, windows: list[Window], expected: float) -> Iterator[Found]:
+    def walk(self, windows: list[Window], expected: float) -> Iterator[list[Found]]:
         """Walk these, and what they are split into, to their ends; `expected` is for each as for `walk`."""
         for window in windows:
             self._begin(window, expected)
         while self._open:
-            step = self._lanes.take()
-            window = self._open[step.since]
-            if step.users is None:
-                del self._open[step.since]
-                self.ended.append(window)
-                continue
-            found = Found(step.users, step.asked_at, window, Place(dict(self._open)))
-            self.met += len(step.users)
-            window = replace(window, cursor=window.cursor.after(step.users))
-            parts = window.split(self._end(window), n) if (n := self._parts(window, step.users)) > 1 else []
-            if len(parts) > 1:
-                for part in parts:
-                    self._begin(part, 0)
-            else:
-                self._open[step.since] = window
-                self._ask(step.since)
-            yield found
+            yield [found for step in self._lanes.take() if (found := self._went_on(step))]
+
+    def _went_on(self, step: Step) -> Found | None:
+        """What the step found, with the window's next request, or those of its parts, under way."""
+        window = self._open[step.since]
+        if step.users is None:
+            del self._open[step.since]
+            self.ended.append(window)
+            return None
+        found = Found(step.users, step.asked_at, window, Place(dict(self._open)))
+        self.met += len(step.users)
+        window = replace(window, cursor=window.cursor.after(step.users))
+        parts = window.split(self._end(window), n) if (n := self._parts(window, step.users)) > 1 else []
+        if len(parts) > 1:
+            for part in parts:
+                self._begin(part, 0)
+        else:
+            self._open[step.since] = window
+            self._ask(step.since)
+        return found
 
     def _begin(self, window: Window, expected: float) -> None:
         since = window.span.since

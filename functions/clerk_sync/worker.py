@@ -48,7 +48,9 @@ def work(
         missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
         findings=len(outcome.findings),
     )
-    is_counted = runs.settle(page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
+    told = (page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
+    is_one_of_many = runs.settle_one_of_many(*told)
+    is_counted = is_one_of_many or runs.settle(*told)
     logger.info(
         "page_done",
         counted=is_counted,
@@ -64,4 +66,5 @@ def work(
             UsersSkipped=counts.skipped,
             UsersFailed=counts.errors,
         )
-    finish(runs, page.run_id, now_ms())
+    if not is_one_of_many:
+        finish(runs, page.run_id, now_ms())

@@ -40,10 +40,11 @@ def start_run(
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     runs.expect(run.run_id, "me", expected)
-    runs.announce(run, "me", NewPage("token", counts.total, [], BEGINNING), 0)
-    run = runs.confirm(run, "me", counts.total, BEGINNING, 0)
+    page = NewPage("token", counts.total, [], BEGINNING)
+    runs.announce(run, "me", [page], 0)
+    runs.save(page.added_to(run), "me", 0)
     assert runs.settle(run.run_id, 1, "token", counts, list(problems))
-    return run
+    return page.added_to(run)
 
 
 @pytest.fixture

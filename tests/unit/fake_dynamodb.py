@@ -234,7 +234,8 @@ def _term_holds(term: str, item: Item, request: Request) -> bool:
     assert comparison, f"an expression that is not known here: {term}"
     name, sign, value = comparison.groups()
     attribute = names.get(name, name)
-    return attribute in item and bool(_COMPARE[sign](item[attribute], values[value]))
+    other = values[value] if value.startswith(":") else item.get(value)
+    return attribute in item and other is not None and bool(_COMPARE[sign](item[attribute], other))
 
 
 def _new_value(value: str, item: Item, values: Item) -> Any:

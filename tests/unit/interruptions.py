@@ -43,6 +43,8 @@ WORKERS = 2
 MAX_DELIVERIES = (1, 2, 3)
 VISIBILITY_MS = 360_000
 TICKS_MS = (1, 1, 5, 20)
+MORE_AT_ONCE = (0, 0, 1, 3)
+"""How many more of Clerk's answers have come when one is wanted."""
 STALLS_MS = (500, LEASE_MS + 10_000, LEASE_MS + 10_000, DRAINED_MS + 10_000)
 DELIVERY_MS = (0, 0, 0, 100, 2_000)
 LATE_DELIVERY_MS = LEASE_MS + 5_000
@@ -271,8 +273,12 @@ class InterruptedQueue(PagesQueue):
         self.max_deliveries = world.dice.choice(MAX_DELIVERIES)
         self._world = world
 
-    def send(self, page: Page) -> None:
-        self._world.edge(f"send page {page.number}", lambda: self._put(page), can_repeat=True)
+    def send(self, messages: Sequence[str]) -> None:
+        # SQS takes all, none or any of a batch before the answer is lost.
+        pages = [Page.load(message) for message in messages]
+        self._world.dice.shuffle(pages)
+        for page in pages:
+            self._world.edge(f"send page {page.number}", partial(self._put, page), can_repeat=True)
 
     def is_drained(self) -> bool:
         return self._world.edge("count messages", lambda: not self.messages)
@@ -726,7 +732,9 @@ class Episode:
             create_missing=True,
             time_left=lambda: (deadline - world.now) / 1000,
             go_on_later=partial(self._go_on_later, function),
-            open_lanes=lambda: InTurn(world.lanes, world.dice.randrange),
+            open_lanes=lambda: InTurn(
+                world.lanes, world.dice.randrange, lambda: world.dice.choice(MORE_AT_ONCE)
+            ),
             find_deletions=finder if function == "audit" else None,
             sleep=lambda seconds: world.pause(int(seconds * 1000)),
         )

@@ -263,8 +263,9 @@ class Audit:
         self.runs.expect(run.run_id, "me", len(met) if expected is None else expected)
         for number, page in enumerate(batched(met, 50, strict=False), 1):
             new = NewPage(f"t{number}", len(page), [], BEGINNING, page_of(page))
-            self.runs.announce(run, "me", new, 9_000)
-            run = self.runs.confirm(run, "me", len(page), BEGINNING, 9_000)
+            self.runs.announce(run, "me", [new], 9_000)
+            run = new.added_to(run)
+            self.runs.save(run, "me", 9_000)
             self.runs.settle(run.run_id, number, f"t{number}", counts or Counts(unchanged=len(page)))
         self.run = self.now()
         self.time_left: Callable[[], float] = lambda: 1
@@ -642,8 +643,9 @@ def runs_with(pages: Sequence[bytes | None]) -> RunsTable:
     run = runs.acquire(KNOWN.run_id, "me", 2_000, 9_000)
     assert run
     for number, met in enumerate(pages, 1):
-        runs.announce(run, "me", NewPage(f"t{number}", 0, [UserProblem(None, "odd")], BEGINNING, met), 9_000)
-        run = runs.confirm(run, "me", 1, BEGINNING, 9_000)
+        page = NewPage(f"t{number}", 0, [UserProblem(None, "odd")], BEGINNING, met)
+        runs.announce(run, "me", [page], 9_000)
+        run = page.added_to(run)
     return runs
 
 
@@ -700,7 +702,7 @@ missed = st.builds(
 @given(missed)
 def test_what_was_found_is_kept_with_the_run(found: MissedDeletions) -> None:
     runs = runs_with([])
-    runs.end_paging(KNOWN.run_id, "me", 5_000, deletions=found)
+    runs.end_paging(replace(KNOWN, deletions=found), "me", 5_000)
     runs.finish(KNOWN.run_id, 6_000)
     run = runs.get(KNOWN.run_id)
     assert run

@@ -375,6 +375,13 @@ def test_merging_leaves_the_tallies_as_they_are() -> None:
 RUN = Run("audit-1", "audit", create_missing=True, dry_run=True, started_at=1_000)
 
 
+def announced(runs: RunsTable, run: Run, page: NewPage) -> Run:
+    """The run with one more page."""
+    runs.announce(run, "me", [page], 9_000)
+    runs.save(page.added_to(run), "me", 9_000)
+    return page.added_to(run)
+
+
 def settled_run(pages: list[list[Finding]]) -> RunsTable:
     """The run with as many pages, of which the workers have told."""
     runs = RunsTable(peaceful_dynamodb(), "RunsTable")
@@ -382,8 +389,7 @@ def settled_run(pages: list[list[Finding]]) -> RunsTable:
     run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
     assert run
     for number, page in enumerate(pages, 1):
-        runs.announce(run, "me", NewPage(f"t{number}", 30, [], BEGINNING), 9_000)
-        run = runs.confirm(run, "me", 30, BEGINNING, 9_000)
+        run = announced(runs, run, NewPage(f"t{number}", 30, [], BEGINNING))
         missed = sum(finding.is_missed for finding in page)
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
@@ -407,8 +413,7 @@ def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None
     runs = settled_run([[]])
     run = runs.get(RUN.run_id)
     assert run
-    runs.announce(run, "me", NewPage("t2", 1, [], BEGINNING), 9_000)
-    runs.confirm(run, "me", 1, BEGINNING, 9_000)
+    announced(runs, run, NewPage("t2", 1, [], BEGINNING))
     assert runs.settle(RUN.run_id, 2, "t2", None)
     assert runs.findings(RUN.run_id) == tally([])
     one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
@@ -426,8 +431,7 @@ def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
     assert runs.start(RUN, after=Current(None, None, None))
     run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
     assert run
-    runs.announce(run, "me", NewPage("t1", 5, [], BEGINNING), 9_000)
-    runs.confirm(run, "me", 5, BEGINNING, 9_000)
+    announced(runs, run, NewPage("t1", 5, [], BEGINNING))
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {

@@ -212,9 +212,9 @@ def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
     assert all(parts) or not everybody
     for part in parts:
         assert bytes_of(part) <= most or len(part) == 1 + sum(isinstance(u, UserProblem) for u in part)
-    # No more of them than needed: each would have been too big with the first user of the next one.
+    # Not many more of them than needed: sizes are taken as they are at worst.
     for part, following in pairwise(parts):
-        assert bytes_of([*part, following[0]]) > most
+        assert sum(300 + 12 * bytes_of([user]) for user in [*part, following[0]]) > most
 
 
 def test_a_full_page_of_usual_users_is_one_message() -> None:

@@ -63,9 +63,9 @@ def paged(
     )
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", NOW, NOW + 1)
-    runs.announce(run, "me", NewPage("t1", 9, [], BEGINNING), NOW + 1)
-    runs.confirm(run, "me", 9, BEGINNING, NOW + 1)
-    runs.end_paging(run.run_id, "me", NOW, failure=failure, deletions=deletions)
+    page = NewPage("t1", 9, [], BEGINNING, deletions=deletions)
+    runs.announce(run, "me", [page], NOW + 1)
+    runs.end_paging(page.added_to(run), "me", NOW, failure=failure)
     if counts:
         assert runs.settle(run.run_id, 1, "t1", counts)
     return run.run_id
@@ -240,7 +240,7 @@ def test_a_lease_that_was_given_back_cannot_be_renewed_by_a_thread_that_lingers(
     run = Run("full-1", "full", create_missing=True, dry_run=False, started_at=NOW)
     assert runs.start(run, after=runs.current("full"))
     assert runs.acquire("full-1", "me", NOW, NOW + 60_000)
-    runs.release("full-1", "me")
+    runs.release(run, "me")
     with pytest.raises(LeaseLost):
         runs.renew("full-1", "me", NOW + 60_000)
     assert runs.acquire("full-1", "another", NOW + 1, NOW + 60_000)

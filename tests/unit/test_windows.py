@@ -2,7 +2,7 @@ import heapq
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from math import ceil
 from typing import Any
 
@@ -32,10 +32,15 @@ lane_numbers = st.integers(1, 5)
 orders = st.randoms(use_true_random=False)
 
 
+def in_turn(number: int, order: Any) -> Lanes:
+    """Lanes of which one or some come in any order."""
+    return InTurn(number, order.randrange, lambda: order.choice([0, 0, 1, 3]))
+
+
 def walked(clerk: FakeClerk, lanes: Lanes, limit: int, *, expected: int | None = None) -> list[Any]:
     count = len(clerk.alive) if expected is None else expected
     walk = walk_windows(clerk, BEGINNING, lanes, limit=limit, met=0, expected=count)
-    return ids(found.users for found in walk)
+    return ids(found.users for together in walk for found in together)
 
 
 @given(changing_clerks(), limits, st.integers(0, 3), lane_numbers, orders)
@@ -45,9 +50,9 @@ def test_nobody_is_missed_or_repeated_while_users_come_and_go(
     met: list[Any] = []
     clerk.met = lambda: met
     expected = len(clerk.at_start) + too_many
-    in_turn = InTurn(lanes, order.randrange)
-    for found in walk_windows(clerk, BEGINNING, in_turn, limit=limit, met=0, expected=expected):
-        met += ids([found.users])
+    walk = walk_windows(clerk, BEGINNING, in_turn(lanes, order), limit=limit, met=0, expected=expected)
+    for together in walk:
+        met += ids(found.users for found in together)
     check(clerk, met)
 
 
@@ -60,9 +65,8 @@ def test_nor_when_the_walk_is_taken_up_again_between_pages(
     expected, place = len(clerk.at_start), BEGINNING
     for count in [*pages_before_a_break, TOO_MANY]:
         place = Place.load(place.dump())
-        in_turn = InTurn(lanes, order.randrange)
-        walk = walk_windows(clerk, place, in_turn, limit=limit, met=len(met), expected=expected)
-        for found in islice(walk, count):
+        walk = walk_windows(clerk, place, in_turn(lanes, order), limit=limit, met=len(met), expected=expected)
+        for found in islice(chain.from_iterable(walk), count):
             met += ids([found.users])
             place = found.place_after(len(found.users))
     check(clerk, met)
@@ -77,20 +81,16 @@ def test_a_page_may_be_sent_in_parts_and_the_walk_broken_off_between_them(
     place = BEGINNING
     pages = data.draw(st.integers(0, 20))
     expected = len(creations)
-    for found in islice(
-        walk_windows(clerk, place, InTurn(lanes, order.randrange), limit=limit, met=0, expected=expected),
-        pages,
-    ):
+    walk = walk_windows(clerk, place, in_turn(lanes, order), limit=limit, met=0, expected=expected)
+    for found in islice(chain.from_iterable(walk), pages):
         part = data.draw(st.integers(1, len(found.users)))
         met += ids([found.users[:part]])
         place = found.place_after(part)
         if part < len(found.users):
             break
     again = Place.load(place.dump())
-    lane = InTurn(lanes, order.randrange)
-    met += ids(
-        f.users for f in walk_windows(clerk, again, lane, limit=limit, met=len(met), expected=expected)
-    )
+    walk = walk_windows(clerk, again, in_turn(lanes, order), limit=limit, met=len(met), expected=expected)
+    met += ids(found.users for together in walk for found in together)
     assert sorted(met) == sorted(clerk.alive)
 
 
@@ -98,11 +98,9 @@ def test_a_page_may_be_sent_in_parts_and_the_walk_broken_off_between_them(
 def test_a_window_costs_a_request_more(creations: list[int], limit: int, lanes: int, order: Any) -> None:
     clerk = clerk_with(*(sum(creations[: n + 1]) + 1 for n in range(len(creations))))
     begun: set[int | None] = {None}
-    walk = walk_windows(
-        clerk, BEGINNING, InTurn(lanes, order.randrange), limit=limit, met=0, expected=len(creations)
-    )
+    walk = walk_windows(clerk, BEGINNING, in_turn(lanes, order), limit=limit, met=0, expected=len(creations))
     met = []
-    for found in walk:
+    for found in chain.from_iterable(walk):
         begun |= found.place.windows.keys()
         met += ids([found.users])
     assert sorted(met) == sorted(clerk.alive)
@@ -139,8 +137,8 @@ def test_a_large_one_is_split_as_soon_as_its_first_page_is_there() -> None:
     clerk = clerk_with(*range(0, 30_000, 100))
     lanes = InTurn(4)
     walk = walk_windows(clerk, BEGINNING, lanes, limit=5, met=0, expected=300)
-    assert len(next(walk).users) == 5
-    assert [*next(walk).place.windows] == [None, 7_776, 15_151, 22_526]
+    assert len(next(walk)[0].users) == 5
+    assert [*next(walk)[0].place.windows] == [None, 7_776, 15_151, 22_526]
 
 
 def test_one_lane_asks_for_one_window_and_not_for_the_newest_user() -> None:
@@ -217,10 +215,10 @@ class Clock:
         heapq.heappush(self._free, begins + self.LATENCY)
         heapq.heappush(self._under_way, (begins + self.LATENCY, self._started, step))
 
-    def take(self) -> Step:
+    def take(self) -> list[Step]:
         done_at, _, step = heapq.heappop(self._under_way)
         self.now = max(self.now, done_at)
-        return step()
+        return [step()]
 
     def close(self) -> None:
         pass
@@ -242,7 +240,7 @@ def test_four_fifths_of_the_rate_are_used_however_the_dates_lie(shape: str) -> N
     walk = walk_windows(clerk, BEGINNING, clock, limit=100, met=0, expected=200_000)
     begun: set[int | None] = {None}
     met = 0
-    for found in walk:
+    for found in chain.from_iterable(walk):
         begun |= found.place.windows.keys()
         met += len(found.users)
     assert met == 200_000
@@ -259,9 +257,9 @@ def test_threads_run_side_by_side_and_give_what_is_done_first() -> None:
     lanes = Threads(2)
     lanes.start(lambda: Step(1, None if go_on.wait(10) else [], 0))
     lanes.start(lambda: Step(2, None, 0))
-    assert lanes.take().since == 2
+    assert lanes.take() == [Step(2, None, 0)]
     go_on.set()
-    assert lanes.take() == Step(1, None, 0)
+    assert lanes.take() == [Step(1, None, 0)]
     lanes.close()
 
 
