@@ -124,7 +124,7 @@ def test_a_worker_killed_in_the_middle_of_a_page_costs_nothing(stack: Stack) -> 
 
 def test_a_run_that_outlasts_the_functions_time_goes_on_in_another_invocation(stack: Stack) -> None:
     users = make_users(3_000)
-    with stack.clerk(users, latency=0.4) as clerk, stack.configured("BackfillFunction", timeout=31):
+    with stack.clerk(users, latency=0.6) as clerk, stack.configured("BackfillFunction", timeout=32):
         first = stack.backfill({"waitSeconds": 0})
         assert first["status"] == "RUNNING"
         assert first["totalClerkUsers"] < 3_000
