@@ -1,5 +1,5 @@
-"""A counter of requests: it stands before the local AWS, hands every request on, and notes those to DynamoDB and
-SQS with what AWS would bill for them."""
+"""A counter of requests: it stands before the local AWS, hands every request on, and notes those to DynamoDB
+and SQS with what AWS would bill for them."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tests.local.capacity import Units, units
+from tests.local.bench.capacity import NO_UNITS, Units, units
 
 SQS_BYTES = 64 * 1024
 """What SQS bills as one request of a message; a bigger one is several."""
@@ -40,7 +40,7 @@ class Counts:
         elif service.startswith("DynamoDB"):
             self.operations[operation] += 1
             for table, part in units(operation, request, answer).items():
-                self.units[table] = self.units.get(table, Units()) + part
+                self.units[table] = self.units.get(table, NO_UNITS) + part
 
 
 class CountingProxy:

@@ -30,6 +30,9 @@ class Units:
         return Units(self.read * factor, self.write * factor)
 
 
+NO_UNITS = Units()
+
+
 def units(operation: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Units]:
     """By table, what one request that got that answer, an error too, is billed."""
     match operation:
@@ -105,5 +108,5 @@ def _failed(answer: Mapping[str, Any], error: str) -> bool:
 def _sum(parts: Iterable[tuple[str, Units]]) -> dict[str, Units]:
     totals: dict[str, Units] = {}
     for table, part in parts:
-        totals[table] = totals.get(table, Units()) + part
+        totals[table] = totals.get(table, NO_UNITS) + part
     return totals
