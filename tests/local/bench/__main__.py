@@ -1,9 +1,9 @@
 """python3 -m tests.local bench: clerk-sync against the obvious loop, on one simulated Clerk and local AWS.
 
-Each job of ours is done twice: once undisturbed, for time, CPU and memory, and once with a counter before AWS,
-for requests and units. The loop is counted over its first users alone, and that is scaled: each user costs it
-the same two requests. Clerk answers at once here, which is the loop's best case, as it waits for each answer.
-Every job of ours begins cold, as a weekly one does: the functions' start is in it.
+Each job of ours is done twice: once undisturbed, for time, CPU and memory, and once with a counter before
+AWS, for requests and units. The loop is counted over its first users alone, and that is scaled, as each user
+costs it the same two requests. Clerk answers at once here, which is the loop's best case: it waits for each
+answer. Every job of ours begins cold, as a weekly one does: the functions' start is in it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.local.aws import LOCAL, SECRET_KEY, WEBHOOK_SECRET, FunctionError, Lo
 from tests.local.bench import writes
 from tests.local.bench.capacity import NO_UNITS
 from tests.local.bench.counter import CountingProxy
-from tests.local.bench.figures import HEADINGS, Bar, Counted, Figures, Timed, job_rows, table
+from tests.local.bench.figures import HEADINGS, Bar, Counted, Figures, Timed, bound, job_rows, table
 from tests.local.clerk import SimulatedClerk
 from tests.local.people import make_users
 from tests.local.processes import processes_with, usage
@@ -72,12 +72,12 @@ def compare(users: int) -> None:
         with _step("Deploying"):
             ours = Ours(aws, clerk, proxy)
         loop = Loop(aws, clerk, proxy)
-        rows = []
+        rows, bounds = [], []
         measured = zip(JOBS.items(), _jobs(loop, clerk), _jobs(ours, clerk), strict=True)
         for (job, bar), of_loop, of_ours in measured:
             rows += job_rows(job, of_loop, of_ours, bar)
-        print(table(HEADINGS, rows), flush=True)
-        print()
+            bounds.append(bound(job, of_loop, of_ours))
+        print(table(HEADINGS, rows), *filter(None, bounds), sep="\n", end="\n\n", flush=True)
         print(writes.compare(aws, proxy))
 
 

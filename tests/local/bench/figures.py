@@ -104,6 +104,18 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(headings), "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
+def bound(job: str, loop: Figures, ours: Figures) -> str:
+    """How fast the job could be at most, were all that is ours done in no time."""
+    if ours.timed.aws_cpu is None:
+        return ""
+    most = ours.users / ours.timed.aws_cpu
+    return (
+        f"{job}: the local AWS's own process was busy for {ours.timed.aws_cpu:,.1f} of ours' "
+        f"{ours.timed.seconds:,.1f} s, so nobody could be over {most:,.0f} users/s "
+        f"({most / loop.users_per_second:,.1f} x) here with these requests"
+    )
+
+
 def _figures(figures: Figures) -> list[str]:
     timed, counted = figures.timed, figures.counted
     peak = timed.peak_bytes and timed.peak_bytes / 1e6
