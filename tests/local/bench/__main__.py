@@ -230,11 +230,10 @@ class Ours:
             client.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
     def _processes(self) -> list[int]:
-        return [
-            pid
-            for function in FUNCTIONS
-            for pid in processes_with(f"ministack-lambda-{self._outputs[function]}-")
-        ]
+        # By where this local AWS keeps them: another one's functions have the same names.
+        scratch = self._aws.environment["TMPDIR"]
+        names = [f"{scratch}/ministack-lambda-{self._outputs[function]}-" for function in FUNCTIONS]
+        return [pid for name in names for pid in processes_with(name)]
 
     def _lambdas(self) -> "Lambdas":
         """What the functions were invoked and ran until now."""
