@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from clerk_sync.runs_table import RunsTable
 from clerk_sync.user import SYNCED_FIELDS, User, parse_user
 from tests.local.aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
 from tests.local.clerk import SimulatedClerk
+from tests.local.processes import processes_with
 from tests.local.sign import LOCAL_SECRET
 
 ORIGINS = ("http://localhost:3000", "https://app.example.org")
@@ -62,16 +62,8 @@ class Stack:
 
     def reset(self) -> None:
         """Empty tables and queues."""
-        dynamodb = self.aws.client("dynamodb")
-        for table in (self.outputs["UsersTable"], self.outputs["RunsTable"]):
-            was = dynamodb.describe_table(TableName=table)["Table"]
-            dynamodb.delete_table(TableName=table)
-            dynamodb.create_table(
-                TableName=table,
-                KeySchema=was["KeySchema"],
-                AttributeDefinitions=was["AttributeDefinitions"],
-                BillingMode="PAY_PER_REQUEST",
-            )
+        for table in ("UsersTable", "RunsTable"):
+            self.aws.empty(self.outputs[table])
         for queue in ("PagesQueue", "PagesDeadLetterQueue"):
             self.aws.client("sqs").purge_queue(QueueUrl=self.outputs[queue])
         self._put_secrets()
@@ -274,11 +266,3 @@ def assert_true_to_clerk(rows: Mapping[str, Row], payloads: list[dict[str, Any]]
     for payload in payloads:
         row = rows[payload["id"]]
         assert {name: value for name, value in row.items() if name in ours} == wanted_row(payload)
-
-
-def processes_with(text: str) -> list[int]:
-    """The processes that have this in their command."""
-    listing = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,command="], capture_output=True, text=True, check=True
-    )
-    return [int(line.split()[0]) for line in listing.stdout.splitlines() if text in line]

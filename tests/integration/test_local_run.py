@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.stack import Stack, eventually, processes_with
+from tests.integration.stack import Stack, eventually
 from tests.local.aws import CREDENTIALS, REGION, ROOT, free_port, is_free
 from tests.local.people import broken_users, make_users
+from tests.local.processes import processes_with
 from tests.local.send import Sent, send
 
 

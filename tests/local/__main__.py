@@ -21,6 +21,7 @@ ENVIRONMENTS = {
     "ministack": ["tests/requirements/ministack.txt"],
     "sam": ["tests/requirements/sam.txt"],
     "checkov": ["tests/requirements/checkov.txt"],
+    "bench": ["tests/requirements/bench.txt"],
 }
 COMMANDS = {
     "run": "tests.local.run",
@@ -30,9 +31,14 @@ COMMANDS = {
     "token": "tests.local.session",
     "test": "pytest",
     "check": "tests.local.check",
+    "bench": "tests.local.bench",
 }
 # The other commands need what the local AWS takes.
-NEEDS = {"check": ("dev", "sam", "checkov"), "follow": ("dev",)}
+NEEDS = {
+    "check": ("dev", "sam", "checkov"),
+    "follow": ("dev",),
+    "bench": ("dev", "ministack", "sam", "bench"),
+}
 USAGE = """usage: python3 -m tests.local COMMAND
 
   run [--users N] [--keep] [--port N]
@@ -50,7 +56,9 @@ USAGE = """usage: python3 -m tests.local COMMAND
               print a session token of the simulated Clerk, good for a minute, for curl
   sign FILE   print the event in FILE with a fresh signature or token, for sam local invoke --event -
   test [...]  run the tests, or those that pytest's own arguments name
-  check       lint, types and template"""
+  check       lint, types and template
+  bench [--users N]
+              compare with the obvious loop, on the same local AWS and simulated Clerk: some minutes"""
 
 
 def main(arguments: list[str]) -> int:

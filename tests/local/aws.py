@@ -159,6 +159,25 @@ class LocalAws:
         stage, _, route = path.partition("/")
         return f"{self.endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
 
+    @property
+    def pid(self) -> int:
+        """Its process; those of its functions are others."""
+        if self._process is None:
+            raise LocalAwsError("The local AWS was not started here.")
+        return self._process.pid
+
+    def empty(self, table: str) -> None:
+        """Empty a table, by making it anew."""
+        dynamodb = self.client("dynamodb")
+        was = dynamodb.describe_table(TableName=table)["Table"]
+        dynamodb.delete_table(TableName=table)
+        dynamodb.create_table(
+            TableName=table,
+            KeySchema=was["KeySchema"],
+            AttributeDefinitions=was["AttributeDefinitions"],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
     def invoke(self, function: str, event: Any) -> Any:
         """Invoke a function and wait. Raises FunctionError with what it raised."""
         answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
