@@ -123,7 +123,9 @@ class Stack:
 
     def kill(self, function: str) -> int:
         """Kill the processes of a function at once, as an instance's failure would. Returns how many."""
-        found = processes_with(f"ministack-lambda-{self.outputs[function]}-")
+        # Another clone's tests may be running a function of the same name.
+        ours = self.aws.environment["TMPDIR"]
+        found = processes_with(f"{ours}/ministack-lambda-{self.outputs[function]}-")
         for process in found:
             os.kill(process, signal.SIGKILL)
         return len(found)
