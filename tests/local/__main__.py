@@ -20,7 +20,7 @@ ENVIRONMENTS = {
     "dev": ["functions/requirements.txt", "tests/requirements/dev.txt"],
     "ministack": ["tests/requirements/ministack.txt"],
     "sam": ["tests/requirements/sam.txt"],
-    "checkov": ["tests/requirements/checkov.txt"],
+    "check": ["tests/requirements/check.txt"],
 }
 COMMANDS = {
     "run": "tests.local.run",
@@ -32,7 +32,7 @@ COMMANDS = {
     "check": "tests.local.check",
 }
 # The other commands need what the local AWS takes.
-NEEDS = {"check": ("dev", "sam", "checkov"), "follow": ("dev",)}
+NEEDS = {"check": ("dev", "sam", "check"), "follow": ("dev",)}
 USAGE = """usage: python3 -m tests.local COMMAND
 
   run [--users N] [--keep] [--port N]
@@ -50,7 +50,7 @@ USAGE = """usage: python3 -m tests.local COMMAND
               print a session token of the simulated Clerk, good for a minute, for curl
   sign FILE   print the event in FILE with a fresh signature or token, for sam local invoke --event -
   test [...]  run the tests, or those that pytest's own arguments name
-  check       lint, types and template"""
+  check       lint, types, template, and known vulnerabilities of what is deployed"""
 
 
 def main(arguments: list[str]) -> int:
