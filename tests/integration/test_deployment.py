@@ -1,9 +1,11 @@
 """The bundle: its artifact, what it deploys, another table than its own, and what its logs give away."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import httpx
@@ -38,6 +40,22 @@ def test_the_artifact_is_small_and_imports_alone(tmp_path: Path) -> None:
             f"import sys; sys.path[:0] = {[str(artifact), str(runtime)]!r}; import clerk_sync.handlers.{name}"
         )
         subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, cwd=tmp_path)
+
+
+LICENCES = {"MIT", "MIT-0", "BSD-3-Clause", "Apache-2.0 OR BSD-3-Clause", "PSF-2.0", "MPL-2.0"}
+"""All permissive but the last, which asks that changes of its own files be published. There are none."""
+
+
+def test_what_is_deployed_has_the_licences_that_the_readme_names() -> None:
+    deployed: dict[str, set[str]] = {}
+    for package in distributions(path=[str(build() / "BackfillFunction")]):
+        licence = package.metadata.get("License-Expression") or package.metadata["License"]
+        deployed.setdefault(licence, set()).add(package.name.lower().replace("_", "-"))
+    _, _, section = (ROOT / "README.md").read_text().partition("\n| licence |")
+    table, _, _ = section.partition("\n\n")
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    assert {licence: set(names.split(", ")) for licence, names in rows} == deployed
+    assert deployed.keys() <= LICENCES
 
 
 def test_the_runs_are_scheduled(stack: Stack) -> None:

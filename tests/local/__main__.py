@@ -20,7 +20,7 @@ ENVIRONMENTS = {
     "dev": ["functions/requirements.txt", "tests/requirements/dev.txt"],
     "ministack": ["tests/requirements/ministack.txt"],
     "sam": ["tests/requirements/sam.txt"],
-    "checkov": ["tests/requirements/checkov.txt"],
+    "check": ["tests/requirements/check.txt"],
     "bench": ["tests/requirements/bench.txt"],
 }
 COMMANDS = {
@@ -35,7 +35,7 @@ COMMANDS = {
 }
 # The other commands need what the local AWS takes.
 NEEDS = {
-    "check": ("dev", "sam", "checkov"),
+    "check": ("dev", "sam", "check"),
     "follow": ("dev",),
     "bench": ("dev", "ministack", "sam", "bench"),
 }
@@ -56,7 +56,7 @@ USAGE = """usage: python3 -m tests.local COMMAND
               print a session token of the simulated Clerk, good for a minute, for curl
   sign FILE   print the event in FILE with a fresh signature or token, for sam local invoke --event -
   test [...]  run the tests, or those that pytest's own arguments name
-  check       lint, types and template
+  check       lint, types, template, and known vulnerabilities of what is deployed
   bench [--users N]
               compare with the obvious loop, on the same local AWS and simulated Clerk: some minutes"""
 

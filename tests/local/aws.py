@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
+RECORDING = ROOT / "tests/local/recording"
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 STACK = "clerk-sync-local"
@@ -34,10 +36,21 @@ class LocalAwsError(Exception):
     """The local AWS, the build or the deployment failed; the message says where to look."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to AWS that a function made: when (s since 1970), of which operation, and the IAM actions that
+    it needs in the cloud, each with its resource's ARN."""
+
+    at: float
+    function: str
+    operation: str
+    actions: frozenset[tuple[str, str]]
+
+
 class LocalAws:
     """A context manager: starts on entry, and ends with everything it started on exit.
 
-    `log` is where it and its functions write. With `records_calls`, CloudTrail has every call.
+    `log` is where it and its functions write. With `records_calls`, `calls` has every call of theirs.
     """
 
     def __init__(self, port: int | None = None, *, records_calls: bool = False) -> None:
@@ -49,6 +62,10 @@ class LocalAws:
     @cached_property  # one that is already up is used without it
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
+
+    @property
+    def _recorded_calls(self) -> Path:
+        return Path(self._scratch.name, "calls.jsonl")
 
     @property
     def endpoint(self) -> str:
@@ -69,8 +86,9 @@ class LocalAws:
             "GATEWAY_PORT": str(self._port),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_HOST": "127.0.0.1",
-            "CLOUDTRAIL_RECORDING": str(int(self._records_calls)),
         }
+        if self._records_calls:
+            settings |= {"PYTHONPATH": str(RECORDING), "RECORDED_CALLS": str(self._recorded_calls)}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [LOCAL / "ministack/bin/ministack"],
@@ -105,6 +123,13 @@ class LocalAws:
     def client(self, service: str) -> Any:
         """A boto3 client of this AWS."""
         return _client(service, self.endpoint)
+
+    def calls(self, since: float = 0) -> list[Call]:
+        """What the functions have asked AWS for, in order."""
+        file = self._recorded_calls
+        told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        calls = (Call(**{**one, "actions": frozenset(map(tuple, one["actions"]))}) for one in told)
+        return [call for call in calls if call.at >= since]
 
     def put_secret(self, name: str, value: str) -> None:
         """Store an SSM SecureString."""

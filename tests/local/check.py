@@ -1,4 +1,5 @@
-"""python3 -m tests.local check: lint, types, and the template as SAM CLI, cfn-lint and checkov see it."""
+"""python3 -m tests.local check: lint, types, the template as SAM CLI, cfn-lint and checkov see it, and
+advisories on what is deployed."""
 
 import subprocess
 import sys
@@ -10,7 +11,8 @@ CHECKS = [
     [sys.executable, "-m", "ruff", "format", "--check"],
     [sys.executable, "-m", "mypy"],
     [str(LOCAL / "sam/bin/sam"), "validate", "--lint", "--template-file", "template.yaml"],
-    [str(LOCAL / "checkov/bin/checkov")],  # as .checkov.yaml says
+    [str(LOCAL / "check/bin/checkov")],  # as .checkov.yaml says
+    [sys.executable, "-m", "tests.local.advisories"],
 ]
 
 
