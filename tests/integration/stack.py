@@ -223,6 +223,24 @@ class Stack:
                 self.send(message["Body"])
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
+    def taken_messages(self) -> list[str]:
+        """What is on PagesQueue, which is empty then."""
+        sqs, url = self.aws.client("sqs"), self.outputs["PagesQueue"]
+        taken = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                taken.append(message["Body"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return taken
+
+    def is_drained(self) -> bool:
+        """Whether PagesQueue has no message, seen or unseen."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.aws.client("sqs").get_queue_attributes(
+            QueueUrl=self.outputs["PagesQueue"], AttributeNames=names
+        )
+        return all(answer["Attributes"][name] == "0" for name in names)
+
     def send(self, body: str) -> None:
         """Put a message on PagesQueue."""
         self.aws.client("sqs").send_message(QueueUrl=self.outputs["PagesQueue"], MessageBody=body)

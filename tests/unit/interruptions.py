@@ -85,7 +85,8 @@ class Faults:
     when its sender's lease is over. `short_time`: an invocation has time for a page or two. `audit`: an
     invocation is one of AuditFunction. `deletion`: Clerk has a user fewer than when it was last asked.
     `short_list`: a list of Clerk's ends too soon. `slow_scan`: the next few rows of the table take long to
-    come. `kill_late`: before an invocation records that it is done with Clerk.
+    come. `kill_late`: before an invocation records that it is done with Clerk. `kill_at`, `stall_at`: no
+    chance but the one moment for trouble, counted from 1 in each episode; none if 0.
     """
 
     kill: float = 0.0
@@ -105,6 +106,8 @@ class Faults:
     short_list: float = 0.0
     slow_scan: float = 0.0
     kill_late: float = 0.0
+    kill_at: int = 0
+    stall_at: int = 0
 
     def __repr__(self) -> str:
         likely = {name: value for name, value in asdict(self).items() if value}
@@ -196,6 +199,8 @@ class World:
         self.trace: list[str] = []
         self.events: Counter[str] = Counter()
         self.current: Invocation | None = None
+        self.moments = 0
+        """For trouble, so far."""
 
     def chance(self, probability: float) -> bool:
         return self.dice.random() < probability
@@ -231,11 +236,13 @@ class World:
         return answer
 
     def _interrupt(self, when: str, what: str) -> None:
+        self.moments += 1
         is_late = when == "before" and "pagedAt" in what
-        if self.chance(self.faults.kill + is_late * self.faults.kill_late):
+        is_killed = self.chance(self.faults.kill + is_late * self.faults.kill_late)
+        if is_killed or self.moments == self.faults.kill_at:
             self.note("killed", f"{when} {what}")
             raise Killed
-        if self.chance(self.faults.stall):
+        if self.chance(self.faults.stall) or self.moments == self.faults.stall_at:
             self.note("stalled", f"{when} {what}")
             self.pause(self.dice.choice(STALLS_MS))
 
@@ -773,7 +780,9 @@ class Episode:
 
     def _check(self) -> None:
         assert self.runs(), "there is no run"
-        assert self._faults.stall or not self.world.events["lease_lost"], "the lease is lost without a stall"
+        assert self.world.events["stalled"] or not self.world.events["lease_lost"], (
+            "the lease is lost without a stall"
+        )
         for run in self.runs():
             assert run["status"] != "RUNNING", f"a run is never over: {run}"
             pages = self._parts("runId", run["runId"])

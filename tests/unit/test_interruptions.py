@@ -65,6 +65,15 @@ def test_an_audit_ends_and_marks_who_is_gone_and_nobody_else_whatever_interrupts
         play(AUDITS[mix], seed)
 
 
+@pytest.mark.parametrize(("trouble", "audit"), [("kill_at", 0.0), ("stall_at", 0.0), ("kill_at", 1.0)])
+def test_no_moment_is_a_bad_one_to_be_cut_off(trouble: str, audit: float) -> None:
+    for seed in range(2, 3 + EPISODES // 160):
+        moments = play(Faults(audit=audit), seed).world.moments
+        for moment in range(1, moments + 1):
+            events = play(Faults(audit=audit, **{trouble: moment}), seed).world.events
+            assert events["killed"] + events["stalled"] == 1
+
+
 def test_an_audit_without_trouble_waits_for_the_workers() -> None:
     for seed in range(20):
         runs = play(Faults(audit=1.0), seed).runs()

@@ -1,0 +1,236 @@
+"""An AWS in trouble: stands in front of the local one, for functions that are told to go through it."""
+
+import json
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from random import Random
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.integration.stack import Stack
+
+type Body = dict[str, Any]
+type Forward = Callable[[Body], Answer]
+type Trouble = Callable[[Body, Forward], Answer | None]
+"""What to do with a call instead of just forwarding it; None: hang up."""
+type Plan = Callable[[str, int], Trouble | None]
+"""The trouble of an operation's call with that number, from 1."""
+
+CHANGES = {"BatchExecuteStatement", "SendMessage", "TransactWriteItems", "UpdateItem"}
+_FORWARDED = {"content-type", "x-amz-target", "authorization", "x-amz-date", "x-amz-security-token"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What AWS says."""
+
+    status: int
+    body: Any
+    content_type: str = "application/x-amz-json-1.0"
+
+
+def error(status: int, code: str, **more: Any) -> Trouble:
+    """Refuse the call."""
+
+    def refuse(_: Body, __: Forward) -> Answer:
+        return Answer(status, {"__type": f"com.amazonaws#{code}", "message": "simulated", **more})
+
+    return refuse
+
+
+def html(_: Body, __: Forward) -> Answer:
+    """Answer as a proxy in front of AWS would."""
+    return Answer(503, "<html><body>Service unavailable</body></html>", "text/html")
+
+
+def hang_up(_: Body, __: Forward) -> None:
+    """Do nothing, and say nothing."""
+
+
+def lose_answer(body: Body, forward: Forward) -> None:
+    """Do it, but say nothing."""
+    forward(body)
+
+
+def unprocessed(body: Body, forward: Forward) -> Answer:
+    """Read every other key alone."""
+    [(table, asked)] = body["RequestItems"].items()
+    left = {**asked, "Keys": asked["Keys"][1::2]}
+    answer = forward({**body, "RequestItems": {table: {**asked, "Keys": asked["Keys"][::2]}}})
+    return Answer(answer.status, {**answer.body, "UnprocessedKeys": {table: left} if left["Keys"] else {}})
+
+
+def throttled_statements(body: Body, forward: Forward) -> Answer:
+    """Carry out every other statement alone."""
+    answer = forward({**body, "Statements": body["Statements"][::2]})
+    done = iter(answer.body["Responses"])
+    codes = ("ThrottlingError", "InternalServerError", "TransactionConflict", "RequestLimitExceeded")
+    refused = iter(
+        {"Error": {"Code": codes[n % 4], "Message": "simulated"}} for n in range(len(body["Statements"]))
+    )
+    responses = [next(refused if n % 2 else done) for n in range(len(body["Statements"]))]
+    return Answer(answer.status, {**answer.body, "Responses": responses})
+
+
+def in_another_transaction(body: Body, _: Forward) -> Answer:
+    """Cancel a transaction because somebody else's is under way."""
+    reasons = [{"Code": "TransactionConflict"}, *[{"Code": "None"}] * (len(body["TransactItems"]) - 1)]
+    code = "com.amazonaws#TransactionCanceledException"
+    return Answer(400, {"__type": code, "message": "simulated", "CancellationReasons": reasons})
+
+
+OF_ANY_CALL: tuple[Trouble, ...] = (
+    error(400, "ThrottlingException"),
+    error(500, "InternalServerError"),
+    html,
+    hang_up,
+    lose_answer,
+)
+OF_DYNAMODB = error(400, "ProvisionedThroughputExceededException")
+OF_ONE: Mapping[str, tuple[Trouble, ...]] = {
+    "BatchGetItem": (OF_DYNAMODB, unprocessed),
+    "BatchExecuteStatement": (OF_DYNAMODB, throttled_statements),
+    "TransactWriteItems": (in_another_transaction,),
+    "UpdateItem": (OF_DYNAMODB, error(400, "TransactionConflictException")),
+    "GetItem": (OF_DYNAMODB,),
+}
+
+
+def at_random(seed: int, share: float) -> Plan:
+    """That share of the calls in trouble; the same of each operation's whenever the seed is the same."""
+
+    def trouble(operation: str, number: int) -> Trouble | None:
+        dice = Random(f"{seed} {operation} {number}")
+        return dice.choice(OF_ANY_CALL + OF_ONE.get(operation, ())) if dice.random() < share else None
+
+    return trouble
+
+
+def always(trouble: Trouble, *operations: str) -> Plan:
+    """Whenever one of these is called."""
+    return lambda operation, _: trouble if operation in operations else None
+
+
+def kills_at_random(seed: int, kills: int, among: int, kill: Callable[[], object]) -> Plan:
+    """So many of the first calls that change something end with their caller's death: before it is done what
+    they are to do, or right afterwards."""
+
+    def die(_: Body, __: Forward) -> None:
+        kill()
+
+    def die_afterwards(body: Body, forward: Forward) -> None:
+        forward(body)
+        kill()
+
+    dice = Random(seed)
+    deaths = {number: dice.choice([die, die_afterwards]) for number in dice.sample(range(among), kills)}
+    changes = count()
+
+    def trouble(operation: str, _: int) -> Trouble | None:
+        return deaths.get(next(changes)) if operation in CHANGES else None
+
+    return trouble
+
+
+class FaultyAws:
+    """A context manager. `calls` counts what was called, `met` the calls that met with trouble."""
+
+    def __init__(self, endpoint: str, plan: Plan) -> None:
+        self._plan = plan
+        self._address = urlsplit(endpoint).netloc
+        self._lock = threading.Lock()
+        self.calls: Counter[str] = Counter()
+        self.met: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.answer = self._answer
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def _answer(self, headers: Mapping[str, str], body: Body) -> Answer | None:
+        operation = headers["X-Amz-Target"].partition(".")[2]
+
+        def forward(body: Body) -> Answer:
+            return self._forward(headers, body)
+
+        with self._lock:
+            self.calls[operation] += 1
+            trouble = self._plan(operation, self.calls[operation])
+            self.met[operation] += trouble is not None
+        return trouble(body, forward) if trouble else forward(body)
+
+    def _forward(self, headers: Mapping[str, str], body: Body) -> Answer:
+        connection = HTTPConnection(self._address, timeout=60)
+        kept = {name: value for name, value in headers.items() if name.lower() in _FORWARDED}
+        connection.request("POST", "/", json.dumps(body), kept)
+        response = connection.getresponse()
+        answer = json.loads(response.read() or b"{}")
+        connection.close()
+        return Answer(response.status, answer, response.headers["Content-Type"])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    answer: Callable[[Mapping[str, str], Body], Answer | None]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A function that is killed hangs up.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        # A function that is killed may leave half a call.
+        answer = self.server.answer(dict(self.headers), json.loads(body)) if len(body) == length else None
+        if answer is None:
+            self.close_connection = True
+            return
+        said = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(said.encode())))
+        self.end_headers()
+        self.wfile.write(said.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def through(stack: Stack, plan: Plan, *functions: str) -> Iterator[FaultyAws]:
+    """These functions with such an AWS, for a while."""
+    with FaultyAws(stack.aws.endpoint, plan) as aws, ExitStack() as configured:
+        for function in functions:
+            endpoints = stack.configured(
+                function,
+                AWS_ENDPOINT_URL_DYNAMODB=aws.url,
+                AWS_ENDPOINT_URL_SQS=aws.url,
+                AWS_ENDPOINT_URL_SSM=aws.url,
+            )
+            configured.enter_context(endpoints)
+        yield aws

@@ -1,0 +1,202 @@
+"""Runs on the deployed stack while AWS, Clerk or the queue is in trouble, in many places at once."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.faulty_aws import always, at_random, error, kills_at_random, through
+from tests.integration.stack import Stack, assert_conserved, assert_true_to_clerk, eventually
+from tests.integration.test_webhooks import event, post
+from tests.local.aws import FunctionError
+from tests.local.clerk import Fault, Request
+from tests.local.people import User, make_users
+
+ADDED_SINCE = {"deletions", "webhooks_since", "full_run_at"}
+"""What messages of the first version did not have."""
+
+
+def small_pages(stack: Stack) -> AbstractContextManager[None]:
+    """Many pages of few users."""
+    return stack.configured("BackfillFunction", PAGE_SIZE="20")
+
+
+def driven(stack: Stack) -> str:
+    """The id of a run whose pages are all settled; BackfillFunction is invoked as often as it is cut off."""
+    for _ in range(12):
+        try:
+            stack.backfill({"waitSeconds": 0})
+        except FunctionError:
+            if (under_way := stack.runs.current("full").run_id) is not None:
+                stack.change_run(under_way, "leaseUntil", 0)
+        else:
+            run = eventually(
+                lambda: (run := stack.runs.current("full").run) and run.verdict() != "RUNNING" and run
+            )
+            return run.run_id
+    raise AssertionError("no end in sight")
+
+
+def assert_right(stack: Stack, result: Any, users: list[User], status: str = "COMPLETED") -> None:
+    """All users are in the table and counted once."""
+    assert result["status"] == status, result
+    assert_conserved(result)
+    assert result["totalClerkUsers"] == len(users)
+    assert_true_to_clerk(stack.rows(), [user for user in users if user["id"] not in failed(result)])
+
+
+def failed(result: Any) -> set[str]:
+    return {problem["clerkUserId"] for problem in result["errors"]}
+
+
+# AWS
+
+
+def test_whatever_aws_does_the_run_ends_right(stack: Stack) -> None:
+    users = make_users(120)
+    troubled = ("BackfillFunction", "WorkerFunction")
+    with stack.clerk(users), small_pages(stack), through(stack, at_random(2, 0.15), *troubled) as aws:
+        run_id = driven(stack)
+
+    assert sum(aws.met.values()) >= 10
+    assert_right(stack, stack.finished(run_id), users)
+    assert stack.dead_letters() == 0
+
+
+def test_functions_may_be_killed_before_and_after_what_they_change(stack: Stack) -> None:
+    users = make_users(80)
+    backfills = kills_at_random(1, 4, 15, lambda: stack.kill("BackfillFunction"))
+    workers = kills_at_random(1, 2, 6, lambda: stack.kill("WorkerFunction"))
+    with (
+        stack.clerk(users),
+        small_pages(stack),
+        stack.queue_with(VisibilityTimeout="4"),
+        through(stack, backfills, "BackfillFunction") as one,
+        through(stack, workers, "WorkerFunction") as other,
+    ):
+        run_id = driven(stack)
+
+    assert (sum(one.met.values()), sum(other.met.values())) == (4, 2)
+    assert_right(stack, stack.finished(run_id), users)
+
+
+# SSM
+
+
+def test_while_ssm_is_down_all_are_told_to_come_back_and_nothing_is_lost(stack: Stack) -> None:
+    users = make_users(30)
+    down = always(error(500, "InternalServerError"), "GetParameter")
+    functions = ("BackfillFunction", "WebhookFunction", "ProfileFunction")
+    with stack.clerk(users) as clerk, ThreadPoolExecutor(2) as pool:
+        token = {"Authorization": f"Bearer {clerk.token(users[0]['id'])}"}
+
+        def load_page() -> httpx.Response:
+            return httpx.put(f"{stack.outputs['ApiUrl']}/users/me", headers=token, timeout=40)
+
+        with through(stack, down, *functions):
+            webhook, page = pool.submit(post, stack, event(users[1])), pool.submit(load_page)
+            with pytest.raises(FunctionError, match=r"reading the SSM parameter.*stays open"):
+                stack.backfill()
+            assert (webhook.result().status_code, webhook.result().content) == (503, b"")
+            assert (page.result().status_code, page.result().json()) == (503, {"error": "Try again later."})
+        assert stack.rows() == {}
+
+        run_id = stack.current_run_id()
+        assert post(stack, event(users[1])).status_code == 204
+        assert load_page().status_code == 200
+        result = stack.backfill()
+    assert result["runId"] == run_id
+    assert_right(stack, result, users)
+
+
+# The queue
+
+
+def test_messages_may_come_twice_and_in_any_order_among_others_that_are_none(stack: Stack) -> None:
+    users = make_users(160)
+    with stack.clerk(users), small_pages(stack):
+        with stack.workers_paused():
+            run_id = stack.backfill({"waitSeconds": 0})["runId"]
+            pages = stack.taken_messages()
+            assert len(pages) == 8
+            page = json.loads(pages[0])
+            past = {name: value for name, value in page.items() if name not in ADDED_SINCE}
+            copy = {**page, "token": "another"}
+            alien = {**page, "run_id": "full-20200101T000000Z-000000"}
+            late = {**page, "number": 99}
+            future = {**page, "version": 2}
+            none = ["hello", "[" * 50_000, json.dumps(future), json.dumps({**page, "users": [users[0]]})]
+            sent = [*pages * 2, *map(json.dumps, (past, copy, alien, late)), *none]
+            Random(1).shuffle(sent)
+            for body in sent:
+                stack.send(body)
+        eventually(lambda: stack.dead_letters() == len(none))
+        eventually(stack.is_drained)
+        result = stack.finished(run_id)
+
+    assert_right(stack, result, users)
+    assert result["createdCount"] + result["unchangedCount"] == len(users)
+    assert stack.dead_letters() == len(none)
+    assert stack.runs.get(alien["run_id"]) is None
+
+
+# Clerk
+
+BUSY = (
+    Fault.status(429),
+    Fault.status(429, {"Retry-After": "1"}),
+    Fault.status(429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}),
+    Fault.status(500),
+    Fault.status(503, {"Retry-After": "1"}),
+    Fault.html(502),
+    Fault.hang(0.5),
+    Fault.drop(),
+    Fault.half_body(),
+    Fault.garbled(),
+    Fault.not_a_list(),
+)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_clerk_does_the_run_ends_right(stack: Stack, seed: int) -> None:
+    users = make_users(400)
+    odd, gone = users[Random(seed).randrange(50, 400)]["id"], set[str]()
+    with stack.clerk(users) as clerk, small_pages(stack):
+
+        def trouble(number: int, request: Request) -> Fault | None:
+            dice = Random(f"{seed} {number}")
+            if number == 1:
+                clerk.update(odd, email_addresses="ada@mail.test", first_name=["Ada"])
+            cursor = request.query.get("starting_after", [odd])[0]
+            if dice.random() < 0.15 and cursor != odd and clerk.get(cursor):
+                clerk.delete(cursor)
+                gone.add(cursor)
+            return dice.choice(BUSY) if dice.random() < 0.35 else None
+
+        clerk.on_request = trouble
+        result = stack.backfill({"waitSeconds": 60})
+        troubles = sum(request.status != 200 for request in clerk.requests)
+
+    assert result["status"] == "COMPLETED_WITH_ERRORS", result
+    assert_conserved(result)
+    assert failed(result) == {odd}
+    assert troubles >= 8
+    assert gone
+    rows = stack.rows()
+    assert result["totalClerkUsers"] == len(rows) + 1
+    assert_true_to_clerk(rows, [user for user in users if user["id"] not in {odd, *gone}])
+
+
+@pytest.mark.parametrize("told", [0, 5_000])
+def test_clerks_count_need_not_be_right(stack: Stack, told: int) -> None:
+    users = make_users(130)
+    count = Fault.status(200, body=json.dumps({"object": "total_count", "total_count": told}).encode())
+    with stack.clerk(users) as clerk, small_pages(stack):
+        clerk.on_request = lambda _, request: count if request.path.endswith("/count") else None
+        result = stack.backfill()
+        assert len(clerk.requests) <= 40
+    assert_right(stack, result, users)
