@@ -34,11 +34,13 @@ def driven(stack: Stack) -> str:
             if (under_way := stack.runs.current("full").run_id) is not None:
                 stack.change_run(under_way, "leaseUntil", 0)
         else:
-            run = eventually(
-                lambda: (run := stack.runs.current("full").run) and run.verdict() != "RUNNING" and run
-            )
-            return run.run_id
+            return eventually(lambda: _settled_run(stack))
     raise AssertionError("no end in sight")
+
+
+def _settled_run(stack: Stack) -> str:
+    run = stack.runs.current("full").run
+    return run.run_id if run and run.verdict() != "RUNNING" else ""
 
 
 def assert_right(stack: Stack, result: Any, users: list[User], status: str = "COMPLETED") -> None:

@@ -570,6 +570,7 @@ class Episode:
         for module in (backfill, deletions, worker):
             yield module, "now_ms", lambda: self.world.now
         numbers = count(1)
+        yield backfill, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
         yield backfill, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
         # How long is random, and not from the episode's dice, so it counts for nothing.
         yield runs_table, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
