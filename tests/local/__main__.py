@@ -32,6 +32,7 @@ COMMANDS = {
     "test": "pytest",
     "check": "tests.local.check",
     "bench": "tests.local.bench",
+    "paging": "tests.local.bench.paging",
 }
 # The other commands need what the local AWS takes.
 NEEDS = {
