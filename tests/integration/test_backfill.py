@@ -6,6 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
+from clerk_sync.clock import now_ms
+from clerk_sync.run import Mode, Run
+from clerk_sync.runs_table import NewPage
 from tests.integration.stack import (
     Stack,
     assert_conserved,
@@ -450,3 +453,30 @@ def test_pages_lost_from_the_queue_are_counted_as_errors_in_the_end(stack: Stack
     assert result["status"] == "COMPLETED_WITH_ERRORS"
     assert_conserved(result)
     assert result["errorCount"] == 300
+
+
+def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
+    """A run whose invocation ended when its first page, of so many users, was recorded and not yet sent."""
+    run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
+    assert stack.runs.start(run, after=stack.runs.current(mode))
+    assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
+    stack.runs.announce(run, "cut off", NewPage("never sent", users, [], run.cursor), 0)
+    return run
+
+
+@pytest.mark.parametrize(("function", "mode"), [("BackfillFunction", "full"), ("AuditFunction", "audit")])
+def test_a_page_that_was_never_sent_is_read_anew(stack: Stack, function: str, mode: Mode) -> None:
+    run_id = cut_off(stack, mode, 7).run_id
+    users = make_users(30)
+    with stack.clerk(users):
+        result = stack.aws.invoke(stack.outputs[function], {"runId": run_id})
+    assert (result["status"], result["errorCount"]) == ("COMPLETED", 0)
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_an_audits_page_that_is_lost_is_counted_as_errors_too(stack: Stack) -> None:
+    run = cut_off(stack, "audit", 7)
+    stack.runs.confirm(run, "cut off", 7, run.cursor, 0)
+    stack.runs.end_paging(run.run_id, "cut off", 1)
+    report = stack.audit({"runId": run.run_id, "waitSeconds": 1})
+    assert (report["status"], report["errorCount"]) == ("COMPLETED_WITH_ERRORS", 7)

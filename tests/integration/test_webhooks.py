@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from clerk_sync.attributes import to_item
 from tests.integration.stack import Stack, eventually, wanted_row
-from tests.local.aws import WEBHOOK_SECRET
+from tests.local.aws import ROOT, WEBHOOK_SECRET
 from tests.local.people import broken_users, make_user, make_users
 from tests.local.sign import LOCAL_SECRET, signature_headers
 
@@ -120,6 +122,33 @@ def test_a_webhook_newer_than_a_page_in_the_queue_wins_and_an_older_one_loses(st
     # And when the run is over, a late event still loses.
     assert post(stack, event(changed(older, -60, "Older"))).status_code == 204
     assert stack.rows() == expected
+
+
+ERASURE = re.compile(r"--condition-expression '(.+?)' --update-expression '(.+?)'", re.DOTALL)
+
+
+def test_who_is_erased_as_the_readme_says_stays_erased(stack: Stack) -> None:
+    user, at = make_user(2), time.time()
+    deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
+    session = {"object": "session", "id": "sess_1", "user_id": user["id"], "user": None}
+    [(condition, update)] = ERASURE.findall((ROOT / "README.md").read_text())
+    stack.put_row(user["id"], plan="pro")
+    with stack.clerk([user]):
+        with stack.workers_paused():
+            run_id = stack.backfill({"waitSeconds": 0})["runId"]
+            for body in (event(user), deletion):
+                assert post(stack, body).status_code == 204
+            stack.aws.client("dynamodb").update_item(
+                TableName=stack.outputs["UsersTable"],
+                Key=to_item({"clerkUserId": user["id"]}),
+                ConditionExpression=condition,
+                UpdateExpression=update,
+            )
+            late = (event(user), event(changed(user, 60, "Late")), event(session, "session.created", at - 1))
+            assert [post(stack, body).status_code for body in late] == [204] * 3
+        assert stack.finished(run_id)["status"] == "COMPLETED"
+    mark = int(at * MS)
+    assert stack.rows() == {user["id"]: {"plan": "pro", "clerkDeletedAt": mark, "clerkUpdatedAt": mark}}
 
 
 # What Svix signs
