@@ -12,9 +12,11 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+from pydantic_core import from_json
 
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime, UserUnknown
 from clerk_sync.secret import Secret
+from clerk_sync.user import trimmed
 
 API_VERSION = "2026-05-12"
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
@@ -70,7 +72,8 @@ class ClerkClient:
         self._http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
-        """`GET /users`: user objects as Clerk has them, oldest first unless `order_by` says otherwise.
+        """`GET /users`: user objects with what is synced of them, oldest first unless `order_by` says
+        otherwise.
 
         Raises CursorRefused too, if `starting_after` is given.
         """
@@ -104,7 +107,7 @@ class ClerkClient:
             try:
                 response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
                 if response.status_code == 200:
-                    return read(json.loads(response.content))
+                    return read(_parsed(response.content))
                 why = self._why(response)
                 self.throttled += response.status_code == 429
                 if response.status_code < 500 and response.status_code not in (408, 425, 429):
@@ -172,6 +175,15 @@ class ClerkClient:
         )
 
 
+def _parsed(body: bytes) -> Any:
+    try:
+        # In two thirds of json.loads's time. It refuses half of a surrogate pair, which is one user's trouble
+        # and not the page's.
+        return from_json(body, cache_strings="keys")
+    except ValueError:
+        return json.loads(body)
+
+
 def _retry_after(response: httpx.Response) -> float | None:
     try:
         return max(1.0, float(response.headers["Retry-After"]))
@@ -182,7 +194,7 @@ def _retry_after(response: httpx.Response) -> float | None:
 def _user_list(answer: Any) -> list[Any]:
     if not isinstance(answer, list):
         raise ValueError("not a list")
-    return answer
+    return [trimmed(user) for user in answer]
 
 
 def _total_count(answer: Any) -> int:

@@ -138,6 +138,16 @@ def parse_user(payload: Any) -> User | UserProblem:
     return User(clerk.id, clerk.updated_at, {k: v for k, v in fields.items() if v is not None})
 
 
+_READ = tuple(ClerkUser.model_fields)
+
+
+def trimmed(payload: Any) -> Any:
+    """The payload with what `parse_user` looks at and no more: half of it or less, for whoever keeps many."""
+    if not isinstance(payload, dict):
+        return payload
+    return {name: payload[name] for name in _READ if name in payload}
+
+
 def is_id(value: Any) -> bool:
     """Whether this looks like one of Clerk's ids, and may so be a key, a part of an address and logged."""
     return (

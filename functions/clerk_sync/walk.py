@@ -6,7 +6,7 @@ answers when the cursor's own user was deleted is not documented, so every readi
 refusal, an empty page, a page from the start, a page from that place.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -155,7 +155,7 @@ def walk_changed(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, since: i
 
 
 def _is_older(user: Any, since: int) -> bool:
-    found = user.get("updated_at") if isinstance(user, Mapping) else None
+    found = user.get("updated_at") if isinstance(user, dict) else None
     return type(found) is int and found < since
 
 
@@ -190,10 +190,10 @@ def _goes_on_from(place: Place, page: list[Any]) -> bool:
 
 def created_at(user: Any) -> int | None:
     """When a user object says that it was made (ms)."""
-    found = user.get("created_at") if isinstance(user, Mapping) else None
+    found = user.get("created_at") if isinstance(user, dict) else None
     return found if type(found) is int else None
 
 
 def _id(user: Any) -> str | None:
-    found = user.get("id") if isinstance(user, Mapping) else None
+    found = user.get("id") if isinstance(user, dict) else None
     return found if is_id(found) else None

@@ -460,8 +460,9 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
-    stack.runs.announce(run, "cut off", NewPage("never sent", users, [], run.cursor), 0)
-    return run
+    page = NewPage("never sent", users, [], run.cursor)
+    stack.runs.announce(run, "cut off", [page], 0)
+    return page.added_to(run)
 
 
 @pytest.mark.parametrize(("function", "mode"), [("BackfillFunction", "full"), ("AuditFunction", "audit")])
@@ -476,7 +477,6 @@ def test_a_page_that_was_never_sent_is_read_anew(stack: Stack, function: str, mo
 
 def test_an_audits_page_that_is_lost_is_counted_as_errors_too(stack: Stack) -> None:
     run = cut_off(stack, "audit", 7)
-    stack.runs.confirm(run, "cut off", 7, run.cursor, 0)
-    stack.runs.end_paging(run.run_id, "cut off", 1)
+    stack.runs.end_paging(run, "cut off", 1)
     report = stack.audit({"runId": run.run_id, "waitSeconds": 1})
     assert (report["status"], report["errorCount"]) == ("COMPLETED_WITH_ERRORS", 7)

@@ -112,6 +112,12 @@ def test_another_order_may_be_asked_for(time: Time) -> None:
     assert clerk.requests[0].url.params.get_list("order_by") == ["-updated_at"]
 
 
+def test_a_user_that_is_no_valid_text_does_not_cost_the_others(time: Time) -> None:
+    users = [{"id": "user_1", "first_name": "\ud800"}, {"id": "user_2"}]
+    clerk = Clerk([httpx.Response(200, content=json.dumps(users).encode())])
+    assert client(clerk, time).users() == users
+
+
 def test_users_are_counted(time: Time) -> None:
     clerk = Clerk([httpx.Response(200, json={"object": "total_count", "total_count": 1234})])
     with client(clerk, time) as api:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user
+from clerk_sync.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user, trimmed
 from tests.local.people import broken_users, make_user, make_users
 from tests.unit.strategies import CLERK_NAMES, any_text, json_values
 
@@ -186,6 +186,16 @@ marked = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+@given(payloads | nearly_users | json_values)
+def test_what_is_trimmed_off_makes_no_difference(payload: Any) -> None:
+    assert parse_user(trimmed(payload)) == parse_user(payload)
+
+
+def test_most_of_a_user_is_trimmed_off() -> None:
+    for user in make_users(20):
+        assert len(json.dumps(trimmed(user))) < len(json.dumps(user)) * 0.7
 
 
 @given(st.dictionaries(st.sampled_from(CLERK_NAMES), marked, min_size=1))
