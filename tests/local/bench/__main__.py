@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,9 @@ JOBS = {
 FUNCTIONS = ("BackfillFunction", "WorkerFunction")
 
 
+type Contender = Ours | Loop
+
+
 class BenchmarkError(Exception):
     """A job did not do what was to be measured."""
 
@@ -71,30 +74,35 @@ def compare(users: int) -> None:
     with clerk, LocalAws() as aws, CountingProxy(aws.endpoint) as proxy:
         with _step("Deploying"):
             ours = Ours(aws, clerk, proxy)
-        loop = Loop(aws, clerk, proxy)
+        contenders: list[Contender] = [Loop(aws, clerk, proxy), ours]
+        timed = _each_job(contenders, clerk, "timed", lambda contender: contender.time())
+        counted = _each_job(contenders, clerk, "counted", lambda contender: contender.count())
         rows, bounds = [], []
-        measured = zip(JOBS.items(), _jobs(loop, clerk), _jobs(ours, clerk), strict=True)
-        for (job, bar), of_loop, of_ours in measured:
+        for (job, bar), times, counts in zip(JOBS.items(), timed, counted, strict=True):
+            of_loop, of_ours = (Figures(users, *pair) for pair in zip(times, counts, strict=True))
             rows += job_rows(job, of_loop, of_ours, bar)
             bounds.append(bound(job, of_loop, of_ours))
         print(table(HEADINGS, rows), *filter(None, bounds), sep="\n", end="\n\n", flush=True)
-        print(writes.compare(aws, proxy))
+        with _step("Writing in each way"):
+            compared = writes.compare(aws, proxy)
+        print(compared)
 
 
-def _jobs(contender: "Ours | Loop", clerk: SimulatedClerk) -> list[Figures]:
-    """The three jobs, one after the other, all timed and then all counted."""
-    timed = [contender.time() for _ in _each_job(contender, clerk, "timed")]
-    counted = [contender.count() for _ in _each_job(contender, clerk, "counted")]
-    return [Figures(len(clerk), *pair) for pair in zip(timed, counted, strict=True)]
-
-
-def _each_job(contender: "Ours | Loop", clerk: SimulatedClerk, how: str) -> Iterator[None]:
-    contender.start_over()
+def _each_job[T](
+    contenders: Sequence[Contender], clerk: SimulatedClerk, how: str, measure: Callable[[Contender], T]
+) -> list[list[T]]:
+    """Each job by each of them, one right after the other, as this machine may be slower a minute later."""
+    for contender in contenders:
+        contender.start_over()
+    found: list[list[T]] = []
     for job in JOBS:
         if job == "5 % changed":
             _change(clerk)
-        with _step(f"{contender.name}, {how}: {job}"):
-            yield
+        found.append([])
+        for contender in contenders:
+            with _step(f"{job}, {how}: {contender.name}"):
+                found[-1].append(measure(contender))
+    return found
 
 
 def _change(clerk: SimulatedClerk) -> None:
@@ -105,7 +113,7 @@ def _change(clerk: SimulatedClerk) -> None:
 class Loop:
     """The obvious loop."""
 
-    name = "The obvious loop"
+    name = "the obvious loop"
 
     def __init__(self, aws: LocalAws, clerk: SimulatedClerk, proxy: CountingProxy) -> None:
         self._aws = aws

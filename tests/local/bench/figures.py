@@ -1,5 +1,6 @@
 """The benchmark's figures as a table: plain text, and no measuring."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -106,13 +107,14 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def bound(job: str, loop: Figures, ours: Figures) -> str:
     """How fast the job could be at most, were all that is ours done in no time."""
-    if ours.timed.aws_cpu is None:
+    timed = ours.timed
+    if timed.aws_cpu is None or timed.client_cpu is None:
         return ""
-    most = ours.users / ours.timed.aws_cpu
+    most = ours.users / timed.aws_cpu
     return (
-        f"{job}: the local AWS's own process was busy for {ours.timed.aws_cpu:,.1f} of ours' "
-        f"{ours.timed.seconds:,.1f} s, so nobody could be over {most:,.0f} users/s "
-        f"({most / loop.users_per_second:,.1f} x) here with these requests"
+        f"{job}: of {timed.seconds:,.1f} s on {os.cpu_count()} cores, ours used {timed.client_cpu:,.1f} s of "
+        f"CPU and the local AWS, one process, {timed.aws_cpu:,.1f} s: with these requests nobody\n"
+        f"  could be over {most:,.0f} users/s here, {most / loop.users_per_second:,.1f} x the loop"
     )
 
 
