@@ -34,10 +34,9 @@ def driven(stack: Stack) -> str:
             if (under_way := stack.runs.current("full").run_id) is not None:
                 stack.change_run(under_way, "leaseUntil", 0)
         else:
-            run = eventually(
-                lambda: (run := stack.runs.current("full").run) and run.verdict() != "RUNNING" and run
-            )
-            return run.run_id
+            eventually(lambda: (run := stack.runs.current("full").run) and run.verdict() != "RUNNING")
+            eventually(stack.is_drained)  # or a second delivery would write into the next test's table
+            return stack.current_run_id()
     raise AssertionError("no end in sight")
 
 
