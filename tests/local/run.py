@@ -39,6 +39,7 @@ from tests.local.people import make_users
 from tests.local.progress import Bar
 from tests.local.session import LOCAL_ORIGIN
 from tests.local.sign import LOCAL_SECRET
+from tests.local.terminal import plain
 
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
@@ -202,10 +203,10 @@ def _report(
         return
     print(f"\nRows of {outputs['UsersTable']}:")
     for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), SHOWN):
-        print(f"\n  {user_id}")
+        print(f"\n  {plain(user_id)}")
         if user_id in planted:
             print(f"    was  {json.dumps(planted[user_id])}")
-        print(f"    is   {json.dumps(row, ensure_ascii=False)}")
+        print(f"    is   {plain(json.dumps(row, ensure_ascii=False))}")
 
 
 def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
