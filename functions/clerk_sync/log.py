@@ -1,10 +1,15 @@
 """The one logger: JSON lines, `message` a stable event code, and no personal data ever."""
 
+import json
 import logging
+from functools import partial
 
 from aws_lambda_powertools import Logger
 
-logger = Logger(service="clerk-sync", utc=True, use_rfc3339=True)
+# All ASCII, as an id from outside may hold what ends a line for some readers, or moves a terminal's cursor.
+_dump = partial(json.dumps, default=str, separators=(",", ":"))
+
+logger = Logger(service="clerk-sync", utc=True, use_rfc3339=True, json_serializer=_dump)
 
 # The libraries' own lines are out at every level: botocore's and httpx's DEBUG ones hold whole requests.
 for _library in ("boto3", "botocore", "httpcore", "httpx", "urllib3"):

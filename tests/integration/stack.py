@@ -255,6 +255,19 @@ class Stack:
             if call.operation not in reads and any(arn.endswith(table) for _, arn in call.actions)
         }
 
+    def recorded(self) -> Iterator[str]:
+        """What is in RunsTable, from where results and reports take what they tell."""
+        for page in (
+            self.aws.client("dynamodb").get_paginator("scan").paginate(TableName=self.outputs["RunsTable"])
+        ):
+            yield from map(str, page["Items"])
+
+    def dashboards(self) -> Iterator[str]:
+        """The bodies of the dashboards there are."""
+        client = self.aws.client("cloudwatch")
+        for entry in client.list_dashboards()["DashboardEntries"]:
+            yield client.get_dashboard(DashboardName=entry["DashboardName"])["DashboardBody"]
+
     def log(self) -> str:
         """All that was logged since the local AWS started, its own log included."""
         return "\n".join([self.aws.log.read_text(errors="replace"), *self.function_log()])

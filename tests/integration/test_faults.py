@@ -34,7 +34,9 @@ def driven(stack: Stack) -> str:
             if (under_way := stack.runs.current("full").run_id) is not None:
                 stack.change_run(under_way, "leaseUntil", 0)
         else:
-            return eventually(lambda: _settled_run(stack))
+            run_id = eventually(lambda: _settled_run(stack))
+            eventually(stack.is_drained)  # or a second delivery would write into the next test's table
+            return run_id
     raise AssertionError("no end in sight")
 
 

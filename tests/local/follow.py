@@ -22,6 +22,7 @@ from clerk_sync.run import Mode, Run
 from clerk_sync.runs_table import RunsTable
 from clerk_sync.user import UserProblem
 from tests.local.progress import Bar, duration
+from tests.local.terminal import plain
 
 POLL_SECONDS = 1.0
 
@@ -128,7 +129,9 @@ def summary(run: Run, problems: list[UserProblem]) -> str:
         f"  {run.total_users:,} users: {counts.created:,} created, {counts.updated:,} updated, "
         f"{counts.unchanged:,} unchanged, {counts.skipped:,} skipped, {counts.errors:,} failed",
     ]
-    lines += [f"  {error['clerkUserId'] or 'error'}: {error['reason']}" for error in run.errors(problems)]
+    lines += [
+        plain(f"  {error['clerkUserId'] or 'error'}: {error['reason']}") for error in run.errors(problems)
+    ]
     if run.mode == "audit":
         lines.append(f'  What it found: invoke AuditFunction with {{"runId": "{run.run_id}"}}.')
     return "\n".join(lines)

@@ -39,6 +39,7 @@ from tests.local.people import make_users
 from tests.local.progress import Bar
 from tests.local.session import LOCAL_ORIGIN
 from tests.local.sign import LOCAL_SECRET
+from tests.local.terminal import plain
 
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
@@ -60,7 +61,7 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             if not key:
-                with _step(f"A simulated Clerk with {options.users:,} users"):
+                with step(f"A simulated Clerk with {options.users:,} users"):
                     people = make_users(options.users)
                     port = 8400 if options.keep and is_free(8400) else 0
                     clerk = SimulatedClerk(users=people, port=port)
@@ -68,12 +69,12 @@ def main() -> int:
                 url, issuer, key = clerk.url, clerk.issuer, clerk.secret_key
             else:
                 print("Reading the Clerk instance of CLERK_SECRET_KEY. Nothing is ever written to Clerk.")
-            with _step("Starting the local AWS"):
+            with step("Starting the local AWS"):
                 aws = stack.enter_context(LocalAws(options.port))
-            with _step("Building the functions (sam build)"):
+            with step("Building the functions (sam build)"):
                 build()
-            with _step("Deploying template.yaml (sam deploy)"):
-                outputs = _deploy(aws, url, issuer, key)
+            with step("Deploying template.yaml (sam deploy)"):
+                outputs = deploy(aws, url, issuer, key)
             planted = _plant(aws, outputs, url, key)
             result = _backfill(aws, outputs)
             _report(aws, outputs, result, planted)
@@ -119,14 +120,16 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def step(what: str) -> Iterator[None]:
+    """Tell what is being done, and how long it took."""
     print(f"{what} ...", end=" ", flush=True)
     started = time.monotonic()
     yield
     print(f"{time.monotonic() - started:.1f} s", flush=True)
 
 
-def _deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
+def deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
+    """Put the secrets in place and deploy the template, for the Clerk at that address."""
     aws.put_secret(SECRET_KEY, key)
     aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
     # A development instance answers 10 requests a second, shared with whatever uses it now.
@@ -202,10 +205,10 @@ def _report(
         return
     print(f"\nRows of {outputs['UsersTable']}:")
     for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), SHOWN):
-        print(f"\n  {user_id}")
+        print(f"\n  {plain(user_id)}")
         if user_id in planted:
             print(f"    was  {json.dumps(planted[user_id])}")
-        print(f"    is   {json.dumps(row, ensure_ascii=False)}")
+        print(f"    is   {plain(json.dumps(row, ensure_ascii=False))}")
 
 
 def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

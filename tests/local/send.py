@@ -14,6 +14,7 @@ from clerk_sync.attributes import from_item, to_item
 from tests.local.aws import STACK, LocalAws, LocalAwsError
 from tests.local.run import KEPT_PORT, whole_number
 from tests.local.sign import LOCAL_SECRET, signature_headers
+from tests.local.terminal import plain
 
 type Row = dict[str, Any]
 
@@ -64,7 +65,7 @@ def send(aws: LocalAws, event: Any, stack: str = STACK) -> Sent:
     kind, user_id, body = _happening_now(event)
     outputs = aws.outputs(stack)
     before = _row(aws, outputs["UsersTable"], user_id)
-    print(f"{kind} of {user_id} to {outputs['WebhookUrl']}")
+    print(plain(f"{kind} of {user_id} to {outputs['WebhookUrl']}"))
     headers = {"Content-Type": "application/json", **signature_headers(body, LOCAL_SECRET)}
     answer = httpx.post(outputs["WebhookUrl"], content=body, headers=headers, timeout=30)
     return Sent(answer.status_code, before, _row(aws, outputs["UsersTable"], user_id))
@@ -94,7 +95,7 @@ def _row(aws: LocalAws, table: str, user_id: str) -> Row | None:
 
 
 def _shown(row: Row | None) -> str:
-    return json.dumps(row, ensure_ascii=False) if row is not None else "not there"
+    return plain(json.dumps(row, ensure_ascii=False)) if row is not None else "not there"
 
 
 def _options() -> argparse.Namespace:
