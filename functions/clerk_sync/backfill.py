@@ -275,7 +275,7 @@ class Backfill:
         asked_at = now_ms()
         for users in pages:
             yield [Found(users, asked_at, window, Place.at([window]))]
-            window = replace(window, cursor=window.cursor.after(users))
+            window = window.after(users)
             asked_at = now_ms()
 
     def _send(self, run: Run, found: Iterable[Found]) -> Run:

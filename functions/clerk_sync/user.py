@@ -128,14 +128,18 @@ def parse_user(payload: Any) -> User | UserProblem:
     """
     try:
         clerk = ClerkUser.model_validate(payload)
-        fields = {name: getattr(clerk, source) for name, source in SYNCED_FIELDS.items()}
+        fields = {
+            name: value
+            for name, source in SYNCED_FIELDS.items()
+            if (value := getattr(clerk, source)) is not None
+        }
     except ValidationError as error:
         return UserProblem(_id_of(payload), "Clerk's user is malformed: " + _faults(error))
     except ValueError as error:
         return UserProblem(_id_of(payload), f"Clerk's user is malformed: {error}")
     if sum(len(value) for value in fields.values() if isinstance(value, str)) > MAX_CHARACTERS:
         return UserProblem(clerk.id, f"Clerk's user is malformed: more than {MAX_CHARACTERS:,} characters")
-    return User(clerk.id, clerk.updated_at, {k: v for k, v in fields.items() if v is not None})
+    return User(clerk.id, clerk.updated_at, fields)
 
 
 _READ = tuple(ClerkUser.model_fields)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from clerk_sync.errors import ClerkUnavailable, CursorRefused
 from clerk_sync.user import is_id
@@ -22,8 +22,7 @@ class Clerk(Protocol):
     def users(self, **query: str | int) -> list[Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A user that was met: id and created_at (ms)."""
 
     id: str

@@ -29,6 +29,10 @@ class Window:
     span: Span = EVER
     cursor: Cursor = START
 
+    def after(self, users: list[Any]) -> "Window":
+        """The window once these users of it were met, too or again."""
+        return replace(self, cursor=self.cursor.after(users))
+
     def split(self, end: int, parts: int) -> list["Window"]:
         """What is left of it, as up to so many windows of which those before `end` (ms) are as long as each
         other. The first has the cursor."""
@@ -68,10 +72,9 @@ class Place:
         (window,) = self.windows.values()
         return window.cursor
 
-    def after(self, window: Window, users: list[Any]) -> "Place":
-        """The same once these users of a window were met, too or again."""
-        moved = replace(window, cursor=window.cursor.after(users))
-        return Place({**self.windows, window.span.since: moved})
+    def moved(self, window: Window) -> "Place":
+        """The same with a window that has got further."""
+        return Place({**self.windows, window.span.since: window})
 
 
 BEGINNING = Place.at([Window()])
@@ -88,7 +91,7 @@ class Found:
 
     def place_after(self, users: int) -> Place:
         """Where the walk is after the first so many of them."""
-        return self.place.after(self.window, self.users[:users])
+        return self.place.moved(self.window.after(self.users[:users]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ class _Windows:
             return None
         found = Found(step.users, step.asked_at, window, Place(dict(self._open)))
         self.met += len(step.users)
-        window = replace(window, cursor=window.cursor.after(step.users))
+        window = window.after(step.users)
         parts = window.split(self._end(window), n) if (n := self._parts(window, step.users)) > 1 else []
         if len(parts) > 1:
             for part in parts:
