@@ -67,8 +67,8 @@ class Changes:
         return json.dumps(envelope)
 
     def _created(self) -> dict[str, Any]:
-        user = make_user(next(self._numbers), base_ms=_now() - NEWCOMERS * 60_000)
-        user |= {"created_at": _now(), "updated_at": _now()}
+        user = make_user(next(self._numbers))
+        user |= dict.fromkeys(("created_at", "updated_at", "last_sign_in_at", "last_active_at"), _now())
         self._clerk.add(user)
         self._alive.append(user["id"])
         return user
@@ -148,7 +148,7 @@ def _webhooks_beside_a_run(
         problems.append(f"a webhook of 100 took over {SVIX_SECONDS} s")
     wrong = _wrong_rows(aws, outputs, clerk, changes.gone)
     print(f"  {len(clerk):,} users in Clerk, {len(changes.gone):,} deleted; wrong rows: {len(wrong):,}")
-    problems += [f"the row of {user_id} is wrong" for user_id in wrong[:10]]
+    problems += [f"the row of {user_id} is wrong: {why}" for user_id, why in wrong[:10]]
     return problems + _run_problems(result)
 
 
@@ -189,10 +189,19 @@ def _send(url: str, changes: Changes, rate: int, seconds: int) -> Load:
     return load
 
 
-def _wrong_rows(aws: LocalAws, outputs: Outputs, clerk: SimulatedClerk, gone: set[str]) -> list[str]:
+def _wrong_rows(
+    aws: LocalAws, outputs: Outputs, clerk: SimulatedClerk, gone: set[str]
+) -> list[tuple[str, str]]:
     rows = _rows(aws, outputs["UsersTable"])
-    wrong = [user["id"] for user in clerk.users() if rows.get(user["id"]) != _wanted(user)]
-    return wrong + [user_id for user_id in gone if "clerkDeletedAt" not in rows.get(user_id, {})]
+    wrong = [
+        (user_id, "it is not marked") for user_id in gone if "clerkDeletedAt" not in rows.get(user_id, {})
+    ]
+    for wanted in map(_wanted, clerk.users()):
+        row = rows.get(wanted["clerkUserId"], {})
+        differing = sorted(name for name in row.keys() | wanted if row.get(name) != wanted.get(name))
+        if differing:
+            wrong.append((wanted["clerkUserId"], ", ".join(differing)))
+    return wrong
 
 
 def _wanted(payload: Mapping[str, Any]) -> dict[str, Any]:
