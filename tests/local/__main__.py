@@ -57,13 +57,15 @@ USAGE = """usage: python3 -m tests.local COMMAND
   token [USER_ID]
               print a session token of the simulated Clerk, good for a minute, for curl
   sign FILE   print the event in FILE with a fresh signature or token, for sam local invoke --event -
-  load [--users N] [--rate N] [--seconds N] [--pages N]
-              send webhooks to a local AWS beside a full run, then have it work off a long queue, and say
-              whether anything was lost
   test [...]  run the tests, or those that pytest's own arguments name
   check       lint, types, template, and known vulnerabilities of what is deployed
   bench [--users N]
-              compare with the obvious loop, on the same local AWS and simulated Clerk: some minutes"""
+              compare with the obvious loop, on the same local AWS and simulated Clerk: some minutes
+  paging [--users N]
+              have many users read from a Clerk that takes its time, and say how fast that was
+  load [--users N] [--rate N] [--seconds N] [--pages N]
+              send webhooks to a local AWS beside a full run, then have it work off a long queue, and say
+              whether anything was lost"""
 
 
 def main(arguments: list[str]) -> int:
