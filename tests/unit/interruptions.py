@@ -25,7 +25,14 @@ from clerk_sync.attributes import attribute
 from clerk_sync.backfill import DRAINED_MS, LEASE_MS, RESERVE_SECONDS, Backfill
 from clerk_sync.clerk import ClerkClient
 from clerk_sync.deletions import DeletionFinder, Ids
-from clerk_sync.errors import AwsError, ClerkUnavailable, CursorRefused, EventError, SettingsError
+from clerk_sync.errors import (
+    AwsError,
+    ClerkRefused,
+    ClerkUnavailable,
+    CursorRefused,
+    EventError,
+    SettingsError,
+)
 from clerk_sync.findings import placeholder_pattern
 from clerk_sync.page import Page
 from clerk_sync.pages_queue import PagesQueue
@@ -80,6 +87,7 @@ class Faults:
     `kill` and `stall`: before a call, and again after it. `repeat`: the answer to a call was lost and the
     SDK makes it again. `conflict`: a write meets a transaction. `wrong_settings`: the secret or the users
     table will not do. `clerk_busy`: Clerk asks for a pause. `clerk_down`, `table_down`: the request fails.
+    `clerk_refuses`: the secret key is taken back in the middle of a run.
     `sign_up`: Clerk has one more user than when it was last asked, so a page that is read anew is another.
     `second_delivery`: a message is delivered again while it is being worked on. `late_delivery`: it comes
     when its sender's lease is over. `short_time`: an invocation has time for a page or two. `audit`: an
@@ -96,6 +104,7 @@ class Faults:
     wrong_settings: float = 0.0
     clerk_busy: float = 0.0
     clerk_down: float = 0.0
+    clerk_refuses: float = 0.0
     table_down: float = 0.0
     sign_up: float = 0.0
     second_delivery: float = 0.0
@@ -411,6 +420,8 @@ class InterruptedClerk(ClerkClient):
         def answer_or_failure() -> T:
             if self._world.chance(self._world.faults.clerk_down):
                 raise ClerkUnavailable("503")
+            if self._world.chance(self._world.faults.clerk_refuses):
+                raise ClerkRefused("401")
             return answer()
 
         if self._world.chance(self._world.faults.clerk_busy):

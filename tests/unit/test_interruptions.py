@@ -34,6 +34,7 @@ MIXES = {
     "lost answers": Faults(repeat=0.3, conflict=0.2),
     "wrong settings": Faults(wrong_settings=0.2, kill=0.03, stall=0.03),
     "trouble with Clerk": Faults(clerk_busy=0.2, clerk_down=0.1, kill=0.01),
+    "a key that is taken back": Faults(clerk_refuses=0.1, kill=0.01),
     "trouble with the users table": Faults(table_down=0.3, second_delivery=0.3, stall=0.02),
     "too little time": Faults(short_time=0.8, repeat=0.1, kill=0.01),
     "everything": EVERYTHING,
