@@ -50,6 +50,9 @@ def assert_right(stack: Stack, result: Any, users: list[User], status: str = "CO
     assert result["status"] == status, result
     assert_conserved(result)
     assert result["totalClerkUsers"] == len(users)
+    run = stack.runs.get(result["runId"])
+    assert run
+    assert run.settled_pages == run.pages == result["pages"], "pages that count twice, or never"
     assert_true_to_clerk(stack.rows(), [user for user in users if user["id"] not in failed(result)])
 
 
