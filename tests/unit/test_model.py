@@ -23,7 +23,7 @@ from tests.unit.strategies import app_attributes, foreign_part, odd_attributes, 
 from tests.unit.test_refreshes import FakeRefreshes
 
 START = 1_800_000_000_000
-IDS = tuple(f"user_{n}" for n in range(4))
+IDS = tuple(f"user_{n}" for n in range(2))
 LAGS = (0, 1, DELETION_GRACE_MS // 2, DELETION_GRACE_MS)
 
 Delivery = tuple[str, str]
