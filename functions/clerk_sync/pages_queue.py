@@ -55,7 +55,7 @@ class PagesQueue:
             if not failed:
                 return
             left = {failure["Id"]: left[failure["Id"]] for failure in failed}
-        raise AwsError(f"PagesQueue takes {len(left)} of {len(messages)} pages not: {failed[0]['Code']}")
+        raise AwsError(f"PagesQueue did not take {len(left)} of {len(messages)} pages: {failed[0]['Code']}")
 
     def is_drained(self) -> bool:
         """Whether no message is waiting or being worked on, as far as SQS knows: its counts lag by up

@@ -23,7 +23,7 @@ type Trouble = Callable[[Body, Forward], Answer | None]
 type Plan = Callable[[str, int], Trouble | None]
 """The trouble of an operation's call with that number, from 1."""
 
-CHANGES = {"BatchExecuteStatement", "SendMessage", "TransactWriteItems", "UpdateItem"}
+CHANGES = {"BatchExecuteStatement", "SendMessageBatch", "TransactWriteItems", "UpdateItem"}
 _FORWARDED = {"content-type", "x-amz-target", "authorization", "x-amz-date", "x-amz-security-token"}
 
 
@@ -79,6 +79,14 @@ def throttled_statements(body: Body, forward: Forward) -> Answer:
     return Answer(answer.status, {**answer.body, "Responses": responses})
 
 
+def refused_messages(body: Body, forward: Forward) -> Answer:
+    """Take every other message alone, and not the first."""
+    refused, taken = body["Entries"][::2], body["Entries"][1::2]
+    answer = forward({**body, "Entries": taken}) if taken else Answer(200, {"Successful": []})
+    failed = [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in refused]
+    return Answer(answer.status, {**answer.body, "Failed": failed})
+
+
 def in_another_transaction(body: Body, _: Forward) -> Answer:
     """Cancel a transaction because somebody else's is under way."""
     reasons = [{"Code": "TransactionConflict"}, *[{"Code": "None"}] * (len(body["TransactItems"]) - 1)]
@@ -97,6 +105,7 @@ OF_DYNAMODB = error(400, "ProvisionedThroughputExceededException")
 OF_ONE: Mapping[str, tuple[Trouble, ...]] = {
     "BatchGetItem": (OF_DYNAMODB, unprocessed),
     "BatchExecuteStatement": (OF_DYNAMODB, throttled_statements),
+    "SendMessageBatch": (refused_messages,),
     "TransactWriteItems": (in_another_transaction,),
     "UpdateItem": (OF_DYNAMODB, error(400, "TransactionConflictException")),
     "GetItem": (OF_DYNAMODB,),

@@ -33,7 +33,7 @@ def needed(service: str, operation: str, asked: Mapping[str, Any]) -> Iterator[t
         case "lambda", "Invoke":
             yield "InvokeFunction", f"function:{asked['FunctionName']}"
         case "sqs", _:
-            yield operation, asked["QueueUrl"].rpartition("/")[2]
+            yield operation.removesuffix("Batch"), asked["QueueUrl"].rpartition("/")[2]
         case "ssm", _:
             yield operation, f"parameter{asked['Name']}"
         case _:
