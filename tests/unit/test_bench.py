@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,7 +6,20 @@ import pytest
 from clerk_sync.attributes import to_item
 from clerk_sync.user import User, parse_user
 from tests.local.bench.capacity import NO_UNITS, WRITE_BYTES, Units, item_size, read_units, units, write_units
-from tests.local.bench.figures import HEADINGS, Bar, Counted, Figures, Timed, bound, job_rows, table
+from tests.local.bench.costs import COSTS_HEADINGS, cost_rows
+from tests.local.bench.counter import Counts
+from tests.local.bench.figures import (
+    HEADINGS,
+    SPEEDS_HEADINGS,
+    Bar,
+    Counted,
+    Figures,
+    Timed,
+    bound,
+    job_rows,
+    speed_rows,
+    table,
+)
 from tests.local.people import make_users
 
 SMALL = {"id": {"S": "a"}}
@@ -65,6 +79,14 @@ def test_what_is_refused_or_about_no_row_costs_nothing() -> None:
     assert units("DescribeTable", {"TableName": "t"}, {"Table": {}}) == {}
 
 
+def test_a_message_is_billed_by_its_parts_of_64_kib() -> None:
+    counts = Counts()
+    entries = [{"Id": "0", "MessageBody": "x" * 65536}, {"Id": "1", "MessageBody": "x" * 65537}]
+    counts.note("AmazonSQS", "SendMessageBatch", {"Entries": entries}, {})
+    counts.note("AmazonSQS", "ReceiveMessage", {}, {})
+    assert (counts.messages, counts.message_parts) == (2, 3)
+
+
 def test_every_row_of_the_benchmark_is_one_write_unit() -> None:
     for user in map(parse_user, make_users(400)):
         assert isinstance(user, User)
@@ -72,17 +94,17 @@ def test_every_row_of_the_benchmark_is_one_write_unit() -> None:
         assert item_size(row) <= WRITE_BYTES
 
 
-def figures(seconds: float, write: float, **timed: Any) -> Figures:
+def figures(seconds: float = 1, write: float = 0, **timed: Any) -> Figures:
+    """A thousand users in so many seconds near and cold, half of that warm, twice that at a distance."""
     took = {"clerk_requests": 10, "windows": 1, "client_cpu": None, "aws_cpu": None, "peak_bytes": None}
-    return Figures(
-        1000, Timed(seconds=seconds, **took | timed), Counted(60, Units(500, write), Units(20, 30), 100)
-    )
+    cold = Timed(seconds=seconds, **took | timed)
+    counted = Counted(2 * seconds, 60, Units(500, write), Units(20, 30), 100, 10, 100)
+    return Figures(1000, cold, replace(cold, seconds=seconds / 2), counted)
 
 
 def test_dollars_are_for_a_million_users() -> None:
-    ours = figures(1, 1000, lambda_requests=10, lambda_gb_seconds=100)
     millions = 520 * 0.125 + 1030 * 0.625 + 10 * 0.2 + 100 * 0.4 + 100 * 16.6667
-    assert ours.dollars_per_million == pytest.approx(millions / 1000)
+    assert figures(write=1000).dollars_per_million == pytest.approx(millions / 1000)
 
 
 def test_the_table_says_what_is_missed_and_what_is_met() -> None:
@@ -91,9 +113,31 @@ def test_the_table_says_what_is_missed_and_what_is_met() -> None:
     assert {len(row) for row in job} == {len(HEADINGS)}
     assert job[1][5:7] == ("500 + 20", "1,001 + 30")
     assert job[2][2:4] == ("30.0 x", "0.70 x")
-    assert job[3][2:7] == (">= 25 x", "<= 7", "<= 60", "<= 500", "MISSED <= 1,000")
-    slower = job_rows("first sync", figures(24, 0), figures(1, 0, clerk_requests=7), bar)
-    assert slower[3][2:4] == ("MISSED >= 25 x", "MISSED <= 6")
+    assert job[3][2:7] == ("", "<= 7", "<= 60", "<= 500", "MISSED <= 1,000")
+    assert job_rows("first sync", figures(), figures(clerk_requests=7), bar)[3][3] == "MISSED <= 6"
+
+
+def test_speeds_are_near_and_cold_near_and_warm_and_at_a_distance() -> None:
+    loop, ours, ratio, bar = speed_rows("first sync", figures(25), figures(1), Bar(25, 0, None, 0))
+    assert {len(row) for row in (loop, ours, ratio, bar)} == {len(SPEEDS_HEADINGS)}
+    assert ours == ("", "ours", "1,000", "2,000", "500")
+    assert (ratio[2:], bar[2:]) == (("25.0 x",) * 3, (">= 25 x",) * 3)
+    assert speed_rows("first sync", figures(24), figures(1), Bar(25, 0, None, 0))[3][2] == "MISSED >= 25 x"
+
+
+def test_costs_grow_with_the_users_and_requests_to_clerk_with_the_pages() -> None:
+    weekly = replace(figures(clerk_requests=7), users=1000)  # two pages, and five requests more
+    rows = cost_rows(weekly, first=figures(write=1000))
+    assert {len(row) for row in rows} == {len(COSTS_HEADINGS)}
+    assert [row[:2] for row in rows] == [
+        ("1,000", "7"),
+        ("100,000", "205"),
+        ("1,000,000", "2,005"),
+        ("10,000,000", "20,005"),
+    ]
+    functions, queue, tables, run, month, first = rows[2][2:]
+    assert (functions, queue, tables) == ("1.67", "0.0400", "0.0838")
+    assert (run, month, first) == ("1.79", "7.77", "2.42")
 
 
 def test_columns_are_as_wide_as_what_is_in_them() -> None:
@@ -107,7 +151,8 @@ def test_columns_are_as_wide_as_what_is_in_them() -> None:
     )
 
 
-def test_the_bound_is_what_the_local_aws_alone_takes() -> None:
-    ours = figures(4, 0, aws_cpu=2.0, client_cpu=1.5)
-    assert "could be over 500 users/s here, 10.0 x the loop" in bound("first sync", figures(20, 0), ours)
-    assert bound("first sync", figures(20, 0), figures(4, 0)) == ""
+def test_the_bound_is_what_the_local_aws_takes_or_what_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    told = bound("first sync", figures(20), figures(4, aws_cpu=2.0, client_cpu=1.6))
+    assert "local AWS could be at 500 users/s, 10.0 x the loop; and ours at 1,250, 25.0 x" in told
+    assert bound("first sync", figures(20), figures(4)) == ""

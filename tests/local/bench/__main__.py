@@ -1,29 +1,44 @@
 """python3 -m tests.local bench: clerk-sync against the obvious loop, on one simulated Clerk and local AWS.
 
-Each job of ours is done twice: once undisturbed, for time, CPU and memory, and once with a counter before
-AWS, for requests and units. The loop is counted over its first users alone, and that is scaled, as each user
-costs it the same two requests. Clerk answers at once here, which is the loop's best case: it waits for each
-answer. Every job of ours begins cold, as a weekly one does: the functions' start is in it.
+Each job is done near, where Clerk and AWS answer at once, for time, CPU and memory; that is the loop's best
+case, as it waits for each answer. Ours is done near twice: with functions that have to be started, as weekly
+ones have, and with those that then are. And each is done at a distance, where an answer takes as long as in
+the cloud, with a counter before AWS, for time, requests and units; there the loop does its first users alone,
+and that is scaled, as each user costs it the same two requests.
 """
 
 import argparse
+import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from clerk_sync.runs_table import RunsTable
 from tests.local.aws import LOCAL, SECRET_KEY, WEBHOOK_SECRET, FunctionError, LocalAws, LocalAwsError, build
 from tests.local.bench import writes
 from tests.local.bench.capacity import NO_UNITS
+from tests.local.bench.costs import COSTS_HEADINGS, cost_rows
 from tests.local.bench.counter import CountingProxy
-from tests.local.bench.figures import HEADINGS, Bar, Counted, Figures, Timed, bound, job_rows, table
-from tests.local.clerk import SimulatedClerk
+from tests.local.bench.figures import (
+    HEADINGS,
+    SPEEDS_HEADINGS,
+    Bar,
+    Counted,
+    Figures,
+    Timed,
+    bound,
+    job_rows,
+    speed_rows,
+    table,
+)
+from tests.local.bench.imports import IMPORTS_HEADINGS, import_rows
+from tests.local.clerk import Request, SimulatedClerk
 from tests.local.people import make_users
 from tests.local.processes import processes_with, usage
 from tests.local.run import whole_number
@@ -31,6 +46,9 @@ from tests.local.sign import LOCAL_SECRET
 
 CLERK_REQUESTS_PER_SECOND = 100
 """Clerk's limit in production: the benchmark has it to itself."""
+AWS_SECONDS = 0.005
+CLERK_SECONDS = 0.2
+"""What an answer takes at a distance, at least: AWS says of DynamoDB that it is single-digit milliseconds."""
 LOOP_COUNTED = 2000
 SCRIPT = Path(__file__).with_name("obvious_loop.py")
 LOOP_TABLE = "the-loops-users"
@@ -41,9 +59,6 @@ JOBS = {
     "5 % changed": None,
 }
 FUNCTIONS = ("BackfillFunction", "WorkerFunction")
-
-
-type Contender = Ours | Loop
 
 
 class BenchmarkError(Exception):
@@ -71,43 +86,53 @@ def compare(users: int) -> None:
         clerk = SimulatedClerk(users=make_users(users))
     with _step("Building the functions"):
         build()
-    with clerk, LocalAws() as aws, CountingProxy(aws.endpoint) as proxy:
+    with clerk, LocalAws() as aws, CountingProxy(aws.endpoint, AWS_SECONDS) as proxy:
         with _step("Deploying"):
-            ours = Ours(aws, clerk, proxy)
-        contenders: list[Contender] = [Loop(aws, clerk, proxy), ours]
-        timed = _each_job(contenders, clerk, "timed", lambda contender: contender.time())
-        counted = _each_job(contenders, clerk, "counted", lambda contender: contender.count())
-        rows, bounds = [], []
-        for (job, bar), times, counts in zip(JOBS.items(), timed, counted, strict=True):
-            of_loop, of_ours = (Figures(users, *pair) for pair in zip(times, counts, strict=True))
-            rows += job_rows(job, of_loop, of_ours, bar)
-            bounds.append(bound(job, of_loop, of_ours))
-        print(table(HEADINGS, rows), *filter(None, bounds), sep="\n", end="\n\n", flush=True)
+            loop, ours = Loop(aws, clerk, proxy), Ours(aws, clerk, proxy)
+        of_loop, of_ours = {}, {}
+        for job in JOBS:  # by both, one right after the other: this machine may be slower a minute later
+            of_loop[job], of_ours[job] = _figures(job, loop, clerk), _figures(job, ours, clerk)
+        rows, speeds, bounds = [], [], []
+        for job, bar in JOBS.items():
+            rows += job_rows(job, of_loop[job], of_ours[job], bar)
+            speeds += speed_rows(job, of_loop[job], of_ours[job], bar)
+            bounds.append(bound(job, of_loop[job], of_ours[job]))
+        costs = cost_rows(weekly=of_ours["nothing changed"], first=of_ours["first sync"])
+        print(table(HEADINGS, rows), table(SPEEDS_HEADINGS, speeds), sep="\n\n", end="\n\n")
+        print(*filter(None, bounds), "", table(COSTS_HEADINGS, costs), sep="\n", end="\n\n", flush=True)
         with _step("Writing in each way"):
             compared = writes.compare(aws, proxy)
-        print(compared)
+        print(compared, end="\n\n", flush=True)
+    with _step("Importing the handlers"):
+        imports = table(IMPORTS_HEADINGS, import_rows())
+    print(imports)
 
 
-def _each_job[T](
-    contenders: Sequence[Contender], clerk: SimulatedClerk, how: str, measure: Callable[[Contender], T]
-) -> list[list[T]]:
-    """Each job by each of them, one right after the other, as this machine may be slower a minute later."""
-    for contender in contenders:
-        contender.start_over()
-    found: list[list[T]] = []
-    for job in JOBS:
-        if job == "5 % changed":
-            _change(clerk)
-        found.append([])
-        for contender in contenders:
-            with _step(f"{job}, {how}: {contender.name}"):
-                found[-1].append(measure(contender))
-    return found
+def _figures(job: str, contender: "Loop | Ours", clerk: SimulatedClerk) -> Figures:
+    """Have the job done as often as it takes to know all of it."""
+
+    def prepare() -> None:
+        if job == "first sync":
+            contender.start_over()
+        elif job == "5 % changed":
+            for user_id in clerk.ids()[::CHANGED_EVERY]:
+                clerk.update(user_id, first_name=f"Changed at {time.time_ns()}")
+
+    with _step(f"{job}, at a distance: {contender.name}"), _at_a_distance(clerk):
+        counted = contender.count(prepare)
+    with _step(f"{job}, near: {contender.name}"):
+        cold, warm = contender.time(prepare)
+    return Figures(len(clerk), cold, warm, counted)
 
 
-def _change(clerk: SimulatedClerk) -> None:
-    for user_id in clerk.ids()[::CHANGED_EVERY]:
-        clerk.update(user_id, first_name=f"Changed at {time.time_ns()}")
+@contextmanager
+def _at_a_distance(clerk: SimulatedClerk) -> Iterator[None]:
+    def take_time(_number: int, _request: Request) -> None:
+        time.sleep(CLERK_SECONDS)
+
+    clerk.on_request = take_time
+    yield
+    clerk.on_request = None
 
 
 class Loop:
@@ -129,39 +154,47 @@ class Loop:
     def start_over(self) -> None:
         self._aws.empty(LOOP_TABLE)
 
-    def time(self) -> Timed:
+    def time(self, prepare: Callable[[], None]) -> tuple[Timed, Timed]:
+        prepare()
         asked, aws_cpu = len(self._clerk.requests), _aws_cpu(self._aws)
-        started = time.monotonic()
-        took = self._run(self._aws.endpoint, len(self._clerk))
-        return Timed(
-            seconds=time.monotonic() - started,
+        seconds, took = self._run(self._aws.endpoint, len(self._clerk))
+        timed = Timed(
+            seconds=seconds,
             clerk_requests=len(self._clerk.requests) - asked,
             windows=1,
             client_cpu=took.ru_utime + took.ru_stime,
             aws_cpu=_since(aws_cpu, _aws_cpu(self._aws)),
             peak_bytes=took.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         )
+        return timed, timed
 
-    def count(self) -> Counted:
+    def count(self, prepare: Callable[[], None]) -> Counted:
+        prepare()
         users = min(LOOP_COUNTED, len(self._clerk))
-        self._run(self._proxy.endpoint, users)
+        self._proxy.take()
+        seconds, _ = self._run(self._proxy.endpoint, users)
         counts, factor = self._proxy.take(), len(self._clerk) / users
         requests = counts.operations.total() * factor
-        return Counted(requests, counts.units[LOOP_TABLE].times(factor))
+        return Counted(seconds * factor, requests, counts.units[LOOP_TABLE].times(factor))
 
-    def _run(self, endpoint: str, users: int) -> resource.struct_rusage:
-        """Run it to its end, in a process of its own. Returns what that took."""
+    def _run(self, endpoint: str, users: int) -> tuple[float, resource.struct_rusage]:
+        """Run it to its end, in a process of its own. Returns its seconds, without that one's start, and what
+        it took."""
         arguments = [self._clerk.url, self._clerk.secret_key, LOOP_TABLE, str(users)]
         process = subprocess.Popen(
             [LOCAL / "bench/bin/python", SCRIPT, *arguments],
             env=self._aws.environment | {"AWS_ENDPOINT_URL": endpoint},
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
         )
+        assert process.stdout
+        with process.stdout:
+            told = process.stdout.read()
         _, status, took = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise BenchmarkError(f"The loop ended with {process.returncode}")
-        return took
+        return json.loads(told)["seconds"], took
 
 
 class Ours:
@@ -184,37 +217,48 @@ class Ours:
         for name in ("UsersTable", "RunsTable"):
             self._aws.empty(self._outputs[name])
 
-    def time(self) -> Timed:
+    def time(self, prepare: Callable[[], None]) -> tuple[Timed, Timed]:
+        """Cold, then warm."""
         self._begin_cold(self._aws.endpoint)
-        already_there = set(self._processes())
-        asked, aws_cpu, lambdas = len(self._clerk.requests), _aws_cpu(self._aws), self._lambdas()
-        started = time.monotonic()
-        self._run()
-        seconds = time.monotonic() - started
-        took = [found for pid in self._processes() if pid not in already_there and (found := usage(pid))]
-        requests = self._clerk.requests[asked:]
-        return Timed(
-            seconds=seconds,
-            clerk_requests=len(requests),
-            windows=len({tuple(request.query.get("created_at_after", [])) for request in requests}),
-            client_cpu=sum(one.cpu_seconds for one in took) if took else None,
-            aws_cpu=_since(aws_cpu, _aws_cpu(self._aws)),
-            peak_bytes=max((one.peak_bytes for one in took), default=None),
-            lambda_requests=round(self._lambdas().requests - lambdas.requests),
-            lambda_gb_seconds=self._lambdas().gb_seconds - lambdas.gb_seconds,
-        )
+        prepare()
+        cold = self._timed()
+        prepare()
+        return cold, self._timed()
 
-    def count(self) -> Counted:
+    def count(self, prepare: Callable[[], None]) -> Counted:
+        """Warm."""
         self._begin_cold(self._proxy.endpoint)
-        self._proxy.take()
         self._run()
-        counts = self._proxy.take()
+        prepare()
+        self._proxy.take()
+        since, started = time.time(), time.monotonic()
+        self._run()
+        seconds, counts = time.monotonic() - started, self._proxy.take()
+        lambda_requests, lambda_gb_seconds = self._billed(since)
         return Counted(
+            seconds=seconds,
             dynamodb_requests=counts.operations.total(),
             of_users=counts.units.get(self._outputs["UsersTable"], NO_UNITS),
             of_runs=counts.units.get(self._outputs["RunsTable"], NO_UNITS),
             # A message is sent and received in parts, and deleted.
             sqs_requests=2 * counts.message_parts + counts.messages,
+            lambda_requests=lambda_requests,
+            lambda_gb_seconds=lambda_gb_seconds,
+        )
+
+    def _timed(self) -> Timed:
+        before, asked, aws_cpu = self._cpu(), len(self._clerk.requests), _aws_cpu(self._aws)
+        started = time.monotonic()
+        self._run()
+        seconds = time.monotonic() - started
+        requests, took = self._clerk.requests[asked:], self._cpu()
+        return Timed(
+            seconds=seconds,
+            clerk_requests=len(requests),
+            windows=len({tuple(request.query.get("created_at_after", [])) for request in requests}),
+            client_cpu=sum(cpu - before.get(pid, 0) for pid, cpu in took.items()) if took else None,
+            aws_cpu=_since(aws_cpu, _aws_cpu(self._aws)),
+            peak_bytes=max((found.peak_bytes for pid in took if (found := usage(pid))), default=None),
         )
 
     def _run(self) -> None:
@@ -237,45 +281,31 @@ class Ours:
             variables = was | {"AWS_ENDPOINT_URL": endpoint, "BEGUN": str(time.time_ns())}
             client.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
-    def _processes(self) -> list[int]:
+    def _cpu(self) -> dict[int, float]:
+        """What each of the functions' processes has used."""
         # By where this local AWS keeps them: another one's functions have the same names.
         scratch = self._aws.environment["TMPDIR"]
         names = [f"{scratch}/ministack-lambda-{self._outputs[function]}-" for function in FUNCTIONS]
-        return [pid for name in names for pid in processes_with(name)]
+        pids = [pid for name in names for pid in processes_with(name)]
+        return {pid: found.cpu_seconds for pid in pids if (found := usage(pid))}
 
-    def _lambdas(self) -> "Lambdas":
-        """What the functions were invoked and ran until now."""
-        total = Lambdas(0, 0.0)
+    def _billed(self, since: float) -> tuple[int, float]:
+        """How often the functions were invoked since then (s), and for how many GB-seconds, by what Lambda
+        reports in the log."""
+        invocations, gb_seconds = 0, 0.0
+        logs = self._aws.client("logs")
         for function in FUNCTIONS:
-            name = self._outputs[function]
-            memory = self._aws.client("lambda").get_function_configuration(FunctionName=name)["MemorySize"]
-            seconds = self._metric(name, "Duration") / 1000
-            total = Lambdas(
-                total.requests + self._metric(name, "Invocations"),
-                total.gb_seconds + seconds * memory / 1024,
+            of = self._aws.client("lambda").get_function_configuration(FunctionName=self._outputs[function])
+            group = of["LoggingConfig"]["LogGroup"]
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=int(since * 1000)
             )
-        return total
-
-    def _metric(self, function: str, name: str) -> float:
-        now = time.time()
-        answer = self._aws.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName=name,
-            Dimensions=[{"Name": "FunctionName", "Value": function}],
-            StartTime=now - 86_400,
-            EndTime=now + 60,
-            Period=86_400,
-            Statistics=["Sum"],
-        )
-        return sum(float(point["Sum"]) for point in answer["Datapoints"])
-
-
-@dataclass(frozen=True)
-class Lambdas:
-    """What Lambda bills by."""
-
-    requests: float
-    gb_seconds: float
+            for page in pages:
+                for event in page["events"]:
+                    if billed := re.search(r"Billed Duration: (\d+) ms", event["message"]):
+                        invocations += 1
+                        gb_seconds += int(billed[1]) / 1000 * of["MemorySize"] / 1024
+        return invocations, gb_seconds
 
 
 def _aws_cpu(aws: LocalAws) -> float | None:

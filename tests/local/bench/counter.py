@@ -3,6 +3,7 @@ and SQS with what AWS would bill for them."""
 
 import json
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -34,9 +35,9 @@ class Counts:
     def note(self, service: str, operation: str, request: Any, answer: Any) -> None:
         """One request and what was answered."""
         if service == "AmazonSQS":
-            if operation == "SendMessage":
+            for entry in request["Entries"] if operation == "SendMessageBatch" else ():
                 self.messages += 1
-                self.message_parts += ceil(len(request["MessageBody"].encode()) / SQS_BYTES)
+                self.message_parts += ceil(len(entry["MessageBody"].encode()) / SQS_BYTES)
         elif service.startswith("DynamoDB"):
             self.operations[operation] += 1
             for table, part in units(operation, request, answer).items():
@@ -44,10 +45,11 @@ class Counts:
 
 
 class CountingProxy:
-    """A context manager: serves at `endpoint` what that other endpoint answers."""
+    """A context manager: serves at `endpoint` what that other endpoint answers, each answer after at least so
+    many seconds."""
 
-    def __init__(self, target: str) -> None:
-        self._server = _Server(target)
+    def __init__(self, target: str, seconds: float) -> None:
+        self._server = _Server(target, seconds)
 
     @property
     def endpoint(self) -> str:
@@ -72,8 +74,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, seconds: float) -> None:
         self.target = urlsplit(target).netloc
+        self.seconds = seconds
         self.counts = Counts()
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -93,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def _serve(self) -> None:
+        due = time.monotonic() + self.server.seconds
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         service, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
         request = json.loads(body) if operation else {}
@@ -106,6 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = json.loads(content or b"{}")
             with self.server.lock:
                 self.server.counts.note(service, operation, request, answer)
+        time.sleep(max(0.0, due - time.monotonic()))
         self.send_response(response.status)
         for name, value in response.getheaders():
             if name.lower() not in _HOP_BY_HOP:

@@ -20,12 +20,13 @@ HEADINGS = (
     "$/1M users",
     "AWS's CPU s",
 )
+SPEEDS_HEADINGS = ("users/s", "", "near, cold", "near, warm", "at a distance")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What a job took, undisturbed. CPU in seconds, the local AWS's own apart; CPU and memory are None where
-    they can't be known."""
+    """What a job took, near and undisturbed. CPU in seconds, the local AWS's own apart; CPU and memory are
+    None where they can't be known."""
 
     seconds: float
     clerk_requests: int
@@ -33,18 +34,20 @@ class Timed:
     client_cpu: float | None
     aws_cpu: float | None
     peak_bytes: int | None
-    lambda_requests: int = 0
-    lambda_gb_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a job asked of AWS; the units of the table of users, and those of RunsTable."""
+    """What a job took at a distance, and asked of AWS; the units of the table of users, and those of
+    RunsTable."""
 
+    seconds: float
     dynamodb_requests: float
     of_users: Units
     of_runs: Units = NO_UNITS
     sqs_requests: int = 0
+    lambda_requests: int = 0
+    lambda_gb_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Figures:
 
     users: int
     timed: Timed
+    warm: Timed
     counted: Counted
 
     @property
@@ -60,17 +64,43 @@ class Figures:
         return self.users / self.timed.seconds
 
     @property
+    def speeds(self) -> tuple[float, float, float]:
+        """Users a second: near, cold; near, warm; at a distance."""
+        seconds = (self.timed.seconds, self.warm.seconds, self.counted.seconds)
+        cold, warm, far = (self.users / each for each in seconds)
+        return cold, warm, far
+
+    @property
     def dollars_per_million(self) -> float:
         """At list prices, what a loop runs on aside."""
-        units = self.counted.of_users + self.counted.of_runs
-        dollars = (
-            units.read * prices.READ_UNITS
-            + units.write * prices.WRITE_UNITS
-            + self.timed.lambda_gb_seconds * prices.LAMBDA_GB_SECONDS
-            + self.timed.lambda_requests * prices.LAMBDA_REQUESTS
-            + self.counted.sqs_requests * prices.SQS_REQUESTS
-        )
-        return dollars / self.users * 1e6
+        return bill(self.counted).total / self.users * 1e6
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Dollars at list prices."""
+
+    functions: float
+    queue: float
+    tables: float
+
+    @property
+    def total(self) -> float:
+        return self.functions + self.queue + self.tables
+
+    def times(self, factor: float) -> "Bill":
+        return Bill(self.functions * factor, self.queue * factor, self.tables * factor)
+
+
+def bill(counted: Counted) -> Bill:
+    """What a job costs: Lambda, SQS, DynamoDB."""
+    units = counted.of_users + counted.of_runs
+    return Bill(
+        functions=counted.lambda_gb_seconds * prices.LAMBDA_GB_SECONDS
+        + counted.lambda_requests * prices.LAMBDA_REQUESTS,
+        queue=counted.sqs_requests * prices.SQS_REQUESTS,
+        tables=units.read * prices.READ_UNITS + units.write * prices.WRITE_UNITS,
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +120,21 @@ def job_rows(job: str, loop: Figures, ours: Figures, bar: Bar | None) -> list[Se
         ("", "ours", *_figures(ours)),
         ("", "ratio", *_ratios(loop, ours)),
     ]
-    return [*rows, ("", "bar", *_bars(bar, loop, ours))] if bar else rows
+    return [*rows, ("", "bar", *_bars(bar, ours))] if bar else rows
+
+
+def speed_rows(job: str, loop: Figures, ours: Figures, bar: Bar | None) -> list[Sequence[str]]:
+    """The same of their speeds."""
+    ratios = [our / its for our, its in zip(ours.speeds, loop.speeds, strict=True)]
+    rows: list[Sequence[str]] = [
+        (job, "loop", *(f"{speed:,.0f}" for speed in loop.speeds)),
+        ("", "ours", *(f"{speed:,.0f}" for speed in ours.speeds)),
+        ("", "ratio", *(_times(ratio) for ratio in ratios)),
+    ]
+    if bar:
+        least = bar.times_users_per_second
+        rows.append(("", "bar", *(_verdict(f">= {least:.0f} x", ratio >= least) for ratio in ratios)))
+    return rows
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -106,15 +150,17 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def bound(job: str, loop: Figures, ours: Figures) -> str:
-    """How fast the job could be at most, were all that is ours done in no time."""
-    timed = ours.timed
-    if timed.aws_cpu is None or timed.client_cpu is None:
+    """How fast the job could be near at most: were all that is ours done in no time, and were all else."""
+    warm, cores = ours.warm, os.cpu_count() or 1
+    if warm.aws_cpu is None or warm.client_cpu is None:
         return ""
-    most = ours.users / timed.aws_cpu
+    aws, client = ours.users / warm.aws_cpu, ours.users / warm.client_cpu * cores
     return (
-        f"{job}: of {timed.seconds:,.1f} s on {os.cpu_count()} cores, ours used {timed.client_cpu:,.1f} s of "
-        f"CPU and the local AWS, one process, {timed.aws_cpu:,.1f} s: with these requests nobody\n"
-        f"  could be over {most:,.0f} users/s here, {most / loop.users_per_second:,.1f} x the loop"
+        f"{job}, near and warm: {warm.seconds:,.1f} s on {cores} cores, in which ours used "
+        f"{warm.client_cpu:,.1f} s of CPU and the local AWS, one process, {warm.aws_cpu:,.1f} s.\n"
+        f"  With nothing else to do the local AWS could be at {aws:,.0f} users/s, "
+        f"{_times(aws / loop.users_per_second)} the loop; and ours at {client:,.0f}, "
+        f"{_times(client / loop.users_per_second)}"
     )
 
 
@@ -159,20 +205,20 @@ def _ratios(loop: Figures, ours: Figures) -> list[str]:
 
 
 def _ratio(ours: float | None, loop: float | None) -> str:
-    if ours is None or not loop:
-        return "-"
-    ratio = ours / loop
+    return "-" if ours is None or not loop else _times(ours / loop)
+
+
+def _times(ratio: float) -> str:
     digits = 1 if ratio >= 1 else 2 if ratio >= 0.1 else 3
     return f"{ratio:,.{digits}f} x"
 
 
-def _bars(bar: Bar, loop: Figures, ours: Figures) -> list[str]:
-    """Each bar as it is for so many users."""
+def _bars(bar: Bar, ours: Figures) -> list[str]:
+    """Each bar as it is for so many users; that of the speed is with the speeds."""
     users, timed, counted = ours.users, ours.timed, ours.counted
-    times = ours.users_per_second / loop.users_per_second
     read = _at_most(bar.read_units * users, counted.of_users.read) if bar.read_units is not None else ""
     cells = [
-        _verdict(f">= {bar.times_users_per_second:.0f} x", times >= bar.times_users_per_second),
+        "",
         _at_most(users / 500 + timed.windows + 3, timed.clerk_requests),
         _at_most(bar.dynamodb_requests * users, counted.dynamodb_requests),
         read,

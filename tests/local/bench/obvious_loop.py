@@ -6,6 +6,8 @@ by the SDKs.
 """
 
 import argparse
+import json
+import time
 from typing import Any
 
 import boto3
@@ -32,6 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     dynamodb = boto3.client("dynamodb")
     created = updated = 0
+    started = time.monotonic()
     with Clerk(bearer_auth=options.secret_key, server_url=options.clerk_url) as clerk:
         while created + updated < options.users:
             request: Any = {"limit": PAGE_SIZE, "offset": created + updated, "order_by": "created_at"}
@@ -44,7 +47,7 @@ def main() -> None:
                 updated += is_there
             if len(users) < PAGE_SIZE:
                 break
-    print(f"{created} created, {updated} updated")
+    print(json.dumps({"created": created, "updated": updated, "seconds": time.monotonic() - started}))
 
 
 def _row(user: Any) -> dict[str, Any]:
