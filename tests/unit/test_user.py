@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user, trimmed
+from clerk_sync.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user, read_users
 from tests.local.people import broken_users, make_user, make_users
 from tests.unit.strategies import CLERK_NAMES, any_text, json_values
 
@@ -188,14 +188,31 @@ marked = st.recursive(
 )
 
 
-@given(payloads | nearly_users | json_values)
-def test_what_is_trimmed_off_makes_no_difference(payload: Any) -> None:
-    assert parse_user(trimmed(payload)) == parse_user(payload)
+@given(st.lists(payloads | nearly_users | json_values, max_size=3))
+def test_what_is_left_unread_makes_no_difference(payloads: list[Any]) -> None:
+    read = read_users(json.dumps(payloads).encode())
+    assert [parse_user(one) for one in read] == [parse_user(one) for one in payloads]
 
 
-def test_most_of_a_user_is_trimmed_off() -> None:
-    for user in make_users(20):
-        assert len(json.dumps(trimmed(user))) < len(json.dumps(user)) * 0.7
+def test_most_of_a_user_is_left_unread() -> None:
+    users = make_users(20)
+    assert len(json.dumps(read_users(json.dumps(users).encode()))) < len(json.dumps(users)) * 0.5
+
+
+@given(json_values)
+def test_only_a_list_is_a_list_of_users(answer: Any) -> None:
+    body = json.dumps(answer).encode()
+    if isinstance(answer, list):
+        assert len(read_users(body)) == len(answer)
+    else:
+        with pytest.raises(ValueError, match=r"valid (list|array)"):
+            read_users(body)
+
+
+@pytest.mark.parametrize("body", [b"", b'[{"id": "user_', b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_no_list_of_users(body: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        read_users(body)
 
 
 @given(st.dictionaries(st.sampled_from(CLERK_NAMES), marked, min_size=1))
