@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from clerk_sync.aws import client, translated
-from clerk_sync.errors import SettingsError
+from clerk_sync.errors import AwsError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,13 @@ class CachedSecret:
         self._read_at = 0.0
 
     def get(self) -> Secret:
-        """Raises what `read_secret` does."""
+        """Raises what `read_secret` does; while SSM does not answer, the one at hand is kept."""
         if self._secret is None or self._age() > self.KEPT_SECONDS:
-            self._secret = read_secret(self._parameter, self._variable)
+            try:
+                self._secret = read_secret(self._parameter, self._variable)
+            except AwsError:
+                if self._secret is None:
+                    raise
             self._read_at = time.monotonic()
         return self._secret
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from clerk_sync.attributes import Attribute, Item, attribute
 from clerk_sync.aws import attempts, translated
 from clerk_sync.errors import AwsError, SettingsError
-from clerk_sync.write_rule import DELETED, OWNED, VERSION, BlindWrite, Write
+from clerk_sync.write_rule import DELETED, OWNED, VERSION, BlindWrite, Write, type_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -75,7 +75,8 @@ class UsersTable:
         self._sleep = sleep
 
     def check(self) -> None:
-        """Raise SettingsError unless the table exists and has the expected key."""
+        """Raise SettingsError unless the table exists and has the expected key, and no index is on a synced
+        attribute of another type: DynamoDB would refuse every row."""
         with translated(f"looking at table {self._table!r}"):
             try:
                 table = self._dynamodb.describe_table(TableName=self._table)["Table"]
@@ -90,6 +91,13 @@ class UsersTable:
             raise SettingsError(
                 f"The key of table {self._table!r} is {names}, but UsersTableKey says {self._key!r}: the "
                 "table must have that one attribute, a string (S), as its whole key."
+            )
+        odd = [f"{name} ({types[name]})" for name in OWNED if name in types and types[name] != type_of(name)]
+        if odd:
+            raise SettingsError(
+                f"Table {self._table!r} has an index with {', '.join(odd)} in its key, and DynamoDB takes no "
+                "other type there. The sync writes times as numbers (N) and all else as text (S): remove the "
+                "index, or have it on another attribute."
             )
 
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Item]:

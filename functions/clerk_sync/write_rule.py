@@ -25,6 +25,11 @@ ACTIVITY = ("lastSignInAt", "lastActiveAt")
 _GUARDS = (VERSION, DELETED, *ACTIVITY)
 
 
+def type_of(name: str) -> str:
+    """The DynamoDB type of an owned attribute: those whose names end so are times (ms)."""
+    return "N" if name.endswith("At") else "S"
+
+
 class Verdict(Enum):
     """Why nothing is to be written."""
 

@@ -39,6 +39,25 @@ def test_a_secret_is_read_once_and_again_after_five_minutes(ssm: Ssm) -> None:
     assert ssm.asked == 2
 
 
+def test_a_secret_is_kept_while_ssm_does_not_answer(ssm: Ssm) -> None:
+    cached = CachedSecret("/p", "V")
+    ssm.error = AwsError("SSM is down")
+    with pytest.raises(AwsError):
+        cached.get()
+    ssm.error = None
+    cached.get()
+    ssm.error, ssm.value = AwsError("SSM is down"), "whsec_new"
+    ssm.now += CachedSecret.KEPT_SECONDS + 1
+    assert cached.get().value == "whsec_old"
+    ssm.error = None
+    ssm.now += CachedSecret.KEPT_SECONDS + 1
+    assert cached.get().value == "whsec_new"
+    ssm.error = SettingsError("There is none any more")
+    ssm.now += CachedSecret.KEPT_SECONDS + 1
+    with pytest.raises(SettingsError):
+        cached.get()
+
+
 def test_a_replaced_secret_is_found_at_once_but_looked_for_once_a_minute(ssm: Ssm) -> None:
     cached = CachedSecret("/p", "V")
     cached.get()

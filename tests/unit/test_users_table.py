@@ -617,6 +617,14 @@ def test_another_key_is_an_error_that_names_both(say: Callable[[Any], Answer]) -
         assert key["AttributeName"] in str(error.value)
 
 
+def test_an_index_on_a_synced_attribute_must_be_of_its_type() -> None:
+    fits = described(("clerkUserId", "HASH"), clerkUserId="S", email="S", createdAt="N", clerkUpdatedAt="N")
+    table_on(FakeDynamoDb(fits)).check()
+    iso = described(("clerkUserId", "HASH"), clerkUserId="S", email="S", createdAt="S")
+    with pytest.raises(SettingsError, match=r"index with createdAt \(S\)"):
+        table_on(FakeDynamoDb(iso)).check()
+
+
 def test_a_table_that_is_not_there_is_an_error_that_says_what_to_correct() -> None:
     def say(_: Any) -> Answer:
         raise NoTable

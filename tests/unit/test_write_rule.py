@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clerk_sync.attributes import Item, attribute
-from clerk_sync.user import Change, Deletion, SignIn, User
+from clerk_sync.user import Change, Deletion, SignIn, User, parse_user
 from clerk_sync.users_table import Written
 from clerk_sync.write_rule import (
     DELETED,
@@ -18,7 +18,9 @@ from clerk_sync.write_rule import (
     Write,
     decide,
     decide_blindly,
+    type_of,
 )
+from tests.local.people import make_user
 from tests.unit.fake_users_table import FakeUsersTable, holds
 from tests.unit.strategies import (
     ACTIVITY,
@@ -375,3 +377,14 @@ def test_what_takes_a_look_at_the_row_does_not(change: Change, row: Item | None)
 
 def test_a_sign_in_of_somebody_unknown_is_never_blind() -> None:
     assert not holds(decide_blindly(SignIn(ID, 60), create_missing=True), None)
+
+
+def test_every_owned_attribute_has_the_type_that_it_is_written_with() -> None:
+    user = parse_user(make_user(0))
+    assert isinstance(user, User)
+    written = decide(user, None, as_of=1, create_missing=True)
+    deleted = decide(Deletion(user.id, 1), None, as_of=1, create_missing=True)
+    assert isinstance(written, Write)
+    assert isinstance(deleted, Write)
+    for name, value in {**written.put, **deleted.put}.items():
+        assert value.keys() == {type_of(name)}
