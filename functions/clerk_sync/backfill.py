@@ -148,8 +148,11 @@ class Backfill:
         return not (run.paged_at is None or started_here or request.run_id) and (
             run.dry_run != request.dry_run
             or run.create_missing != self._wants_missing(request)
-            or self._invoked_at - run.started_at > STALE_MS
+            or self._is_left_over(run)
         )
+
+    def _is_left_over(self, run: Run) -> bool:
+        return self._invoked_at - run.started_at > STALE_MS
 
     def _wants_missing(self, request: Request) -> bool:
         return self._create_missing if request.create_missing is None else request.create_missing
@@ -164,7 +167,9 @@ class Backfill:
             if current.run and not current.run.is_over:
                 run = self._give_up_lost_pages(current.run)
                 if not run.is_over and not self._may_be_followed(run, request):
-                    return _checked(run, request)
+                    # One that was left over ends as what it is, and is followed by what is asked for.
+                    is_followed = self._is_left_over(run) and not request.run_id
+                    return run if is_followed else _checked(run, request)
                 current = self._runs.current(request.mode)
             modes: tuple[Mode, ...] = get_args(Mode)
             currents = {m: current if m == request.mode else self._runs.current(m) for m in modes}

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
+from clerk_sync.backfill import STALE_MS
 from clerk_sync.clock import now_ms
 from clerk_sync.run import Mode, Run
 from clerk_sync.runs_table import NewPage
@@ -472,6 +473,20 @@ def test_a_page_that_was_never_sent_is_read_anew(stack: Stack, function: str, mo
     with stack.clerk(users):
         result = stack.aws.invoke(stack.outputs[function], {"runId": run_id})
     assert (result["status"], result["errorCount"]) == ("COMPLETED", 0)
+    assert_true_to_clerk(stack.rows(), users)
+
+
+def test_an_audit_that_was_left_over_keeps_no_other_from_mending_the_table(stack: Stack) -> None:
+    started_at = now_ms() - STALE_MS - 1_000
+    left_over = Run("audit-left-over", "audit", create_missing=True, dry_run=True, started_at=started_at)
+    assert stack.runs.start(left_over, after=stack.runs.current("audit"))
+    users = make_users(3)
+    with stack.clerk(users):
+        report = stack.audit({"repair": True})
+    assert (report["status"], report["repair"], report["missing"]["count"]) == ("COMPLETED", True, 3)
+    ended = stack.runs.get("audit-left-over")
+    assert ended
+    assert (ended.status, ended.dry_run, ended.total_users) == ("COMPLETED", True, 3)
     assert_true_to_clerk(stack.rows(), users)
 
 
