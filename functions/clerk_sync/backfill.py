@@ -195,9 +195,7 @@ class Backfill:
         try:
             self._read_and_send(run)
         except (ClerkRefused, SettingsError) as error:
-            logger.error("run_failed", runId=run.run_id, reason=str(error))
-            with suppress(LeaseLost):
-                self._runs.end_paging(self._sent, self._owner, now_ms(), failure=str(error))
+            self._fail(run, str(error))
         except LeaseLost as error:
             logger.warning("lease_lost", runId=run.run_id, reason=str(error))
         except OutOfTime:
@@ -205,9 +203,18 @@ class Backfill:
             self._hand_on(run, request)
             return True
         except (ClerkError, AwsError) as error:
+            if self._is_left_over(run):
+                # Or all later ones would go on with a run that can't be ended, and none would begin anew.
+                self._fail(run, f"{error}. The run began over a day ago and is given up.")
+                return False
             self._let_go()
             raise type(error)(f"{error}. {_stays_open(run)}") from error
         return False
+
+    def _fail(self, run: Run, reason: str) -> None:
+        logger.error("run_failed", runId=run.run_id, reason=reason)
+        with suppress(LeaseLost):
+            self._runs.end_paging(self._sent, self._owner, now_ms(), failure=reason)
 
     def _hand_on(self, run: Run, request: Request) -> None:
         if not self._has_progressed:

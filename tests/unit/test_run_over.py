@@ -8,7 +8,7 @@ import pytest
 from clerk_sync import backfill, metrics, run_over
 from clerk_sync.backfill import STALE_MS, Backfill
 from clerk_sync.clerk import ClerkClient
-from clerk_sync.errors import LeaseLost
+from clerk_sync.errors import ClerkUnavailable, LeaseLost
 from clerk_sync.pages_queue import PagesQueue
 from clerk_sync.request import backfill_request
 from clerk_sync.run import Counts, MissedDeletions, Mode, Run
@@ -168,12 +168,19 @@ class BusyQueue(PagesQueue):
 
 def start_another(runs: RunsTable, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
     """Invoke BackfillFunction, and be sure that it starts a run."""
-    monkeypatch.setattr(backfill, "now_ms", lambda: NOW)
     before = runs.current(mode).run_id
+    invoke(runs, monkeypatch, mode)
+    assert runs.current(mode).run_id != before
+
+
+def invoke(
+    runs: RunsTable, monkeypatch: pytest.MonkeyPatch, mode: Mode, clerk: type[EmptyClerk] = EmptyClerk
+) -> None:
+    monkeypatch.setattr(backfill, "now_ms", lambda: NOW)
     function = Backfill(
         runs=runs,
         queue=BusyQueue(),
-        open_clerk=lambda _: EmptyClerk(),
+        open_clerk=lambda _: clerk(),
         check_table=lambda: None,
         page_size=100,
         create_missing=True,
@@ -183,7 +190,30 @@ def start_another(runs: RunsTable, monkeypatch: pytest.MonkeyPatch, mode: Mode) 
         sleep=lambda _: None,
     )
     function.run(backfill_request({"mode": mode, "waitSeconds": 0}))
-    assert runs.current(mode).run_id != before
+
+
+class SilentClerk(EmptyClerk):
+    """Gives no usable answer."""
+
+    def count(self) -> int:
+        raise ClerkUnavailable("no usable answer")
+
+
+def test_a_run_that_cannot_be_ended_is_given_up_after_a_day_and_not_before(
+    runs: RunsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run_id, started_at in (("full-lately", NOW - STALE_MS), ("full-long-ago", LONG_AGO)):
+        run = Run(run_id, "full", create_missing=True, dry_run=False, started_at=started_at)
+        assert runs.start(run, after=runs.current("full"))
+        with pytest.raises(ClerkUnavailable, match="stays open"):
+            invoke(runs, monkeypatch, "full", SilentClerk)
+    lately, given_up, begun = runs.get("full-lately"), runs.get("full-long-ago"), runs.current("full").run
+    assert lately
+    assert given_up
+    assert begun
+    assert (lately.status, given_up.status) == ("RUNNING", "FAILED")
+    assert "no usable answer" in (given_up.failure or "")
+    assert (begun.started_at, begun.status) == (NOW, "RUNNING"), "another was begun instead"
 
 
 LONG_AGO = NOW - STALE_MS - 1
