@@ -133,7 +133,7 @@ def speed_rows(job: str, loop: Figures, ours: Figures, bar: Bar | None) -> list[
     ]
     if bar:
         least = bar.times_users_per_second
-        rows.append(("", "bar", *(_verdict(f">= {least:.0f} x", ratio >= least) for ratio in ratios)))
+        rows.append(("", "bar", *(verdict(f">= {least:.0f} x", ratio >= least) for ratio in ratios)))
     return rows
 
 
@@ -228,8 +228,9 @@ def _bars(bar: Bar, ours: Figures) -> list[str]:
 
 
 def _at_most(limit: float, value: float) -> str:
-    return _verdict(f"<= {limit:,.0f}", value <= limit)
+    return verdict(f"<= {limit:,.0f}", value <= limit)
 
 
-def _verdict(bar: str, is_met: bool) -> str:
+def verdict(bar: str, is_met: bool) -> str:
+    """The bar, marked if it is not met."""
     return bar if is_met else f"MISSED {bar}"

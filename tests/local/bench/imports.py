@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from tests.local.aws import REGION
+from tests.local.bench.figures import verdict
 
 IMPORTS_HEADINGS = ("importing", "ms", "times boto3 and a client", "bar")
 RUNS = 7
@@ -23,7 +24,7 @@ def import_rows() -> list[Sequence[str]]:
     rows: list[Sequence[str]] = [("boto3 and a client", f"{_median(runs, 'boto3') * 1000:.0f}", "", "")]
     for name, most in MOST.items():
         ratio = median(run[name] / run["boto3"] for run in runs)
-        bar = f"<= {most:g} x" if ratio <= most else f"MISSED <= {most:g} x"
+        bar = verdict(f"<= {most:g} x", ratio <= most)
         rows.append((f"handlers.{name}", f"{_median(runs, name) * 1000:.0f}", f"{ratio:.2f} x", bar))
     return rows
 
