@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.stack import Stack
-from tests.local.aws import LocalAws
+from tests.local.aws.local_aws import LocalAws
 
 PRIVATE = re.compile(
     r"sk_test_[a-z]|whsec_[A-Za-z0-9]|eyJ[\w-]{20,}\.|v1,[\w+/]{43}="  # secrets, tokens, signatures

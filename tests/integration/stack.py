@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from clerk_sync.attributes import from_item, to_item
-from clerk_sync.runs_table import RunsTable
-from clerk_sync.user import SYNCED_FIELDS, User, parse_user
-from tests.local.aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
-from tests.local.clerk import SimulatedClerk
-from tests.local.processes import processes_with
-from tests.local.sign import LOCAL_SECRET
+from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
+from clerk_sync.webhook.arrivals import Arrivals
+from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
+from tests.local.aws.processes import processes_with
+from tests.local.clerk.simulated_clerk import SimulatedClerk
+from tests.local.commands.sign import LOCAL_SECRET
 
 ORIGINS = ("http://localhost:3000", "https://app.example.org")
 
@@ -205,7 +206,7 @@ class Stack:
 
     def webhooks_since(self, moment: int) -> None:
         """As if the first and only webhook had come then (ms)."""
-        self.runs.webhook_arrived(moment)
+        Arrivals(self.aws.client("dynamodb"), self.outputs["RunsTable"]).record(moment)
 
     def dead_letters(self) -> int:
         """How many messages are in PagesDeadLetterQueue."""

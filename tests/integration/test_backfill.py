@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
-from clerk_sync.backfill import STALE_MS
 from clerk_sync.clock import now_ms
-from clerk_sync.run import Mode, Run
-from clerk_sync.runs_table import NewPage
+from clerk_sync.runs.backfill import STALE_MS
+from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.runs_table import NewPage
 from tests.integration.stack import (
     Stack,
     assert_conserved,
@@ -17,9 +17,9 @@ from tests.integration.stack import (
     eventually,
     wanted_row,
 )
-from tests.local.aws import SECRET_KEY, FunctionError
-from tests.local.clerk import Fault, GoneCursor, Request
-from tests.local.people import broken_users, make_user, make_users
+from tests.local.aws.local_aws import SECRET_KEY, FunctionError
+from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.local.clerk.simulated_clerk import Fault, GoneCursor, Request
 
 
 def test_20_000_users_arrive_exactly_and_a_second_run_writes_nothing(stack: Stack) -> None:
@@ -462,7 +462,7 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
     page = NewPage("never sent", users, [], run.cursor)
-    stack.runs.announce(run, "cut off", [page], 0)
+    stack.runs.record_pending(run, "cut off", [page], 0)
     return page.added_to(run)
 
 

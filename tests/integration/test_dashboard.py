@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.run import Counts, Mode, Run
-from clerk_sync.runs_table import NewPage
-from clerk_sync.user import UserProblem
-from clerk_sync.windows import BEGINNING
+from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.runs.run import Counts, Mode, Run
+from clerk_sync.runs.runs_table import NewPage
+from clerk_sync.users.user import UserProblem
 from tests.integration.stack import Stack, wanted_row
-from tests.local.clerk import Fault
-from tests.local.dashboard import ask, custom_widgets
-from tests.local.people import make_user, make_users
-from tests.unit.test_dashboard_handler import asked
-from tests.unit.test_widgets import Parsed
+from tests.local.clerk.fake_users import make_user, make_users
+from tests.local.clerk.simulated_clerk import Fault
+from tests.local.commands.dashboard import ask, custom_widgets
+from tests.unit.dashboard.test_widgets import Parsed
+from tests.unit.handlers.test_dashboard import asked
 
 
 def show(stack: Stack, widget: str, search: str | None = None, **context: Any) -> str:
@@ -41,9 +41,9 @@ def start_run(
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     runs.expect(run.run_id, "me", expected)
     page = NewPage("token", counts.total, [], BEGINNING)
-    runs.announce(run, "me", [page], 0)
+    runs.record_pending(run, "me", [page], 0)
     runs.save(page.added_to(run), "me", 0)
-    assert runs.settle(run.run_id, 1, "token", counts, list(problems))
+    assert runs.record_outcome(run.run_id, 1, "token", counts, list(problems))
     return page.added_to(run)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, expect, sync_playwright
 
-from clerk_sync.run import Counts
+from clerk_sync.runs.run import Counts
 from tests.integration.stack import Stack, wanted_row
 from tests.integration.test_dashboard import start_run
-from tests.local.dashboard import dashboard
-from tests.local.people import make_user
+from tests.local.clerk.fake_users import make_user
+from tests.local.commands.dashboard import dashboard
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [

@@ -13,9 +13,9 @@ import pytest
 
 from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk
 from tests.integration.test_webhooks import event, post
-from tests.local.aws import LOCAL, ROOT, LocalAws, build
-from tests.local.people import broken_users, make_user, make_users
-from tests.local.sign import LOCAL_SECRET, signed, signed_in
+from tests.local.aws.local_aws import LOCAL, ROOT, LocalAws, build
+from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.local.commands.sign import LOCAL_SECRET, signed, signed_in
 
 HANDLERS = ["backfill", "audit", "worker", "webhook", "profile", "dashboard"]
 # What Lambda's runtime has beside the artifact.

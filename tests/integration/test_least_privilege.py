@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.conftest import IS_WHOLE
 from tests.integration.stack import Stack
-from tests.local.aws import LocalAws
+from tests.local.aws.local_aws import LocalAws
 
 FUNCTIONS = [f"{name}Function" for name in ("Backfill", "Audit", "Worker", "Webhook", "Profile", "Dashboard")]
 

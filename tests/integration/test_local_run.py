@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from tests.integration.stack import Stack, eventually
-from tests.local.aws import CREDENTIALS, REGION, ROOT, free_port, is_free
-from tests.local.people import broken_users, make_users
-from tests.local.processes import processes_with
-from tests.local.send import Sent, send
+from tests.local.aws.local_aws import CREDENTIALS, REGION, ROOT, free_port, is_free
+from tests.local.aws.processes import processes_with
+from tests.local.clerk.fake_users import broken_users, make_users
+from tests.local.commands.send import Sent, send
 
 
 @contextmanager

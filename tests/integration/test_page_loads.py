@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from clerk_sync.attributes import from_item
-from clerk_sync.refreshes import Refreshes
+from clerk_sync.aws.dynamodb import from_item
+from clerk_sync.profile.refresh_claims import Refreshes
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.integration.test_webhooks import changed, event, post
-from tests.local.aws import ROOT
-from tests.local.clerk import Fault, Hook, SimulatedClerk
-from tests.local.people import make_user
-from tests.local.session import KID, new_key, public_pem, session_key, session_token
-from tests.unit import test_refreshes
+from tests.local.aws.local_aws import ROOT
+from tests.local.clerk.fake_users import make_user
+from tests.local.clerk.session_tokens import KID, new_key, public_pem, session_key, session_token
+from tests.local.clerk.simulated_clerk import Fault, Hook, SimulatedClerk
+from tests.unit.profile import test_refresh_claims as test_refreshes
 
 FUNCTION = "ProfileFunction"
 PEM = public_pem(session_key())

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from clerk_sync.attributes import Item, attribute
-from clerk_sync.user import Deletion, SignIn, User
-from clerk_sync.users_table import Lost, UsersTable, Written
-from clerk_sync.write_rule import ACTIVITY, DELETED, VERSION, BlindWrite, Write, decide_blindly
-from tests.local.aws import LocalAws
-from tests.unit.fake_users_table import FakeUsersTable
-from tests.unit.strategies import owned_part
+from clerk_sync.aws.dynamodb import Item, attribute
+from clerk_sync.users.table import Lost, UsersTable, Written
+from clerk_sync.users.user import Deletion, SignIn, User
+from clerk_sync.users.write_rule import ACTIVITY, DELETED, VERSION, BlindWrite, Write, decide_blindly
+from tests.local.aws.local_aws import LocalAws
+from tests.support.fake_users_table import FakeUsersTable
+from tests.support.strategies import owned_part
 
 NULL = {"NULL": True}
 ODD: list[dict[str, Any]] = [

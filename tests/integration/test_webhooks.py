@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from clerk_sync.attributes import to_item
+from clerk_sync.aws.dynamodb import to_item
 from tests.integration.stack import Stack, eventually, wanted_row
-from tests.local.aws import ROOT, WEBHOOK_SECRET
-from tests.local.people import broken_users, make_user, make_users
-from tests.local.sign import LOCAL_SECRET, signature_headers
+from tests.local.aws.local_aws import ROOT, WEBHOOK_SECRET
+from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.local.commands.sign import LOCAL_SECRET, signature_headers
 
 MS = 1000
 

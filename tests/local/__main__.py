@@ -24,14 +24,14 @@ ENVIRONMENTS = {
     "bench": ["tests/requirements/bench.txt"],
 }
 COMMANDS = {
-    "run": "tests.local.run",
-    "follow": "tests.local.follow",
-    "send": "tests.local.send",
-    "sign": "tests.local.sign",
-    "token": "tests.local.session",
-    "load": "tests.local.load",
+    "run": "tests.local.commands.run",
+    "follow": "tests.local.commands.follow",
+    "send": "tests.local.commands.send",
+    "sign": "tests.local.commands.sign",
+    "token": "tests.local.clerk.session_tokens",
+    "load": "tests.local.bench.load",
     "test": "pytest",
-    "check": "tests.local.check",
+    "check": "tests.local.commands.check",
     "bench": "tests.local.bench",
     "paging": "tests.local.bench.paging",
 }

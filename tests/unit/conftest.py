@@ -1,16 +1,5 @@
-import os
-
-import pytest
 from hypothesis import settings
 
-# The same examples on every machine and in every run; a failure is never only one night's.
-settings.register_profile("unit", derandomize=True, database=None, deadline=None, max_examples=60)
+from tests.support.isolation import alone as alone
+
 settings.load_profile("unit")
-
-
-@pytest.fixture(autouse=True)
-def _alone(socket_disabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network, and nothing of the machine's own account."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "CLERK_")):
-            monkeypatch.delenv(name)

@@ -2,7 +2,7 @@ import io
 import json
 
 from clerk_sync.log import logger
-from tests.unit.test_profile_handler import log  # noqa: F401
+from tests.unit.handlers.test_profile import log  # noqa: F401
 
 
 def test_a_line_stays_one_line_of_ascii_whatever_is_in_it(log: io.StringIO) -> None:  # noqa: F811

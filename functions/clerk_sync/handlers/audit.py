@@ -5,18 +5,18 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.audit import KINDS, Report, report
-from clerk_sync.aws import client
-from clerk_sync.backfill import RESERVE_SECONDS
+from clerk_sync.audit.deletions import DeletionFinder
+from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.aws.clients import client
 from clerk_sync.clock import now_ms
-from clerk_sync.deletions import DeletionFinder
 from clerk_sync.errors import ClerkSyncError
-from clerk_sync.handlers.backfill import open_backfill
+from clerk_sync.handlers.runs import open_backfill
+from clerk_sync.handlers.settings import AuditSettings
 from clerk_sync.log import logger
-from clerk_sync.request import audit_request
-from clerk_sync.runs_table import RunsTable
-from clerk_sync.settings import AuditSettings
-from clerk_sync.users_table import UsersTable
+from clerk_sync.runs.backfill import RESERVE_SECONDS
+from clerk_sync.runs.events import audit_request
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.table import UsersTable
 
 
 @logger.inject_lambda_context(clear_state=True)

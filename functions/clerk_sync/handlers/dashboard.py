@@ -8,18 +8,18 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.aws import client
+from clerk_sync.aws.clients import client
+from clerk_sync.aws.secrets import read_secret
 from clerk_sync.clock import now_ms
-from clerk_sync.directory import Found, Lists, look_around, search
+from clerk_sync.dashboard.runs_widget import Reported, runs_widget
+from clerk_sync.dashboard.user_lookup import Found, Lists, latest_users, search
+from clerk_sync.dashboard.users_widget import SEARCH, users_trouble, users_widget
+from clerk_sync.dashboard.widgets import Html, View, message, parse_view, widget
 from clerk_sync.errors import ClerkSyncError, EventError
+from clerk_sync.handlers.settings import DashboardSettings
 from clerk_sync.log import logger
-from clerk_sync.runs_table import RunsTable
-from clerk_sync.runs_widget import Reported, runs_widget
-from clerk_sync.secret import read_secret
-from clerk_sync.settings import DashboardSettings
-from clerk_sync.users_table import UsersTable
-from clerk_sync.users_widget import SEARCH, users_trouble, users_widget
-from clerk_sync.widgets import Html, View, message, parse_view, widget
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.table import UsersTable
 
 DESCRIPTION = """
 ## clerk-sync
@@ -102,7 +102,7 @@ def _users(settings: DashboardSettings, wanted: str) -> Lists | Found:
     # Only now, as the widget of runs needs neither and they take a while to import.
     import httpx
 
-    from clerk_sync.clerk import ClerkClient
+    from clerk_sync.clerk.client import ClerkClient
 
     deadline = time.monotonic() + _CLERK_SECONDS
     users_table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
@@ -112,7 +112,7 @@ def _users(settings: DashboardSettings, wanted: str) -> Lists | Found:
         time_left=lambda: deadline - time.monotonic(),
         http=httpx.Client(timeout=httpx.Timeout(4.0, connect=2.0)),
     ) as clerk:
-        return search(clerk, users_table, wanted) if wanted else look_around(clerk, users_table)
+        return search(clerk, users_table, wanted) if wanted else latest_users(clerk, users_table)
 
 
 @cache

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.attributes import Item, whole_number
-from clerk_sync.aws import client
+from clerk_sync.aws.clients import client
+from clerk_sync.aws.dynamodb import Item, whole_number
+from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
+from clerk_sync.handlers.api_gateway import headers as request_headers
+from clerk_sync.handlers.api_gateway import is_request
+from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
-from clerk_sync.profile import Profiles
-from clerk_sync.refreshes import Refreshes
-from clerk_sync.secret import CachedSecret
-from clerk_sync.session_token import KeyOf, PublishedKeys, fixed_key, verified_user_id
-from clerk_sync.settings import ProfileSettings
-from clerk_sync.users_table import UsersTable
+from clerk_sync.profile.profile import Profiles
+from clerk_sync.profile.refresh_claims import Refreshes
+from clerk_sync.profile.session_token import KeyOf, PublishedKeys, fixed_key, verified_user_id
+from clerk_sync.users.table import UsersTable
 
 if TYPE_CHECKING:
     import httpx
@@ -40,11 +42,11 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG0
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
         return {"statusCode": 500}
-    if not _is_request(event):
+    if not is_request(event) or "httpMethod" not in event:
         reason = "The event is not a request of API Gateway."
         logger.warning("profile_rejected", reason=reason)
         return {"statusCode": 400, "body": json.dumps({"error": reason})}
-    asked = _headers(event)
+    asked = request_headers(event)
     headers = _cors(asked.get("origin"), settings) | {"Cache-Control": "no-store"}
     if event["httpMethod"] == "OPTIONS":
         return {"statusCode": 204, "headers": headers}
@@ -122,24 +124,6 @@ def _is_about(event: dict[str, Any], user_id: str) -> bool:
     return True
 
 
-def _is_request(event: Any) -> bool:
-    """Whether API Gateway may have sent this, and not somebody who made it by hand."""
-    match event:
-        case {"httpMethod": str(), "headers": headers, "body": None | str()}:
-            return _are_texts(headers) and _are_texts(event.get("pathParameters"))
-    return False
-
-
-def _are_texts(values: Any) -> bool:
-    return values is None or (
-        isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
-    )
-
-
-def _headers(event: dict[str, Any]) -> dict[str, str]:
-    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-
-
 def _cors(origin: str | None, settings: ProfileSettings) -> dict[str, str]:
     headers = {"Vary": "Origin"}
     if origin in settings.clerk_authorized_parties:
@@ -178,7 +162,7 @@ def _profiles(settings: ProfileSettings) -> Profiles:
 
 def _ask_clerk(user_id: str, settings: ProfileSettings) -> Any:
     # Only now, as most page loads find a fresh row and this takes a while to import.
-    from clerk_sync.clerk import ClerkClient
+    from clerk_sync.clerk.client import ClerkClient
 
     deadline = time.monotonic() + _CLERK_SECONDS
     clerk = ClerkClient(

@@ -6,19 +6,20 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.aws import client
+from clerk_sync.aws.clients import client
+from clerk_sync.aws.secrets import CachedSecret, Secret
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
+from clerk_sync.handlers.api_gateway import headers, is_request
+from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
-from clerk_sync.runs_table import RunsTable
-from clerk_sync.secret import CachedSecret, Secret
-from clerk_sync.settings import WebhookSettings
-from clerk_sync.signature import verify
-from clerk_sync.upsert import store_unread
-from clerk_sync.user import UserProblem
-from clerk_sync.users_table import UsersTable
-from clerk_sync.webhook import WebhookEvent, parse_webhook
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.upsert import store_unread
+from clerk_sync.users.user import UserProblem
+from clerk_sync.webhook.arrivals import Arrivals
+from clerk_sync.webhook.event import WebhookEvent, parse_webhook
+from clerk_sync.webhook.signature import verify
 
 MAX_BYTES = 1024 * 1024
 
@@ -32,12 +33,13 @@ def handler(event: Any, context: LambdaContext) -> dict[str, int]:  # noqa: ARG0
 
 def _answer(event: Any) -> int:
     try:
-        _check(event)
+        if not is_request(event):
+            raise MessageError("The event is not a request of API Gateway")
         settings = _settings()
         body = _body(event)
         if len(body) > MAX_BYTES:
             return _rejected(413, "more than 1 MiB")
-        _verify(body, _headers(event), _secret(settings))
+        _verify(body, headers(event), _secret(settings))
         _store(parse_webhook(body), settings)
         _arrivals(settings).note(now_ms())
     except SignatureError as error:
@@ -77,25 +79,9 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
     count(WebhooksAccepted=1)
 
 
-class Arrivals:
-    """Keeps when webhooks arrive, not each time: it is asked for in hours."""
-
-    EVERY_MS = 10 * 60 * 1000
-
-    def __init__(self, runs: RunsTable) -> None:
-        self._runs = runs
-        self._noted_at = 0
-
-    def note(self, now: int) -> None:
-        """One arrived now (ms). Raises AwsError."""
-        if now - self._noted_at >= self.EVERY_MS:
-            self._runs.webhook_arrived(now)
-            self._noted_at = now
-
-
 @cache
 def _arrivals(settings: WebhookSettings) -> Arrivals:
-    return Arrivals(RunsTable(client("dynamodb"), settings.runs_table))
+    return Arrivals(client("dynamodb"), settings.runs_table)
 
 
 @cache
@@ -122,22 +108,9 @@ def _each(secret: Secret) -> list[str]:
     return secret.value.replace(",", " ").split()
 
 
-def _check(event: Any) -> None:
-    """Raise MessageError for what API Gateway never sends: an event that somebody made by hand."""
-    match event:
-        case {"headers": None | dict(), "body": None | str()}:
-            if all(isinstance(value, str) for value in (event["headers"] or {}).values()):
-                return
-    raise MessageError("The event is not a request of API Gateway")
-
-
 def _body(event: dict[str, Any]) -> bytes:
     body = event.get("body") or ""
     try:
         return base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
         raise MessageError("The body is not what it is said to be") from error
-
-
-def _headers(event: dict[str, Any]) -> dict[str, str]:
-    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}

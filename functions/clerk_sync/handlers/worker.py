@@ -6,16 +6,16 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.aws import client
+from clerk_sync.aws.clients import client
 from clerk_sync.errors import AwsError, EventError, MessageError
-from clerk_sync.findings import placeholder_pattern
+from clerk_sync.handlers.settings import WorkerSettings
 from clerk_sync.log import logger
-from clerk_sync.page import Page
-from clerk_sync.pages_queue import PagesQueue
-from clerk_sync.runs_table import RunsTable
-from clerk_sync.settings import WorkerSettings
-from clerk_sync.users_table import UsersTable
-from clerk_sync.worker import work
+from clerk_sync.runs.page import Page
+from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.runs.worker import work
+from clerk_sync.users.drift import placeholder_pattern
+from clerk_sync.users.table import UsersTable
 
 _MAX_PAUSE = 900
 
@@ -78,19 +78,21 @@ def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
     except MessageError as error:
         # No delivery will make it a page, so the dead-letter queue may have it at once.
         logger.error("message_refused", messageId=record["messageId"], reason=str(error))
-        _show_again(record, settings, 0)
+        _change_visibility(record, settings, 0)
         return False
     except AwsError as error:
         pause = min(_MAX_PAUSE, 15 * 4 ** (deliveries - 1))
         logger.error("page_failed", delivery=deliveries, isLast=is_last, seconds=pause, reason=str(error))
-        _show_again(record, settings, 0 if is_last else pause)
+        _change_visibility(record, settings, 0 if is_last else pause)
         return False
     return True
 
 
-def _show_again(record: dict[str, Any], settings: WorkerSettings, seconds: int) -> None:
+def _change_visibility(record: dict[str, Any], settings: WorkerSettings, seconds: int) -> None:
     try:
-        PagesQueue(client("sqs"), settings.pages_queue_url).show_again(record["receiptHandle"], seconds)
+        PagesQueue(client("sqs"), settings.pages_queue_url).change_visibility(
+            record["receiptHandle"], seconds
+        )
     except AwsError as error:
         # Then it comes back when its visibility timeout ends.
         logger.warning("message_not_delayed", reason=str(error))

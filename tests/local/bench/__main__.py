@@ -19,8 +19,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clerk_sync.runs_table import RunsTable
-from tests.local.aws import LOCAL, SECRET_KEY, WEBHOOK_SECRET, FunctionError, LocalAws, LocalAwsError, build
+from clerk_sync.runs.runs_table import RunsTable
+from tests.local.aws.local_aws import (
+    LOCAL,
+    SECRET_KEY,
+    WEBHOOK_SECRET,
+    FunctionError,
+    LocalAws,
+    LocalAwsError,
+    build,
+)
+from tests.local.aws.processes import processes_with, usage
 from tests.local.bench import writes
 from tests.local.bench.capacity import NO_UNITS
 from tests.local.bench.costs import COSTS_HEADINGS, cost_rows
@@ -38,11 +47,10 @@ from tests.local.bench.figures import (
     table,
 )
 from tests.local.bench.imports import IMPORTS_HEADINGS, import_rows
-from tests.local.clerk import Request, SimulatedClerk
-from tests.local.people import make_users
-from tests.local.processes import processes_with, usage
-from tests.local.run import whole_number
-from tests.local.sign import LOCAL_SECRET
+from tests.local.clerk.fake_users import make_users
+from tests.local.clerk.simulated_clerk import Request, SimulatedClerk
+from tests.local.commands.run import whole_number
+from tests.local.commands.sign import LOCAL_SECRET
 
 CLERK_REQUESTS_PER_SECOND = 100
 """Clerk's limit in production: the benchmark has it to itself."""

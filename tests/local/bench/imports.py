@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from statistics import median
 
-from tests.local.aws import REGION
+from tests.local.aws.local_aws import REGION
 from tests.local.bench.figures import verdict
 
 IMPORTS_HEADINGS = ("importing", "ms", "times boto3 and a client", "bar")

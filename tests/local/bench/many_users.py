@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from urllib.parse import parse_qs, urlsplit
 
-from tests.local.people import BASE_MS, make_user
+from tests.local.clerk.fake_users import BASE_MS, make_user
 
 MS_BETWEEN_USERS = 60_000
 KINDS = 1_000

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.request import urlopen
 
-from tests.local.aws import (
+from tests.local.aws.local_aws import (
     ROOT,
     SECRET_KEY,
     WEBHOOK_SECRET,
@@ -20,9 +20,9 @@ from tests.local.aws import (
     LocalAwsError,
     free_port,
 )
-from tests.local.processes import processes_with, usage
-from tests.local.run import whole_number
-from tests.local.sign import LOCAL_SECRET
+from tests.local.aws.processes import processes_with, usage
+from tests.local.commands.run import whole_number
+from tests.local.commands.sign import LOCAL_SECRET
 
 MILLISECONDS = 200
 REQUESTS_PER_SECOND = 100

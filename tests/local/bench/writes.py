@@ -11,14 +11,14 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from clerk_sync.attributes import attribute
-from clerk_sync.user import User, parse_user
-from clerk_sync.users_table import UsersTable, Written, _update_item
-from clerk_sync.write_rule import VERSION, Write, decide
-from tests.local.aws import CREDENTIALS, REGION, LocalAws
+from clerk_sync.aws.dynamodb import attribute
+from clerk_sync.users.table import UsersTable, Written, _update_item
+from clerk_sync.users.user import User, parse_user
+from clerk_sync.users.write_rule import VERSION, Write, decide
+from tests.local.aws.local_aws import CREDENTIALS, REGION, LocalAws
 from tests.local.bench.counter import CountingProxy
 from tests.local.bench.figures import table
-from tests.local.people import make_users
+from tests.local.clerk.fake_users import make_users
 
 ROWS = 5000
 THREADS = 16

@@ -1,0 +1,107 @@
+"""The audit: is the table right? What its run found, as a report."""
+
+from collections.abc import Iterator
+from typing import Literal, TypedDict
+
+from clerk_sync.runs.run import ProblemResult, Run, Status
+from clerk_sync.users.drift import Found, FoundUser, Kind, Tally
+from clerk_sync.users.user import UserProblem
+from clerk_sync.webhook.arrivals import Webhooks
+
+KINDS: tuple[Literal["missing", "drifted", "placeholders", "notInClerk", "markedButAlive"], ...] = (
+    "missing",
+    "drifted",
+    "placeholders",
+    "notInClerk",
+    "markedButAlive",
+)
+
+
+class Report(TypedDict):
+    """What AuditFunction answers. Times in ms. `verdict` is null while the run goes on, and when it failed.
+
+    `skippedCount` are users without a row that are not to get one, `deletionsHeldBack` says why rows of
+    users who are gone were not marked.
+    """
+
+    runId: str
+    status: Status
+    verdict: Literal["OK", "DRIFT"] | None
+    repair: bool
+    clerkUsers: int
+    missing: Found
+    drifted: Found
+    placeholders: Found
+    notInClerk: Found
+    markedButAlive: Found
+    deletionsHeldBack: str | None
+    skippedCount: int
+    errorCount: int
+    missedByWebhooks: int | None
+    hoursSinceLastWebhook: float | None
+    startedAt: int
+    timestamp: int | None
+    errors: list[ProblemResult]
+    advice: list[str]
+
+
+def report(
+    run: Run, found: Tally, problems: list[UserProblem], webhooks: Webhooks | None, now: int
+) -> Report:
+    """The report of a run as it is at `now` (ms)."""
+    gone = run.deletions
+    not_in_clerk: Found = {"count": 0, "users": []}
+    if gone:
+        users: list[FoundUser] = [{"clerkUserId": user_id, "fields": []} for user_id in gone.first]
+        not_in_clerk = {"count": gone.found, "users": users}
+    held_back = gone.held_back if gone else None
+    verdict: Literal["OK", "DRIFT"] | None = None
+    if run.is_over and run.status != "FAILED":
+        verdict = "DRIFT" if run.has_drift else "OK"
+    missed = run.counts.missed_by_webhooks + (0 if held_back else not_in_clerk["count"])
+    one: Report = {
+        "runId": run.run_id,
+        "status": run.status,
+        "verdict": verdict,
+        "repair": not run.dry_run,
+        "clerkUsers": run.total_users - (gone.sent if gone else 0),
+        "missing": found[Kind.MISSING],
+        "drifted": found[Kind.DRIFTED],
+        "placeholders": found[Kind.PLACEHOLDER],
+        "notInClerk": not_in_clerk,
+        "markedButAlive": found[Kind.MARKED_BUT_ALIVE],
+        "deletionsHeldBack": held_back,
+        "skippedCount": run.counts.skipped,
+        "errorCount": run.counts.errors,
+        "missedByWebhooks": missed if webhooks else None,
+        "hoursSinceLastWebhook": webhooks.hours_silent(now) if webhooks else None,
+        "startedAt": run.started_at,
+        "timestamp": run.ended_at,
+        "errors": run.errors(problems),
+        "advice": [],
+    }
+    return {**one, "advice": list(_advice(one, gone.unasked if gone else 0))}
+
+
+def _advice(report: Report, unasked: int) -> Iterator[str]:
+    """What to do, in the order to do it in."""
+    if report["status"] == "RUNNING":
+        yield f'Invoke AuditFunction with {{"runId": "{report["runId"]}"}} to see how it ended.'
+    if report["deletionsHeldBack"]:
+        yield f"No row was marked as deleted. {report['deletionsHeldBack']}"
+    if report["errorCount"]:
+        yield f"Users that could not be compared: {report['errorCount']:,}; see errors."
+    if unasked:
+        yield f"Rows that may be of users who are gone too, too many to ask for: {unasked:,}. Audit again."
+    held_back = ("notInClerk",) if report["deletionsHeldBack"] else ()
+    if any(report[kind]["count"] for kind in KINDS if kind not in held_back):
+        yield (
+            "Audit again to see that it is right now."
+            if report["repair"]
+            else ('Invoke AuditFunction with {"repair": true} to mend the rows.')
+        )
+    if report["missedByWebhooks"]:
+        yield (
+            f"Webhooks should have brought {report['missedByWebhooks']:,} of these changes. Look at the "
+            "endpoint in Clerk's dashboard: is it enabled, has it all four events, is it answered 204?"
+        )

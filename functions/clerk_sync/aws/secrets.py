@@ -1,0 +1,83 @@
+"""The edge to SSM: secrets, each with the words that tell a person how to mend it."""
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from clerk_sync.aws.clients import client, translated
+from clerk_sync.errors import AwsError, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret, where it was found, and what to do if it is wrong."""
+
+    value: str = field(repr=False)
+    source: str
+    remedy: str
+
+
+class CachedSecret:
+    """A secret that is kept for `KEPT_SECONDS`, and may be read again before that if it seems to have been
+    replaced."""
+
+    KEPT_SECONDS = 300.0
+    AGAIN_SECONDS = 60.0
+
+    def __init__(self, parameter: str, variable: str) -> None:
+        self._parameter = parameter
+        self._variable = variable
+        self._secret: Secret | None = None
+        self._read_at = 0.0
+
+    def get(self) -> Secret:
+        """Raises what `read_secret` does; while SSM does not answer, the one at hand is kept."""
+        if self._secret is None or self._age() > self.KEPT_SECONDS:
+            try:
+                self._secret = read_secret(self._parameter, self._variable)
+            except AwsError:
+                if self._secret is None:
+                    raise
+            self._read_at = time.monotonic()
+        return self._secret
+
+    def replaced(self) -> Secret | None:
+        """The secret that took the place of the one last got, None if there is none. Looks at most once in
+        `AGAIN_SECONDS`, or anybody could make it ask SSM all the time."""
+        before = self._secret
+        if self._age() < self.AGAIN_SECONDS:
+            return None
+        self._read_at = time.monotonic()  # before it is read: if that fails, the one at hand is kept
+        self._secret = read_secret(self._parameter, self._variable)
+        return self._secret if self._secret != before else None
+
+    def _age(self) -> float:
+        return time.monotonic() - self._read_at
+
+
+def read_secret(parameter: str, variable: str) -> Secret:
+    """The secret in the environment variable, which wins so that `sam local invoke` needs no SSM, or in
+    the SSM SecureString.
+
+    Raises SettingsError when there is none, AwsError when SSM does not answer.
+    """
+    value = os.environ.get(variable, "").strip()
+    if value:
+        return _checked(Secret(value, f"the environment variable {variable}", f"Correct {variable}."))
+    source = f"the SSM parameter {parameter}"
+    remedy = (
+        f"Set it with: aws ssm put-parameter --name '{parameter}' --type SecureString --overwrite --value '…'"
+    )
+    ssm = client("ssm")
+    with translated(f"reading {source}"):
+        try:
+            found = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
+        except ssm.exceptions.ParameterNotFound as error:
+            raise SettingsError(f"There is no secret in {source}. {remedy}") from error
+    return _checked(Secret(found["Value"].strip(), source, remedy))
+
+
+def _checked(secret: Secret) -> Secret:
+    if not secret.value or not secret.value.isascii() or not secret.value.isprintable():
+        raise SettingsError(f"The secret in {secret.source} is empty or not plain text. {secret.remedy}")
+    return secret

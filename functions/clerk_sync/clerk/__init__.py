@@ -1,0 +1,1 @@
+"""Clerk's Backend API: one client, and the ways to list a whole instance with it."""

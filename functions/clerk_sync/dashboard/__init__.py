@@ -1,0 +1,1 @@
+"""The CloudWatch dashboard's widgets: runs with their progress, and users with their pictures."""

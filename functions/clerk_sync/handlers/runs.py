@@ -1,0 +1,63 @@
+"""What BackfillFunction and AuditFunction share: a backfill wired to AWS and to Clerk."""
+
+import json
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from clerk_sync.aws.clients import client, translated
+from clerk_sync.aws.secrets import read_secret
+from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.clerk.parallel_listing import Threads
+from clerk_sync.handlers.settings import BackfillSettings
+from clerk_sync.runs.backfill import RESERVE_SECONDS, Backfill, FindDeletions
+from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.table import UsersTable
+
+MOST_LANES = 24
+"""Each may hold a page as Clerk sent it, some 4 MB once it is parsed, while the one before is being sent."""
+
+
+def _lanes(requests_per_second: float) -> int:
+    """How many requests at once use up the rate where each takes a quarter of a second."""
+    return min(MOST_LANES, ceil(requests_per_second / 4))
+
+
+def open_backfill(
+    settings: BackfillSettings, context: LambdaContext, find_deletions: FindDeletions | None = None
+) -> Backfill:
+    """What goes through a run in this invocation, wired to AWS and to Clerk."""
+
+    def time_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    def open_clerk(on_wait: Callable[[float, str], None]) -> ClerkClient:
+        return ClerkClient(
+            settings.clerk_api_url,
+            read_secret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY"),
+            requests_per_second=settings.clerk_requests_per_second,
+            time_left=lambda: time_left() - RESERVE_SECONDS,
+            on_wait=on_wait,
+        )
+
+    def go_on_later(event: Mapping[str, Any]) -> None:
+        with translated("starting the invocation that is to go on with the run"):
+            client("lambda").invoke(
+                FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(event)
+            )
+
+    return Backfill(
+        runs=RunsTable(client("dynamodb"), settings.runs_table),
+        queue=PagesQueue(client("sqs"), settings.pages_queue_url),
+        open_clerk=open_clerk,
+        check_table=UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key).check,
+        page_size=settings.page_size,
+        create_missing=settings.create_missing,
+        time_left=time_left,
+        go_on_later=go_on_later,
+        open_lanes=lambda: Threads(_lanes(settings.clerk_requests_per_second)),
+        find_deletions=find_deletions,
+    )

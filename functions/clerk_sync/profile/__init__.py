@@ -1,0 +1,1 @@
+"""The signed-in user's row on page load: who is calling, and whether the row is fresh."""

@@ -1,0 +1,104 @@
+"""A page: some users of one run, as a message in PagesQueue carries them to a worker."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from clerk_sync.errors import MessageError
+from clerk_sync.users.user import SYNCED_FIELDS, Deletion, User, UserProblem
+
+MAX_BYTES = 512 * 1024
+"""What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
+
+
+_BYTES_OF_NAMES = 300
+_BYTES_OF_A_NUMBER = 20
+_BYTES_OF_A_CHARACTER = 12
+"""Of one outside the Basic Multilingual Plane, as JSON escapes it."""
+
+
+class Page(BaseModel):
+    """One message.
+
+    `number` counts the run's pages from 1. `token` tells this copy of the page from one that an
+    invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked. `webhooks_since` and
+    `full_run_at` (ms) are the run's, for judging what was wrong with a row.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    kind: Literal["clerk-sync/page"] = "clerk-sync/page"
+    version: Literal[1] = 1
+    run_id: str
+    number: Annotated[int, Field(ge=1)]
+    token: str
+    read_at: int
+    create_missing: bool
+    dry_run: bool
+    users: tuple[User, ...]
+    deletions: tuple[Deletion, ...] = ()
+    webhooks_since: int | None = None
+    full_run_at: int | None = None
+
+    @field_validator("users")
+    @classmethod
+    def _only_synced_fields(cls, users: tuple[User, ...]) -> tuple[User, ...]:
+        if any(user.fields.keys() - SYNCED_FIELDS for user in users):
+            raise ValueError("a field that is not synced")
+        return users
+
+    def dump(self) -> str:
+        """The message's body. All ASCII, as SQS refuses some characters that a name may hold."""
+        # Not by asdict, which copies everything there is in a user: half of what sending a page would take.
+        users = [{"id": u.id, "updated_at": u.updated_at, "fields": u.fields} for u in self.users]
+        deletions = [{"id": deletion.id, "at": deletion.at} for deletion in self.deletions]
+        return json.dumps({**dict(self), "users": users, "deletions": deletions})
+
+    @classmethod
+    def load(cls, body: str) -> Self:
+        """The reverse of `dump`. Raises MessageError, which quotes nothing of the body."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise MessageError(
+                f"The message is not a page that this version of clerk-sync has sent: {_faults(error)}"
+            ) from None
+
+
+def _faults(error: ValidationError) -> str:
+    """Which of a page's own keys are wrong, and how. A foreign message's keys are quoted no more than its
+    values."""
+    found = {}
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        key = fault["loc"][0] if fault["loc"] else "it"
+        found[key if key in Page.model_fields else "another key"] = fault["msg"]
+    return "; ".join(f"{key}: {message}" for key, message in found.items())
+
+
+def split(
+    users: Sequence[User | UserProblem], max_bytes: int = MAX_BYTES
+) -> Iterator[Sequence[User | UserProblem]]:
+    """Cut a page of Clerk's, in order, into parts that surely fit in a message: nearly always just one."""
+    start = size = 0
+    for end, user in enumerate(users):
+        added = _size(user)
+        if size + added > max_bytes and end > start:
+            yield users[start:end]
+            start, size = end, 0
+        size += added
+    yield users[start:]
+
+
+def _size(user: User | UserProblem) -> int:
+    """At least what it takes as JSON, without making that."""
+    if isinstance(user, UserProblem):
+        return 0
+    return _BYTES_OF_NAMES + sum(_text_size(value) for value in (user.id, *user.fields.values()))
+
+
+def _text_size(value: str | int) -> int:
+    if isinstance(value, int):
+        return _BYTES_OF_A_NUMBER
+    return len(value) * (2 if value.isascii() and value.isprintable() else _BYTES_OF_A_CHARACTER)

@@ -1,0 +1,80 @@
+"""The edge to PagesQueue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from clerk_sync.aws.clients import attempts, translated
+from clerk_sync.errors import AwsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+
+MAX_MESSAGES = 10
+MAX_BYTES = 1024 * 1024
+"""What SQS takes in one request."""
+
+
+def batches[T](items: Iterable[T], message: Callable[[T], str]) -> Iterator[list[T]]:
+    """Cut items, in order, into as few batches as may be whose messages, all ASCII, go in one request."""
+    batch: list[T] = []
+    size = 0
+    for item in items:
+        added = len(message(item))
+        if batch and (len(batch) == MAX_MESSAGES or size + added > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += added
+    if batch:
+        yield batch
+
+
+class PagesQueue:
+    """Sends pages and looks after the messages that could not be handled."""
+
+    def __init__(self, sqs: SQSClient, url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sqs = sqs
+        self._url = url
+        self._sleep = sleep
+
+    def send(self, messages: Sequence[str]) -> None:
+        """Put pages on the queue, as many as `batches` has in one. Raises AwsError, and then any of them may
+        be there."""
+        left: Mapping[str, str] = {str(n): message for n, message in enumerate(messages)}
+        for _ in attempts(5, first=0.2, longest=2.0, sleep=self._sleep):
+            with translated("sending pages to PagesQueue"):
+                answer = self._sqs.send_message_batch(
+                    QueueUrl=self._url,
+                    Entries=[{"Id": n, "MessageBody": message} for n, message in left.items()],
+                )
+            failed = answer.get("Failed", [])
+            if not failed:
+                return
+            left = {failure["Id"]: left[failure["Id"]] for failure in failed}
+        raise AwsError(f"PagesQueue did not take {len(left)} of {len(messages)} pages: {failed[0]['Code']}")
+
+    def is_drained(self) -> bool:
+        """Whether no message is waiting or being worked on, as far as SQS knows: its counts lag by up
+        to a minute. Raises AwsError."""
+        with translated("counting the messages in PagesQueue"):
+            counts = self._sqs.get_queue_attributes(
+                QueueUrl=self._url,
+                AttributeNames=[
+                    "ApproximateNumberOfMessages",
+                    "ApproximateNumberOfMessagesNotVisible",
+                    "ApproximateNumberOfMessagesDelayed",
+                ],
+            )["Attributes"]
+        return all(count == "0" for count in counts.values())
+
+    def change_visibility(self, receipt_handle: str, seconds: int) -> None:
+        """Have a message delivered again after so long, not after the whole visibility timeout.
+        Raises AwsError."""
+        with translated("delaying a message in PagesQueue"):
+            self._sqs.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+            )

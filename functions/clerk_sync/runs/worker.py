@@ -1,0 +1,70 @@
+"""The worker: brings the users of one page into the table, and counts what became of them once."""
+
+import re
+
+from clerk_sync.clock import now_ms
+from clerk_sync.log import logger
+from clerk_sync.metrics import count
+from clerk_sync.runs.completion import finish
+from clerk_sync.runs.page import Page
+from clerk_sync.runs.run import Counts
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.drift import DriftClassifier
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.upsert import upsert
+
+
+def work(
+    page: Page,
+    users_table: UsersTable,
+    runs: RunsTable,
+    *,
+    placeholders: re.Pattern[str],
+    is_last_delivery: bool,
+) -> None:
+    """Sync one page. Raises AwsError; to repeat it is safe, whatever was done by then.
+
+    On the last delivery before the dead-letter queue the page is counted as errors first, so that the
+    run ends even if this invocation dies; success corrects the count, then or after a redrive.
+    """
+    if is_last_delivery and runs.record_outcome(page.run_id, page.number, page.token, None):
+        finish(runs, page.run_id, now_ms())
+    outcome = upsert(
+        users_table,
+        [*page.users, *page.deletions],
+        as_of=page.read_at,
+        create_missing=page.create_missing,
+        dry_run=page.dry_run,
+        judge=DriftClassifier(placeholders, page.read_at, page.webhooks_since, page.full_run_at),
+    )
+    for problem in outcome.problems:
+        logger.warning("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
+    counts = Counts(
+        created=outcome.created,
+        updated=outcome.updated,
+        unchanged=outcome.unchanged,
+        skipped=outcome.skipped,
+        errors=len(outcome.problems),
+        missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
+        findings=len(outcome.findings),
+    )
+    told = (page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
+    is_one_of_many = runs.record_outcome_fast(*told)
+    is_counted = is_one_of_many or runs.record_outcome(*told)
+    logger.info(
+        "page_done",
+        counted=is_counted,
+        users=len(page.users) + len(page.deletions),
+        writes=0 if page.dry_run else counts.created + counts.updated,
+    )
+    if is_counted and not page.dry_run:
+        count(
+            Pages=1,
+            UsersCreated=counts.created,
+            UsersUpdated=counts.updated,
+            UsersUnchanged=counts.unchanged,
+            UsersSkipped=counts.skipped,
+            UsersFailed=counts.errors,
+        )
+    if not is_one_of_many:
+        finish(runs, page.run_id, now_ms())

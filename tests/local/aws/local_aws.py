@@ -1,0 +1,306 @@
+"""The local AWS: MiniStack as a child process, with template.yaml built and deployed by SAM CLI."""
+
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Self
+from urllib.request import urlopen
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+ROOT = Path(__file__).resolve().parents[3]
+LOCAL = ROOT / ".local"
+RECORDING = ROOT / "tests/local/aws/recording"
+REGION = "us-east-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+STACK = "clerk-sync-local"
+SECRET_KEY = "/clerk-sync/secret-key"
+WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
+
+Outputs = Mapping[str, str]
+
+
+class LocalAwsError(Exception):
+    """The local AWS, the build or the deployment failed; the message says where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to AWS that a function made: when (s since 1970), of which operation, and the IAM actions that
+    it needs in the cloud, each with its resource's ARN."""
+
+    at: float
+    function: str
+    operation: str
+    actions: frozenset[tuple[str, str]]
+
+
+class LocalAws:
+    """A context manager: starts on entry, and ends with everything it started on exit.
+
+    `log` is where it and its functions write. With `records_calls`, `calls` has every call of theirs.
+    """
+
+    def __init__(self, port: int | None = None, *, records_calls: bool = False) -> None:
+        self._port = port or free_port()
+        self._records_calls = records_calls
+        self.log = LOCAL / f"ministack-{self._port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @cached_property  # one that is already up is used without it
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
+
+    @property
+    def _recorded_calls(self) -> Path:
+        return Path(self._scratch.name, "calls.jsonl")
+
+    @property
+    def endpoint(self) -> str:
+        """The address of every service."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an AWS tool needs in its environment to use this AWS, and nothing of a real account's."""
+        ours = {n: value for n, value in sam_environment().items() if not n.startswith(("AWS_", "CLERK_"))}
+        mine = {"AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": REGION, "TMPDIR": self._scratch.name}
+        return ours | CREDENTIALS | mine
+
+    def __enter__(self) -> Self:
+        if not is_free(self._port):
+            raise LocalAwsError(f"Port {self._port} is in use: stop what listens there, or choose --port.")
+        settings = {
+            "GATEWAY_PORT": str(self._port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+        }
+        if self._records_calls:
+            settings |= {"PYTHONPATH": str(RECORDING), "RECORDED_CALLS": str(self._recorded_calls)}
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [LOCAL / "ministack/bin/ministack"],
+                env=self.environment | settings,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its functions' processes are ended with it, as one group
+            )
+        deadline = time.monotonic() + 60
+        while not _answers(f"{self.endpoint}/_ministack/health"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._end()
+                raise LocalAwsError(f"The local AWS did not start: see {self.log}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end()
+        if kind is None:
+            self.log.unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        if self._process:
+            _signal_group(self._process, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+            _signal_group(self._process, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        self._scratch.cleanup()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this AWS."""
+        return _client(service, self.endpoint)
+
+    def calls(self, since: float = 0) -> list[Call]:
+        """What the functions have asked AWS for, in order."""
+        file = self._recorded_calls
+        told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        calls = (Call(**{**one, "actions": frozenset(map(tuple, one["actions"]))}) for one in told)
+        return [call for call in calls if call.at >= since]
+
+    def put_secret(self, name: str, value: str) -> None:
+        """Store an SSM SecureString."""
+        self.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+
+    def deploy(self, parameters: Mapping[str, str], stack: str = STACK) -> Outputs:
+        """Deploy the built template, and return the stack's outputs."""
+        overrides = {"Architecture": architecture(), **parameters}
+        _sam(
+            "deploy",
+            self.environment,
+            "--template-file",
+            str(build() / "template.yaml"),
+            "--stack-name",
+            stack,
+            "--resolve-s3",
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-fail-on-empty-changeset",
+            "--no-progressbar",
+            "--parameter-overrides",
+            *(f'{name}="{value}"' for name, value in overrides.items()),
+        )
+        self._mend_concurrency()
+        return self.outputs(stack)
+
+    def outputs(self, stack: str = STACK) -> Outputs:
+        """What a stack that is deployed has, with the addresses that are this machine's."""
+        try:
+            described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+            outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        except (BotoCoreError, ClientError, KeyError) as error:
+            raise LocalAwsError(f"Stack {stack} is not deployed at {self.endpoint}.") from error
+        return outputs | {
+            "ApiUrl": self._local(outputs["ApiUrl"]),
+            "WebhookUrl": self._local(outputs["WebhookUrl"]),
+        }
+
+    def _mend_concurrency(self) -> None:
+        """MiniStack 1.5.33 keeps a number that is a template's parameter as text, and can't compare it."""
+        client = self.client("lambda")
+        for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
+            limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
+            client.update_event_source_mapping(
+                UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
+            )
+
+    def _local(self, url: str) -> str:
+        """The local address of what is at https://{api}.execute-api.…/{stage}/… in the cloud."""
+        host, _, path = url.removeprefix("https://").partition("/")
+        stage, _, route = path.partition("/")
+        return f"{self.endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
+
+    @property
+    def pid(self) -> int:
+        """Its process; those of its functions are others."""
+        if self._process is None:
+            raise LocalAwsError("The local AWS was not started here.")
+        return self._process.pid
+
+    def empty(self, table: str) -> None:
+        """Empty a table, by making it anew."""
+        dynamodb = self.client("dynamodb")
+        was = dynamodb.describe_table(TableName=table)["Table"]
+        dynamodb.delete_table(TableName=table)
+        dynamodb.create_table(
+            TableName=table,
+            KeySchema=was["KeySchema"],
+            AttributeDefinitions=was["AttributeDefinitions"],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+    def invoke(self, function: str, event: Any) -> Any:
+        """Invoke a function and wait. Raises FunctionError with what it raised."""
+        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+        payload = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise FunctionError(payload.get("errorMessage", payload))
+        return payload
+
+
+class FunctionError(Exception):
+    """A function raised."""
+
+
+@cache
+def build() -> Path:
+    """Build the functions for this machine; what has not changed is taken from the cache."""
+    built = LOCAL / "build"
+    _sam(
+        "build",
+        sam_environment(),
+        "--cached",
+        "--cache-dir",
+        str(LOCAL / "cache"),
+        "--build-dir",
+        str(built),
+        "--parameter-overrides",
+        f"Architecture={architecture()}",
+    )
+    return built
+
+
+def architecture() -> str:
+    """This machine's processor, as Lambda calls it."""
+    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on that port of 127.0.0.1."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
+
+
+def sam_environment() -> dict[str, str]:
+    """What SAM CLI needs: the runtime's own Python on the path, a region, no telemetry."""
+    return os.environ | {
+        "PATH": f"{LOCAL / 'sam/bin'}{os.pathsep}{os.environ['PATH']}",
+        "SAM_CLI_TELEMETRY": "0",
+        "AWS_DEFAULT_REGION": REGION,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def _sam(command: str, environment: dict[str, str], *arguments: str) -> None:
+    log = LOCAL / f"sam-{command}.log"
+    with log.open("wb") as output:
+        status = subprocess.call(
+            [LOCAL / "sam/bin/sam", command, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if status:
+        raise LocalAwsError(f"sam {command} failed; {log} ends with:\n{log.read_text()[-1500:]}")
+
+
+@cache
+def _client(service: str, endpoint: str) -> Any:
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        # A function may take its 15 minutes, and a call that is tried again would run it twice.
+        config=Config(read_timeout=960, retries={"total_max_attempts": 1}),
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,25 @@
+"""python3 -m tests.local check: lint, types, imports between rooms, the template, and advisories."""
+
+import subprocess
+import sys
+
+from tests.local.aws.local_aws import LOCAL, ROOT, sam_environment
+
+CHECKS = [
+    [sys.executable, "-m", "ruff", "check"],
+    [sys.executable, "-m", "ruff", "format", "--check"],
+    [sys.executable, "-m", "mypy"],
+    [str(LOCAL / "dev/bin/lint-imports"), "--no-cache"],
+    [str(LOCAL / "sam/bin/sam"), "validate", "--lint", "--template-file", "template.yaml"],
+    [str(LOCAL / "check/bin/checkov")],  # as .checkov.yaml says
+    [sys.executable, "-m", "tests.local.commands.advisories"],
+]
+
+
+def main() -> int:
+    environment = sam_environment() | {"CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"}  # the lock has its version
+    return max(subprocess.call(check, cwd=ROOT, env=environment) for check in CHECKS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

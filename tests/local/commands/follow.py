@@ -1,0 +1,145 @@
+"""python3 -m tests.local follow [STACK] [RUN_ID]: how a run of a deployed stack is getting on."""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import get_args
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+
+from clerk_sync.aws.clients import client
+from clerk_sync.clock import now_ms
+from clerk_sync.errors import AwsError
+from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.user import UserProblem
+from tests.local.commands.progress import Bar, duration
+from tests.local.commands.terminal import plain
+
+POLL_SECONDS = 1.0
+
+
+class NothingToFollowError(Exception):
+    """There is no such run, or no way to it; the message says what to do."""
+
+
+def main() -> int:
+    options = _options()
+    try:
+        runs = RunsTable(client("dynamodb"), runs_table_of(options.stack))
+        run = follow(runs, find(runs, options.run_id).run_id)
+        print(summary(run, runs.problems(run.run_id) if run.counts.errors else []))
+    except (NoCredentialsError, PartialCredentialsError):
+        return _failed(
+            "There are no AWS credentials: sign in ('aws sso login', 'aws configure') or set AWS_PROFILE."
+        )
+    except NoRegionError:
+        return _failed(
+            "It isn't said which AWS region: set AWS_DEFAULT_REGION to the one that the stack is in."
+        )
+    except (NothingToFollowError, AwsError, BotoCoreError, ClientError) as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        print("\nNo longer watching. The run goes on.")
+        return 130
+    return 0 if run.status == "COMPLETED" else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python3 -m tests.local follow", description=__doc__)
+    parser.add_argument(
+        "stack", nargs="?", default="clerk-sync", metavar="STACK", help="clerk-sync unless named"
+    )
+    parser.add_argument("run_id", nargs="?", metavar="RUN_ID", help="the latest unless named")
+    return parser.parse_args()
+
+
+def _failed(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 1
+
+
+def runs_table_of(stack: str) -> str:
+    """The name of the stack's RunsTable. Raises NothingToFollowError."""
+    cloudformation = client("cloudformation")
+    try:
+        described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        raise NothingToFollowError(
+            f"There is no stack {stack} in {cloudformation.meta.region_name} of this AWS account. Name the "
+            "stack, and set AWS_PROFILE and AWS_DEFAULT_REGION to where it is."
+        ) from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    if "RunsTable" not in outputs:
+        raise NothingToFollowError(
+            f"Stack {stack} is {described['StackStatus']} and has no output RunsTable: either it is none of "
+            "clerk-sync's, or its deployment is not done."
+        )
+    table: str = outputs["RunsTable"]
+    return table
+
+
+def find(runs: RunsTable, run_id: str | None) -> Run:
+    """The run of that id, or the one that was started last. Raises NothingToFollowError, AwsError."""
+    if run_id:
+        named = runs.get(run_id)
+        if named is None:
+            raise NothingToFollowError(f"There is no run {run_id}; runs are kept for 90 days.")
+        return named
+    current = [run for mode in get_args(Mode) if (run := runs.current(mode).run)]
+    if not current:
+        raise NothingToFollowError("There was no run yet: invoke BackfillFunction with {} to start one.")
+    return max(current, key=lambda run: run.started_at)
+
+
+def follow(runs: RunsTable, run_id: str) -> Run:
+    """Show how the run is getting on until it is over, and return it as it is then. Raises AwsError."""
+    bar = Bar()
+    is_new = True
+    while run := runs.get(run_id):
+        # A worker that died right after it had counted the last page has not said so in the status.
+        run = replace(run, status=run.verdict())
+        if is_new:
+            print(f"Run {run_id}, started {_utc(run.started_at)}", flush=True)
+            is_new = False
+        bar.show(run)
+        if run.is_over:
+            bar.end()
+            return run
+        time.sleep(POLL_SECONDS)
+    raise NothingToFollowError(f"Run {run_id} is no longer in RunsTable.")
+
+
+def summary(run: Run, problems: list[UserProblem]) -> str:
+    """What came of the run, for a person."""
+    counts = run.counts
+    took = duration(((run.ended_at or now_ms()) - run.started_at) / 1000)
+    lines = [
+        f"{run.status} after {took}" + (", a dry run: nothing was written" if run.dry_run else ""),
+        f"  {run.total_users:,} users: {counts.created:,} created, {counts.updated:,} updated, "
+        f"{counts.unchanged:,} unchanged, {counts.skipped:,} skipped, {counts.errors:,} failed",
+    ]
+    lines += [
+        plain(f"  {error['clerkUserId'] or 'error'}: {error['reason']}") for error in run.errors(problems)
+    ]
+    if run.mode == "audit":
+        lines.append(f'  What it found: invoke AuditFunction with {{"runId": "{run.run_id}"}}.')
+    return "\n".join(lines)
+
+
+def _utc(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""python3 -m tests.local send [FILE]: a webhook event, signed just now, for a local AWS that is up."""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from clerk_sync.aws.dynamodb import from_item, to_item
+from tests.local.aws.local_aws import STACK, LocalAws, LocalAwsError
+from tests.local.commands.run import KEPT_PORT, whole_number
+from tests.local.commands.sign import LOCAL_SECRET, signature_headers
+from tests.local.commands.terminal import plain
+
+type Row = dict[str, Any]
+
+EVENT = "tests/events/webhook-user-updated.json"
+MEANINGS = {
+    204: "stored, or rightly ignored",
+    400: "not an event with type, timestamp and data",
+    401: "not signed with the secret in SSM",
+    413: "more than 1 MiB",
+    500: "not set up as it should be; WebhookFunction's log says what is wrong",
+    503: "the table or SSM did not answer; Clerk would try again",
+}
+
+
+class NotAWebhookError(Exception):
+    """What was to be sent is no webhook event."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of an event: the answer's status, and the user's row before and after, if there was one."""
+
+    status: int
+    before: Row | None
+    after: Row | None
+
+
+def main() -> int:
+    options = _options()
+    try:
+        event = json.loads(options.file.read_text())
+        sent = send(LocalAws(options.port), event)
+    except (OSError, ValueError, NotAWebhookError) as error:
+        print(f"{options.file} is no webhook event: {error}", file=sys.stderr)
+        return 2
+    except (LocalAwsError, httpx.HTTPError) as error:
+        hint = "Start 'python3 -m tests.local run --keep' in another terminal, and wait until it is up."
+        print(f"{error}\n{hint}", file=sys.stderr)
+        return 1
+    print(f"{sent.status}: {MEANINGS.get(sent.status, 'not an answer of WebhookFunction')}\n")
+    print(f"  was  {_shown(sent.before)}")
+    print(f"  is   {'the same' if sent.after == sent.before else _shown(sent.after)}")
+    return 0 if sent.status == 204 else 1
+
+
+def send(aws: LocalAws, event: Any, stack: str = STACK) -> Sent:
+    """Post the webhook in an API Gateway event to that stack, as if it had happened just now."""
+    kind, user_id, body = _happening_now(event)
+    outputs = aws.outputs(stack)
+    before = _row(aws, outputs["UsersTable"], user_id)
+    print(plain(f"{kind} of {user_id} to {outputs['WebhookUrl']}"))
+    headers = {"Content-Type": "application/json", **signature_headers(body, LOCAL_SECRET)}
+    answer = httpx.post(outputs["WebhookUrl"], content=body, headers=headers, timeout=30)
+    return Sent(answer.status_code, before, _row(aws, outputs["UsersTable"], user_id))
+
+
+def _happening_now(event: Any) -> tuple[str, str, str]:
+    """The event's type, whom it is about, and the body to post."""
+    try:
+        envelope = json.loads(event["body"])
+        kind, data = envelope["type"], envelope["data"]
+        user_id = data.get("user_id") or data["id"]
+    except (TypeError, ValueError, LookupError, AttributeError):
+        raise NotAWebhookError(
+            "it needs a body with type and data, as the files in tests/events have"
+        ) from None
+    now = time.time_ns() // 1_000_000
+    # The newest each time, or it would change nothing when it is sent again.
+    envelope["timestamp"] = now
+    user = data.get("user") or data
+    user |= {name: now for name in ("updated_at", "last_sign_in_at") if user.get(name)}
+    return kind, user_id, json.dumps(envelope)
+
+
+def _row(aws: LocalAws, table: str, user_id: str) -> Row | None:
+    answer = aws.client("dynamodb").get_item(TableName=table, Key=to_item({"clerkUserId": user_id}))
+    return dict(sorted(from_item(answer["Item"]).items())) if "Item" in answer else None
+
+
+def _shown(row: Row | None) -> str:
+    return plain(json.dumps(row, ensure_ascii=False)) if row is not None else "not there"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python3 -m tests.local send", description=__doc__)
+    parser.add_argument("file", type=Path, nargs="?", default=EVENT, help=f"the event ({EVENT})")
+    parser.add_argument(
+        "--port",
+        type=whole_number(1, 65535),
+        default=KEPT_PORT,
+        metavar="N",
+        help="the local AWS's port (4566)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

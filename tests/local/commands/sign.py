@@ -1,0 +1,60 @@
+"""python3 -m tests.local sign FILE: an API Gateway event, signed just now.
+
+A webhook's body is signed as Clerk signs it; a request of a user's gets a session token.
+"""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from standardwebhooks.webhooks import Webhook
+
+from tests.local.clerk.session_tokens import container_issuer, session_token
+
+LOCAL_SECRET = "whsec_bG9jYWwtY2xlcmstc3luYy13ZWJob29rLXNlY3JldA=="
+"""What the local AWS's webhooks are signed with; it protects nothing."""
+
+
+def signature_headers(body: str, secret: str, message_id: str = "msg_local") -> dict[str, str]:
+    """The headers of a webhook with that body."""
+    now = datetime.now(UTC)
+    return {
+        "svix-id": message_id,
+        "svix-timestamp": str(int(now.timestamp())),
+        "svix-signature": Webhook(secret).sign(message_id, now, body),
+    }
+
+
+def signed(event: dict[str, Any], secret: str) -> dict[str, Any]:
+    """The event with fresh signature headers."""
+    return event | {"headers": event["headers"] | signature_headers(event["body"], secret)}
+
+
+def signed_in(event: dict[str, Any], issuer: str) -> dict[str, Any]:
+    """The event with a fresh session token of the user whose id is in the token's place."""
+    user_id = event["headers"]["Authorization"].removeprefix("Bearer ")
+    token = {"Authorization": f"Bearer {session_token(user_id, issuer)}"}
+    return event | {"headers": event["headers"] | token}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or not Path(arguments[0]).is_file():
+        print("usage: python3 -m tests.local sign tests/events/webhook-user-updated.json", file=sys.stderr)
+        return 2
+    event = json.loads(Path(arguments[0]).read_text())
+    if "path" not in event:
+        print(f"{arguments[0]} is no request of API Gateway's: there is nothing to sign.", file=sys.stderr)
+        return 2
+    if event["path"].startswith("/users/"):
+        event = signed_in(event, container_issuer())
+    else:
+        event = signed(event, os.environ.get("CLERK_WEBHOOK_SECRET") or LOCAL_SECRET)
+    print(json.dumps(event))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+from hypothesis import settings
+
+from tests.support.isolation import alone as alone
+
+settings.load_profile("unit")

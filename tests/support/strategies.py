@@ -1,0 +1,120 @@
+"""What the properties are tried on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+
+from clerk_sync.aws.dynamodb import Attribute, attribute
+from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.write_rule import DELETED, OWNED, VERSION
+
+ACTIVITY = ("lastSignInAt", "lastActiveAt")
+TIMES = ("lastSignInAt", "createdAt", "lastActiveAt")
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=12)
+"""Halves of surrogate pairs too."""
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=8,
+)
+
+CLERK_NAMES = (
+    "id",
+    "updated_at",
+    "first_name",
+    "last_name",
+    "username",
+    "image_url",
+    "last_sign_in_at",
+    "created_at",
+    "last_active_at",
+    "primary_email_address_id",
+    "email_addresses",
+)
+
+fields: st.SearchStrategy[Mapping[str, str | int]] = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.integers(0, 9) if name in TIMES else st.sampled_from(["", "a", "b"])
+        for name in SYNCED_FIELDS
+    },
+)
+
+_ONE_ID = st.just("user_1")
+_VERSIONS = st.integers(0, 9)
+
+
+def users(
+    ids: st.SearchStrategy[str] = _ONE_ID, versions: st.SearchStrategy[int] = _VERSIONS
+) -> st.SearchStrategy[User]:
+    return st.builds(plausible, ids, versions, fields)
+
+
+def plausible(user_id: str, version: int, values: Mapping[str, str | int]) -> User:
+    """A snapshot as Clerk may give it: no activity after its own version."""
+    return User(
+        user_id,
+        version,
+        {
+            name: min(value, version) if name in ACTIVITY and isinstance(value, int) else value
+            for name, value in values.items()
+        },
+    )
+
+
+changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(User, _ONE_ID, _VERSIONS, fields),
+    users(),
+    st.builds(Deletion, _ONE_ID, _VERSIONS),
+    st.builds(SignIn, _ONE_ID, _VERSIONS),
+)
+"""Of one user. `lastActiveAt` moves without a new version, so some snapshots are active after theirs."""
+
+odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(
+    [
+        {"NULL": True},
+        {"BOOL": False},
+        {"S": ""},
+        {"S": "17"},
+        {"N": "1.5"},
+        {"L": []},
+        {"M": {}},
+        {"SS": ["a"]},
+    ]
+)
+
+app_attributes: st.SearchStrategy[dict[str, Attribute]] = st.dictionaries(
+    st.sampled_from(["theme", "orders", "clerkOther", "updatedAt"]), odd_attributes
+)
+
+
+def rows(user_id: str = "user_1") -> st.SearchStrategy[dict[str, Attribute]]:
+    """Rows with and without a version or a mark; placeholders and values of wrong types; an app's own."""
+    right = {
+        name: (
+            st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])
+        ).map(attribute)
+        for name in OWNED
+    }
+    owned = st.fixed_dictionaries({}, optional={name: good | odd_attributes for name, good in right.items()})
+    return st.builds(
+        lambda mine, theirs: {"clerkUserId": attribute(user_id), **theirs, **mine}, owned, app_attributes
+    )
+
+
+def owned_part(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in OWNED if name in row}
+
+
+def foreign_part(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in OWNED}
+
+
+def stored_as(user: User) -> dict[str, Any]:
+    """The owned attributes of a row that holds just this snapshot."""
+    return {name: attribute(value) for name, value in user.fields.items()} | {
+        VERSION: attribute(user.updated_at)
+    }

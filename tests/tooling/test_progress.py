@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import pytest
+
+from clerk_sync.runs.run import Counts, Run
+from clerk_sync.users.user import UserProblem
+from tests.local.commands.follow import summary
+from tests.local.commands.progress import Bar, Pace, duration, progress_line, seconds_left
+
+RUN = Run(
+    run_id="full-1",
+    mode="full",
+    create_missing=True,
+    dry_run=False,
+    started_at=1_700_000_000_000,
+    expected_users=2_000,
+    pages=3,
+    total_users=1_500,
+    settled_pages=2,
+    counts=Counts(created=900, unchanged=99, errors=1),
+)
+OVER = replace(RUN, status="COMPLETED_WITH_ERRORS", paged_at=1, ended_at=RUN.started_at + 192_000)
+
+
+def test_the_line_says_how_far_it_is_and_how_long_it_takes() -> None:
+    assert progress_line(RUN, 12.5) == (
+        "  ███████████████░░░░░░░░░░░░░░░  50%  1,000 of 2,000 users  12 users/s  1 min 20 s left  1 failed"
+        "  2 of 3 pages so far"
+    )
+    assert progress_line(replace(RUN, counts=Counts(), settled_pages=0), None) == (
+        "  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░   0%  0 of 2,000 users  0 of 3 pages so far"
+    )
+
+
+def test_users_who_went_during_the_run_do_not_hold_the_bar_back() -> None:
+    run = replace(RUN, paged_at=1, total_users=1_000, settled_pages=3)
+    assert "100%  1,000 of 1,000 users" in progress_line(run, None)
+
+
+def test_a_run_without_users_is_done_when_it_is_over() -> None:
+    empty = Run("full-1", "full", create_missing=True, dry_run=False, started_at=0, expected_users=0)
+    assert "  0%  0 of 0 users" in progress_line(empty, None)
+    assert "100%  0 of 0 users" in progress_line(replace(empty, status="COMPLETED"), None)
+
+
+def test_no_time_is_promised_that_nobody_knows() -> None:
+    assert seconds_left(RUN, None) is None
+    assert seconds_left(RUN, 0.0) is None
+    assert seconds_left(OVER, 100.0) is None
+    incremental = replace(RUN, expected_users=None)
+    assert seconds_left(incremental, 100.0) is None
+    assert seconds_left(replace(incremental, paged_at=1), 100.0) == 5
+
+
+def test_the_pace_is_that_of_the_last_seconds() -> None:
+    pace = Pace()
+    assert pace.per_second() is None
+    pace.note(5_000, 100.0)
+    pace.note(5_000, 100.2)
+    assert pace.per_second() is None
+    pace.note(5_500, 101.0)
+    assert pace.per_second() == 500
+    for second in range(102, 140):
+        pace.note(5_500, second)
+    assert pace.per_second() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3_599, "59 min 59 s"), (7_500, "2 h 5 min")],
+)
+def test_a_time_as_a_person_says_it(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_log_has_a_line_only_for_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar()
+    runs = [
+        replace(RUN, pages=0, total_users=0, settled_pages=0, counts=Counts()),
+        RUN,
+        RUN,
+        replace(RUN, counts=replace(RUN.counts, created=901)),
+        replace(RUN, counts=replace(RUN.counts, errors=2)),
+        OVER,
+    ]
+    for run in runs:
+        bar.show(run)
+    bar.end()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("█") for line in lines] == [15, 15, 20]
+    assert "\r" not in "".join(lines)
+
+
+def test_the_summary_has_the_counts_and_the_reasons() -> None:
+    problems = [UserProblem("user_1", "Clerk's user is malformed: x"), UserProblem(None, "Page 3 …")]
+    assert summary(OVER, problems).splitlines() == [
+        "COMPLETED_WITH_ERRORS after 3 min 12 s",
+        "  1,500 users: 900 created, 0 updated, 99 unchanged, 0 skipped, 1 failed",
+        "  user_1: Clerk's user is malformed: x",
+        "  error: Page 3 …",
+    ]
+    failed = replace(OVER, status="FAILED", failure="Clerk refuses", dry_run=True, mode="audit")
+    assert summary(failed, []).splitlines()[0].endswith("a dry run: nothing was written")
+    assert "  error: Clerk refuses" in summary(failed, [])
+    assert '{"runId": "full-1"}' in summary(failed, [])

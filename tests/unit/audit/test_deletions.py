@@ -1,0 +1,721 @@
+import random
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import batched
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.audit import deletions
+from clerk_sync.audit.deletions import MOST, DeletionFinder, held_back, is_complete
+from clerk_sync.aws.dynamodb import Item, attribute
+from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.errors import ClerkUnavailable, OutOfTime
+from clerk_sync.runs.id_digests import Ids, digests
+from clerk_sync.runs.page import Page
+from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.runs_table import Current, NewPage, RunsTable, Scan
+from clerk_sync.users.drift import RECENT_MS
+from clerk_sync.users.user import Deletion, UserProblem
+from clerk_sync.users.write_rule import DELETED, VERSION
+from tests.support.fake_dynamodb import peaceful_dynamodb
+from tests.support.fake_users_table import FakeUsersTable
+from tests.support.strategies import any_text, json_values
+
+NOW = 5_000_000
+
+# Ids
+
+ids = st.text("ab_ü\ud800", max_size=4)
+
+
+def page_of(user_ids: Sequence[str]) -> bytes:
+    return digests({"id": user_id} for user_id in user_ids)
+
+
+@given(st.lists(st.lists(ids, max_size=8), max_size=5), st.lists(ids, max_size=8))
+def test_ids_are_known_if_they_were_met(pages: list[list[str]], others: list[str]) -> None:
+    everybody = {user_id for page in pages for user_id in page}
+    known = Ids(map(page_of, pages))
+    asked = {*everybody, *others}
+    assert {user_id for user_id in asked if user_id in known} == everybody
+
+
+def test_nobody_is_known_where_nobody_was_met() -> None:
+    assert "a" not in Ids([])
+    assert "a" not in Ids([b"", b""])
+
+
+def test_a_million_ids_take_little_memory() -> None:
+    everybody = random.Random(1).randbytes(8_000_000)
+    pages = [everybody[start : start + 4_000] for start in range(0, len(everybody), 4_000)]
+    pages.append(page_of(["user_1"]))
+    tracemalloc.start()
+    try:
+        known = Ids(iter(pages))
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "user_1" in known
+    assert "user_2" not in known
+    assert kept < 10_000_000
+    assert peak < 70_000_000
+
+
+@pytest.mark.parametrize(
+    ("payloads", "met"),
+    [
+        ([], []),
+        ([{"id": "a"}, {"id": "b", "updated_at": "odd"}], ["a", "b"]),
+        ([None, 7, "a", [], [["id", "a"]], {}, {"id": None}, {"id": 7}, {"id": ["a"]}, {"id": {}}], []),
+        ([{"id": ""}, {"id": "\ud800"}, {"id": "é" * 999}], ["", "\ud800", "é" * 999]),
+        ([{"id": "a"}, {"id": "a"}], ["a", "a"]),
+    ],
+)
+def test_each_user_that_has_an_id_leaves_eight_bytes(payloads: list[Any], met: list[str]) -> None:
+    assert digests(payloads) == page_of(met)
+    assert len(digests(payloads)) == 8 * len(met)
+
+
+@given(st.lists(json_values | st.dictionaries(st.just("id"), json_values), max_size=8))
+def test_any_payloads_have_digests(payloads: list[Any]) -> None:
+    found = digests(iter(payloads))
+    named = [one["id"] for one in payloads if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    assert len(found) == 8 * len(named)
+    assert all(user_id in Ids([found]) for user_id in named)
+
+
+@given(st.sets(any_text, max_size=20))
+def test_digests_tell_ids_apart(user_ids: set[str]) -> None:
+    found = [page_of([user_id]) for user_id in user_ids]
+    assert len(set(found)) == len(user_ids)
+
+
+def test_a_digest_is_the_same_in_every_version() -> None:
+    assert page_of(["user_1"]).hex() == "d0da4a6cab4699df", "pages of an older version are still there"
+
+
+# What is to be believed
+
+
+@pytest.mark.parametrize(
+    ("met", "before", "after", "complete"),
+    [
+        (0, 0, 0, True),
+        (10, 10, 10, True),
+        (11, 10, 10, True),
+        (9, 10, 10, False),
+        (9, 10, 9, True),
+        (9, 9, 10, True),
+        (8, 9, 10, False),
+        (0, 0, 10, True),
+        (0, 1, 1, False),
+    ],
+)
+def test_a_walk_is_complete_if_it_met_as_many_as_clerk_counts(
+    met: int, before: int, after: int, complete: bool
+) -> None:
+    assert is_complete(met, before, after) == complete
+
+
+KNOWN = Run(
+    "audit-1",
+    "audit",
+    create_missing=True,
+    dry_run=False,
+    started_at=1_000,
+    counts=Counts(unchanged=1),
+)
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_known"),
+    [
+        (Counts(), False),
+        (Counts(created=9, skipped=9, errors=9), False),
+        (Counts(updated=1), True),
+        (Counts(unchanged=1), True),
+    ],
+)
+def test_an_instance_of_which_nobody_has_a_row_is_the_wrong_one(counts: Counts, is_known: bool) -> None:
+    for gone in (1, 10, 100):
+        reason = held_back(gone, 1_000_000, replace(KNOWN, counts=counts), 100)
+        assert bool(reason) != is_known
+        assert is_known or "right one" in str(reason)
+
+
+@pytest.mark.parametrize(
+    ("gone", "rows", "percent", "believed"),
+    [
+        (1, 1, 0, True),
+        (10, 10, 0, True),
+        (11, 11, 0, False),
+        (10, 10_000, 0, True),
+        (11, 10_000, 0, False),
+        (10, 100, 2, True),
+        (11, 100, 2, False),
+        (20, 1_000, 2, True),
+        (21, 1_000, 2, False),
+        (25, 1_000, 2.5, True),
+        (26, 1_000, 2.5, False),
+        (1_000, 1_000, 100, True),
+        (999, 1_000, 99.9, True),
+        (1_000, 1_000, 99.9, False),
+    ],
+)
+def test_more_than_a_few_deletions_are_not_believed(
+    gone: int, rows: int, percent: float, believed: bool
+) -> None:
+    reason = held_back(gone, rows, KNOWN, percent)
+    assert (reason is None) == believed
+    if reason:
+        assert f"{gone:,} of {rows:,} " in reason
+        assert f"MaxDeletionsPercent ({percent:g} %)" in reason
+
+
+# Finding them
+
+
+class ScannedTable(FakeUsersTable):
+    """A scan gives so many rows at a time, in the order of a hash, and filters them after that. `on_batch`
+    is called before each."""
+
+    def __init__(self, rows: Mapping[str, Item], *, at_once: int = 3) -> None:
+        super().__init__(rows)
+        self._at_once = at_once
+        self.scanned: list[list[str]] = []
+        self.on_batch: Callable[[], None] = lambda: None
+
+    def unmarked(self, after: str | None) -> Iterator[tuple[list[str], str | None]]:
+        order = sorted(self.rows, key=lambda user_id: page_of([user_id]))
+        start = 0 if after is None else order.index(after) + 1
+        while True:
+            self.on_batch()
+            batch = order[start : start + self._at_once]
+            start += self._at_once
+            self.scanned.append(batch)
+            is_last = len(batch) < self._at_once  # so the last one may well be empty
+            rows = [(user_id, self.rows[user_id]) for user_id in batch]
+            unmarked = [user_id for user_id, row in rows if VERSION in row and DELETED not in row]
+            yield unmarked, None if is_last else batch[-1]
+            if is_last:
+                return
+
+
+class FakeClerk(ClerkClient):
+    """Has just these users; `counted` if it counts others, `odd` is listed too. `on_request` is called when
+    it is asked for some."""
+
+    def __init__(self, alive: Sequence[str], *, counted: int | None = None, odd: Sequence[Any] = ()) -> None:
+        self.alive = set(alive)
+        self.requests: list[list[str]] = []
+        self.failing = False
+        self.on_request: Callable[[], None] = lambda: None
+        self._counted = counted
+        self._odd = odd
+
+    def count(self) -> int:
+        return len(self.alive) if self._counted is None else self._counted
+
+    def users(self, **query: Any) -> list[Any]:
+        assert query.keys() == {"user_id", "limit"}
+        asked = list(query["user_id"])
+        assert len(asked) <= query["limit"] <= 500, "Clerk gives 10 unless told otherwise"
+        if self.failing:
+            raise ClerkUnavailable("503")
+        self.requests.append(asked)
+        self.on_request()
+        return [*self._odd, *({"id": user_id} for user_id in asked if user_id in self.alive)]
+
+
+NOT_DONE = "The workers are not done with the other users: audit again."
+SYNCED: Item = {VERSION: attribute(5)}
+
+
+def synced(user_ids: Sequence[str]) -> dict[str, Item]:
+    return dict.fromkeys(user_ids, SYNCED)
+
+
+def names(number: int, start: int = 0) -> list[str]:
+    return [f"user_{n:05}" for n in range(start, start + number)]
+
+
+class Audit:
+    """A run that has met these users, on the real RunsTable, and the finder of what it has left open."""
+
+    def __init__(
+        self,
+        table: ScannedTable,
+        met: Sequence[str],
+        *,
+        most_percent: float = 2,
+        dry_run: bool = False,
+        expected: int | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        self.runs = RunsTable(peaceful_dynamodb(), "RunsTable")
+        run = Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000)
+        assert self.runs.start(run, after=Current(None, None, None))
+        assert self.runs.acquire(run.run_id, "me", 2_000, 9_000)
+        self.runs.expect(run.run_id, "me", len(met) if expected is None else expected)
+        for number, page in enumerate(batched(met, 50, strict=False), 1):
+            new = NewPage(f"t{number}", len(page), [], BEGINNING, page_of(page))
+            self.runs.record_pending(run, "me", [new], 9_000)
+            run = new.added_to(run)
+            self.runs.save(run, "me", 9_000)
+            self.runs.record_outcome(run.run_id, number, f"t{number}", counts or Counts(unchanged=len(page)))
+        self.run = self.now()
+        self.time_left: Callable[[], float] = lambda: 1
+        self.finder = DeletionFinder(
+            table, self.runs, most_percent=most_percent, time_left=lambda: self.time_left()
+        )
+        self.lease_kept = 0
+
+    def find(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
+        return self.finder(clerk, run, self._keep_lease)
+
+    def _keep_lease(self) -> None:
+        self.lease_kept += 1
+
+    def now(self) -> Run:
+        run = self.runs.get("audit-1")
+        assert run
+        return run
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletions, "now_ms", lambda: NOW)
+
+
+def test_rows_of_users_who_are_gone_are_to_be_marked() -> None:
+    alive, gone = names(20), names(3, 100)
+    table = ScannedTable(synced([*alive, *gone]))
+    audit = Audit(table, alive)
+    found, to_mark = audit.find(FakeClerk(alive), audit.run)
+    assert sorted(found.first) == gone
+    assert found == MissedDeletions(rows=23, found=3, first=found.first, sent=3)
+    assert to_mark == [Deletion(user_id, NOW) for user_id in found.first]
+    assert (table.written, table.updates) == ([], []), "that is the workers' part"
+
+
+def test_a_table_that_is_right_asks_clerk_for_nobody() -> None:
+    clerk = FakeClerk(names(20))
+    audit = Audit(ScannedTable(synced(names(20))), names(20))
+    assert audit.find(clerk, audit.run) == (MissedDeletions(rows=20), ())
+    assert clerk.requests == []
+
+
+def test_an_empty_table_has_nothing_to_mark() -> None:
+    audit = Audit(ScannedTable({}), [])
+    assert audit.find(FakeClerk([]), audit.run) == (MissedDeletions(), ())
+
+
+def test_rows_that_were_never_synced_or_are_marked_are_no_candidates() -> None:
+    theirs: dict[str, Item]
+    theirs = {"app_only": {"email": attribute("a@b.c")}, "marked": {**SYNCED, DELETED: attribute(5)}}
+    clerk = FakeClerk(names(5))
+    audit = Audit(ScannedTable({**synced(names(5)), **theirs}), names(5))
+    assert audit.find(clerk, audit.run) == (MissedDeletions(rows=5), ())
+    assert clerk.requests == []
+
+
+def test_a_dry_run_marks_nobody_and_tells_of_all() -> None:
+    alive, gone = names(5), names(3, 100)
+    audit = Audit(ScannedTable(synced([*alive, *gone])), alive, dry_run=True)
+    found, to_mark = audit.find(FakeClerk(alive), audit.run)
+    assert not to_mark
+    assert (found.rows, found.found, sorted(found.first), found.sent) == (8, 3, gone, 0)
+    assert found.held_back is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_too_many_are_held_back_and_told_of(dry_run: bool) -> None:
+    alive, gone = names(40), names(30, 100)
+    audit = Audit(ScannedTable(synced([*alive, *gone])), alive, dry_run=dry_run)
+    found, to_mark = audit.find(FakeClerk(alive), audit.run)
+    assert not to_mark
+    assert (found.rows, found.found, found.sent) == (70, 30, 0)
+    assert len(found.first) == 20
+    assert set(found.first) < set(gone)
+    assert "30 of 70" in str(found.held_back)
+
+
+@pytest.mark.parametrize("alive", [[], names(1_000, 500)])
+def test_an_instance_without_a_user_of_the_table_marks_nobody(alive: list[str]) -> None:
+    audit = Audit(ScannedTable(synced(names(4))), alive, most_percent=100, counts=Counts(created=50))
+    found, to_mark = audit.find(FakeClerk(alive), audit.run)
+    assert not to_mark
+    assert found.found == 4
+    assert "right one" in str(found.held_back)
+
+
+@pytest.mark.parametrize("gone", [1, 99, 100, 101, 250])
+def test_clerk_is_asked_for_a_hundred_at_a_time(gone: int) -> None:
+    clerk = FakeClerk(names(5))
+    audit = Audit(ScannedTable(synced(names(5 + gone)), at_once=40), names(5), most_percent=100)
+    found, to_mark = audit.find(clerk, audit.run)
+    assert [len(asked) for asked in clerk.requests] == [100] * (gone // 100) + [gone % 100] * (gone % 100 > 0)
+    assert sorted(user_id for asked in clerk.requests for user_id in asked) == names(gone, 5)
+    assert len(to_mark) == found.sent == found.found == gone
+
+
+def test_only_who_clerk_does_not_have_counts() -> None:
+    met, came_meanwhile, gone = names(150), names(60, 1_000), names(2, 2_000)
+    everybody = [*met, *came_meanwhile, *gone]
+    audit = Audit(ScannedTable(synced(everybody)), met, expected=150)
+    found, to_mark = audit.find(FakeClerk([*met, *came_meanwhile]), audit.run)
+    assert sorted(deletion.id for deletion in to_mark) == gone
+    assert (found.found, found.held_back) == (2, None)
+
+
+def test_what_is_no_user_in_clerks_answer_does_not_disturb() -> None:
+    odd = [None, 7, "user_00100", {}, {"id": None}, {"id": 7}, ["user_00100"]]
+    audit = Audit(ScannedTable(synced([*names(5), *names(2, 100)])), names(5))
+    _, to_mark = audit.find(FakeClerk(names(5), odd=odd), audit.run)
+    assert sorted(deletion.id for deletion in to_mark) == names(2, 100)
+
+
+def test_an_id_that_is_a_list_does_not_disturb() -> None:
+    audit = Audit(ScannedTable(synced([*names(5), "gone"])), names(5))
+    _, to_mark = audit.find(FakeClerk(names(5), odd=[{"id": ["gone"]}]), audit.run)
+    assert [deletion.id for deletion in to_mark] == ["gone"]
+
+
+def test_an_instance_that_counts_more_than_it_listed_marks_nobody() -> None:
+    clerk = FakeClerk(names(5), counted=9)
+    table = ScannedTable(synced(names(8)))
+    audit = Audit(table, names(5), expected=9)
+    found, to_mark = audit.find(clerk, audit.run)
+    assert not to_mark
+    assert found == MissedDeletions(
+        held_back="Clerk has listed 5 of the 9 users that it counts: audit again."
+    )
+    assert table.scanned == []
+
+
+def test_workers_that_are_not_done_mark_nobody() -> None:
+    audit = Audit(ScannedTable(synced(names(8))), names(5))
+    run = replace(audit.run, settled_pages=audit.run.pages - 1)
+    found, to_mark = audit.find(FakeClerk(names(5)), run)
+    assert not to_mark
+    assert found == MissedDeletions(held_back=NOT_DONE)
+
+
+def test_a_clerk_that_fails_to_confirm_marks_nobody() -> None:
+    clerk = FakeClerk(names(5))
+    clerk.failing = True
+    audit = Audit(ScannedTable(synced(names(8))), names(5))
+    with pytest.raises(ClerkUnavailable):
+        audit.find(clerk, audit.run)
+
+
+# More than can be kept
+
+
+@pytest.fixture
+def _few_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletions, "MOST", 12)
+
+
+@pytest.mark.usefixtures("_few_at_most")
+@pytest.mark.parametrize(("gone", "more"), [(12, 0), (13, 1), (40, 28)])
+def test_only_so_many_are_marked_in_one_audit(gone: int, more: int) -> None:
+    audit = Audit(ScannedTable(synced(names(5 + gone))), names(5), most_percent=100)
+    clerk = FakeClerk(names(5))
+    found, to_mark = audit.find(clerk, audit.run)
+    assert len(to_mark) == found.sent == 12
+    assert (found.rows, found.found, found.unasked) == (5 + gone, 12, more)
+    assert sum(map(len, clerk.requests)) == 12
+
+
+@pytest.mark.usefixtures("_few_at_most")
+def test_where_all_are_alive_who_are_asked_for_nobody_is_gone() -> None:
+    audit = Audit(ScannedTable(synced(names(25))), names(5))
+    found, _ = audit.find(FakeClerk(names(25)), audit.run)
+    assert found.found == 0
+
+
+@pytest.mark.usefixtures("_few_at_most")
+def test_those_that_are_not_kept_count_towards_what_is_allowed() -> None:
+    audit = Audit(ScannedTable(synced(names(60))), names(20), most_percent=50)
+    found, to_mark = audit.find(FakeClerk(names(20)), audit.run)
+    assert not to_mark
+    assert "40 of 60" in str(found.held_back)
+
+
+def test_as_many_as_are_marked_in_one_audit_fit_in_a_message_and_in_an_item() -> None:
+    user_ids = ["user_2NNEqL2nrIRdJ194ndJqAHwEfxC" + str(n)[-1] for n in range(MOST)]
+    page = Page(
+        run_id="audit-20261121T065232Z-eaf228",
+        number=10**6,
+        token="f" * 32,
+        read_at=1_795_243_952_441,
+        create_missing=False,
+        dry_run=False,
+        users=(),
+        deletions=tuple(Deletion(user_id, 1_795_243_952_441) for user_id in user_ids),
+    )
+    assert len(page.dump()) < 1024 * 1024
+    dynamodb = peaceful_dynamodb()
+    for gone in (0, MOST // 2, MOST):
+        scan = Scan("user_1", False, 10**7, 10**6, tuple(user_ids[gone:]), tuple(user_ids[:gone]))
+        RunsTable(dynamodb, "RunsTable").save_scan(KNOWN, scan)
+        [item] = dynamodb.items.values()
+        assert sum(len(name) + len(str(value)) for name, value in item.items()) < 400 * 1024
+
+
+# Out of time
+
+
+def test_what_clerk_has_confirmed_is_kept_when_it_then_fails() -> None:
+    audit = Audit(ScannedTable(synced(names(260))), names(10), most_percent=100)
+    clerk = FakeClerk(names(10))
+    listed = clerk.users
+
+    def fails_later(**query: Any) -> list[Any]:
+        clerk.failing = len(clerk.requests) == 1
+        return listed(**query)
+
+    clerk.users = fails_later  # type: ignore[method-assign]
+    with pytest.raises(ClerkUnavailable):
+        audit.find(clerk, audit.run)
+    kept = audit.runs.scan(audit.run)
+    assert kept.is_done
+    assert (len(kept.gone), len(kept.candidates)) == (100, 150)
+    clerk.users = listed  # type: ignore[method-assign]
+    clerk.failing = False
+    _, to_mark = audit.find(clerk, audit.run)
+    assert len(to_mark) == 250
+
+
+def test_a_scan_that_is_cut_off_goes_on_from_there() -> None:
+    table = ScannedTable(synced(names(20)))
+    audit = Audit(table, names(15))
+    clerk = FakeClerk(names(15))
+    audit.time_left = lambda: 0
+    for batches in range(1, 8):
+        with pytest.raises(OutOfTime):
+            audit.find(clerk, audit.run)
+        assert len(table.scanned) == batches, "each call gets a bit further"
+    with pytest.raises(OutOfTime):
+        audit.find(clerk, audit.run)
+    assert clerk.requests == []
+    audit.time_left = lambda: 1
+    found, to_mark = audit.find(clerk, audit.run)
+    assert (found.rows, found.found, len(to_mark)) == (20, 5, 5)
+    assert [user_id for batch in table.scanned for user_id in batch] == sorted(
+        table.rows, key=lambda user_id: page_of([user_id])
+    ), "no row is read twice"
+
+
+@given(
+    st.integers(0, 25),
+    st.integers(0, 12),
+    st.sets(st.integers(0, 25)),
+    st.integers(1, 6),
+    st.lists(st.booleans(), max_size=30),
+    st.sampled_from([3, MOST]),
+)
+def test_wherever_a_scan_is_cut_it_finds_the_same(
+    number: int, gone: int, marked: set[int], at_once: int, cuts: list[bool], most: int
+) -> None:
+    rows = synced(names(number + gone))
+    rows |= {name: {**SYNCED, DELETED: attribute(5)} for n, name in enumerate(rows) if n in marked}
+    alive = names(number)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(deletions, "MOST", most)
+        whole = Audit(ScannedTable(rows, at_once=at_once), alive, most_percent=50)
+        expected = whole.find(FakeClerk(alive), whole.run)
+        audit = Audit(ScannedTable(rows, at_once=at_once), alive, most_percent=50)
+        script = iter(cuts)
+        audit.time_left = lambda: -1 if next(script, False) else 1
+        interrupted, clerk = 0, FakeClerk(alive)
+        while True:
+            try:
+                found = audit.find(clerk, audit.run)
+                break
+            except OutOfTime:
+                interrupted += 1
+                scan = audit.runs.scan(audit.run)
+                assert (scan.after is None) == scan.is_done
+                assert scan.rows <= len(rows)
+    assert found == expected
+    assert interrupted <= sum(cuts)
+    asked = [user_id for request in clerk.requests for user_id in request]
+    assert len(set(asked)) == len(asked), "Clerk is asked for somebody twice"
+
+
+def test_who_is_found_before_a_cut_is_confirmed_after_it() -> None:
+    rows = synced(names(20))
+    audit = Audit(ScannedTable(rows), [], counts=None, expected=0, most_percent=100)
+    run = replace(audit.run, counts=Counts(unchanged=1))
+    audit.time_left = lambda: 0
+    for _ in range(8):
+        with pytest.raises(OutOfTime):
+            audit.find(FakeClerk(names(20)), run)
+    audit.time_left = lambda: 1
+    assert audit.find(FakeClerk(names(20)), run) == (MissedDeletions(rows=20), ())
+
+
+def test_a_confirmation_that_is_cut_off_goes_on_from_there() -> None:
+    alive, gone = names(120), names(130, 120)
+    table = ScannedTable(synced([*alive, *gone]), at_once=90)
+    audit = Audit(table, [], expected=0, most_percent=100)
+    run = replace(audit.run, counts=Counts(unchanged=1))
+    clerk = FakeClerk(alive)
+    for allowed in range(1, 3):
+        audit.time_left = lambda allowed=allowed: allowed - len(clerk.requests)  # type: ignore[misc]
+        with pytest.raises(OutOfTime):
+            audit.find(clerk, run)
+        assert len(clerk.requests) == allowed
+        assert len(audit.runs.scan(run).candidates) == 250 - 100 * allowed
+    audit.time_left = lambda: 1
+    found, to_mark = audit.find(clerk, run)
+    assert (found.rows, found.found, found.sent) == (250, 130, 130)
+    assert sorted(deletion.id for deletion in to_mark) == gone
+    assert [len(asked) for asked in clerk.requests] == [100, 100, 50]
+    assert sorted(user_id for asked in clerk.requests for user_id in asked) == [*alive, *gone]
+    assert len(table.scanned) == 3, "no row is read twice"
+
+
+def test_the_lease_is_kept_at_each_batch_and_each_request() -> None:
+    audit = Audit(ScannedTable(synced(names(255)), at_once=64), names(5), most_percent=100)
+    audit.find(FakeClerk(names(5)), audit.run)
+    assert audit.lease_kept == 4 + 3
+
+
+# What happens meanwhile
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_who_is_marked_or_has_no_row_by_the_end_is_not_counted(is_cut: bool) -> None:
+    alive, gone = names(20), names(5, 100)
+    table = ScannedTable(synced([*alive, *gone]))
+    audit = Audit(table, alive)
+    clerk = FakeClerk(alive)
+
+    def meanwhile() -> None:
+        table.rows[gone[0]] = {**SYNCED, DELETED: attribute(7)}
+        table.rows.pop(gone[1], None)
+
+    clerk.on_request = meanwhile
+    if is_cut:
+        audit.time_left = lambda: 0
+        for _ in range(9):
+            with pytest.raises(OutOfTime):
+                audit.find(clerk, audit.run)
+        audit.time_left = lambda: 1
+    found, to_mark = audit.find(clerk, audit.run)
+    assert sorted(deletion.id for deletion in to_mark) == gone[2:]
+    assert sorted(found.first) == gone[2:]
+    assert (found.rows, found.found, found.sent) == (25, 3, 3)
+
+
+def test_where_webhooks_have_brought_all_of_them_nobody_is_gone() -> None:
+    gone = names(30, 100)
+    table = ScannedTable(synced([*names(20), *gone]))
+    audit = Audit(table, names(20))
+    clerk = FakeClerk(names(20))
+    clerk.on_request = lambda: table.rows.update({name: {**SYNCED, DELETED: attribute(7)} for name in gone})
+    assert audit.find(clerk, audit.run) == (MissedDeletions(rows=50), ())
+
+
+def test_the_rows_of_who_is_gone_are_read_again_consistently() -> None:
+    alive, gone = names(20), names(3, 100)
+    table = ScannedTable(synced([*alive, *gone]))
+    table.unseen = set(gone)
+    audit = Audit(table, alive)
+    found, _ = audit.find(FakeClerk(alive), audit.run)
+    assert sorted(found.first) == gone
+    assert [sorted(read) for read in table.reads] == [gone], "and nobody else's"
+
+
+# In RunsTable
+
+
+def runs_with(pages: Sequence[bytes | None]) -> RunsTable:
+    runs = RunsTable(peaceful_dynamodb(), "RunsTable")
+    assert runs.start(KNOWN, after=Current(None, None, None))
+    run = runs.acquire(KNOWN.run_id, "me", 2_000, 9_000)
+    assert run
+    for number, met in enumerate(pages, 1):
+        page = NewPage(f"t{number}", 0, [UserProblem(None, "odd")], BEGINNING, met)
+        runs.record_pending(run, "me", [page], 9_000)
+        run = page.added_to(run)
+    return runs
+
+
+@given(st.lists(st.none() | st.binary(max_size=16), max_size=12))
+def test_the_digests_of_a_run_are_those_of_its_pages_in_order(pages: list[bytes | None]) -> None:
+    runs = runs_with(pages)
+    assert list(runs.ids(KNOWN.run_id)) == [met or b"" for met in pages]
+    for number in range(1, len(pages) + 1):
+        assert runs.record_outcome(KNOWN.run_id, number, f"t{number}", Counts())
+    assert list(runs.ids(KNOWN.run_id)) == [met or b"" for met in pages]
+    assert list(runs.ids("another")) == []
+
+
+scans = st.builds(
+    Scan,
+    st.none() | any_text,
+    st.booleans(),
+    st.integers(0),
+    st.integers(0),
+    *[st.lists(any_text, max_size=4).map(tuple)] * 2,
+)
+
+
+@given(st.lists(scans, min_size=1, max_size=3))
+def test_a_scan_is_as_it_was_saved_last(saved: list[Scan]) -> None:
+    runs = runs_with([])
+    assert runs.scan(KNOWN) == Scan()
+    for scan in saved:
+        runs.save_scan(KNOWN, scan)
+        assert runs.scan(KNOWN) == scan
+    assert runs.scan(replace(KNOWN, run_id="another")) == Scan()
+    assert runs.get(KNOWN.run_id) == replace(KNOWN, counts=Counts())
+
+
+def test_a_scan_is_kept_as_long_as_its_run() -> None:
+    dynamodb = peaceful_dynamodb()
+    runs = RunsTable(dynamodb, "RunsTable")
+    assert runs.start(KNOWN, after=Current(None, None, None))
+    runs.save_scan(KNOWN, Scan("a"))
+    expiries = [dynamodb.items[KNOWN.run_id, part]["expiresAt"] for part in ("run", "scan")]
+    assert expiries == [KNOWN.started_at // 1000 + 90 * 24 * 3600] * 2
+
+
+missed = st.builds(
+    MissedDeletions,
+    st.integers(0),
+    st.integers(0),
+    st.lists(any_text, max_size=3).map(tuple),
+    st.integers(0),
+    st.none() | any_text,
+)
+
+
+@given(missed)
+def test_what_was_found_is_kept_with_the_run(found: MissedDeletions) -> None:
+    runs = runs_with([])
+    runs.end_paging(replace(KNOWN, deletions=found), "me", 5_000)
+    runs.finish(KNOWN.run_id, 6_000)
+    run = runs.get(KNOWN.run_id)
+    assert run
+    assert (run.status, run.deletions) == ("COMPLETED", found)
+
+
+def test_who_was_there_a_moment_ago_may_yet_be_told_of_by_a_webhook() -> None:
+    alive = names(20)
+    rows = synced([*alive, "gone"])
+    for age, is_found in ((0, False), (RECENT_MS - 1, False), (RECENT_MS, True)):
+        rows["fresh"] = {VERSION: attribute(NOW - age)}
+        audit = Audit(ScannedTable(rows), alive)
+        found, to_mark = audit.find(FakeClerk(alive), audit.run)
+        assert {one.id for one in to_mark} == ({"gone", "fresh"} if is_found else {"gone"})
+        assert found.found == len(to_mark)

@@ -1,0 +1,305 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.errors import EventError
+from clerk_sync.runs.events import Request, audit_request
+from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.drift import Finding, Kind, Tally, tally
+from clerk_sync.users.user import UserProblem
+from clerk_sync.webhook.arrivals import Arrivals, Webhooks
+from tests.support.fake_dynamodb import peaceful_dynamodb
+from tests.support.strategies import any_text, json_values
+
+KEYS = ("repair", "waitSeconds", "runId")
+HOUR_MS = 3_600_000
+OVER = Run(
+    "audit-1",
+    "audit",
+    create_missing=True,
+    dry_run=True,
+    started_at=1_000,
+    status="COMPLETED",
+    pages=2,
+    settled_pages=2,
+    total_users=15,
+    paged_at=1_500,
+    ended_at=2_000,
+    counts=Counts(unchanged=15),
+    deletions=MissedDeletions(rows=15),
+)
+NOTHING = tally([])
+MEND = 'Invoke AuditFunction with {"repair": true} to mend the rows.'
+AGAIN = "Audit again to see that it is right now."
+
+
+def one(kind: Kind) -> Tally:
+    return tally([Finding("user_1", kind, ("email",), is_missed=False)])
+
+
+def counted(run: Run, found: Tally) -> Run:
+    """The run as the workers leave it that found these."""
+    findings = sum(one["count"] for one in found.values())
+    return replace(run, counts=replace(run.counts, findings=findings))
+
+
+def told(found: Tally = NOTHING, webhooks: Webhooks | None = None, **changes: Any) -> Report:
+    return report(counted(replace(OVER, **changes), found), found, [], webhooks, 5_000)
+
+
+# The event
+
+
+def test_an_empty_event_looks_and_mends_nothing() -> None:
+    assert audit_request({}) == Request("audit", None, True, 60, None, {})
+
+
+def test_each_key_may_be_given() -> None:
+    assert audit_request({"repair": True}) == Request("audit", None, False, 60, None, {"repair": True})
+    assert audit_request({"repair": False}) == Request("audit", None, True, 60, None, {"repair": False})
+    event = {"waitSeconds": 0, "runId": "audit-1"}
+    assert audit_request(event) == Request("audit", None, True, 0, "audit-1", event)
+
+
+WRONG: dict[str, list[Any]] = {
+    "repair": ["true", 1, 0, None, []],
+    "waitSeconds": [-1, 841, 1.5, "60", True, None],
+    "runId": ["", "a b", "current#audit", "x" * 101, 7],
+    "mode": ["audit", "full"],
+    "dryRun": [True],
+    "createMissing": [False],
+    "Repair": [True],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
+)
+def test_a_wrong_event_is_an_error_that_names_the_key_and_lists_the_right_ones(key: str, value: Any) -> None:
+    with pytest.raises(EventError, match="Nothing was started") as error:
+        audit_request({key: value})
+    assert f'"{key}": ' in str(error.value)
+    for right in KEYS:
+        assert f'"{right}" (' in str(error.value)
+    assert "dryRun" not in str(error.value).removeprefix(f'Nothing was started: "{key}"')
+
+
+@given(
+    json_values | st.dictionaries(st.sampled_from(KEYS) | any_text, json_values | st.booleans(), max_size=3)
+)
+def test_any_event_is_taken_or_an_event_error(event: Any) -> None:
+    try:
+        request = audit_request(event)
+    except EventError:
+        return
+    assert event.keys() <= set(KEYS)
+    assert (request.mode, request.dry_run) == ("audit", not event.get("repair", False))
+
+
+# The report
+
+
+def test_the_report_is_what_people_script_against() -> None:
+    run = replace(
+        OVER,
+        status="COMPLETED_WITH_ERRORS",
+        counts=Counts(
+            created=1, updated=3, unchanged=5, skipped=4, errors=1, missed_by_webhooks=2, findings=4
+        ),
+        deletions=MissedDeletions(rows=14, found=2, first=("user_8", "user_9"), sent=1),
+    )
+    found = tally(
+        Finding(f"user_{n}", kind, ("email", "username")[:n], is_missed=False) for n, kind in enumerate(Kind)
+    )
+    problems = [UserProblem("user_7", "odd")]
+    assert report(run, found, problems, Webhooks(first_at=1, last_at=2_000), 5_402_000) == {
+        "runId": "audit-1",
+        "status": "COMPLETED_WITH_ERRORS",
+        "verdict": "DRIFT",
+        "repair": False,
+        "clerkUsers": 14,
+        "missing": {"count": 1, "users": [{"clerkUserId": "user_0", "fields": []}]},
+        "drifted": {"count": 1, "users": [{"clerkUserId": "user_3", "fields": ["email", "username"]}]},
+        "placeholders": {"count": 1, "users": [{"clerkUserId": "user_2", "fields": ["email", "username"]}]},
+        "notInClerk": {
+            "count": 2,
+            "users": [{"clerkUserId": "user_8", "fields": []}, {"clerkUserId": "user_9", "fields": []}],
+        },
+        "markedButAlive": {"count": 1, "users": [{"clerkUserId": "user_1", "fields": ["email"]}]},
+        "deletionsHeldBack": None,
+        "skippedCount": 4,
+        "errorCount": 1,
+        "missedByWebhooks": 4,
+        "hoursSinceLastWebhook": 1.5,
+        "startedAt": 1_000,
+        "timestamp": 2_000,
+        "errors": [{"clerkUserId": "user_7", "reason": "odd"}],
+        "advice": [
+            "Users that could not be compared: 1; see errors.",
+            MEND,
+            "Webhooks should have brought 4 of these changes. Look at the endpoint in Clerk's dashboard: is "
+            "it enabled, has it all four events, is it answered 204?",
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "verdict"),
+    [
+        (NOTHING, {}, "OK"),
+        (NOTHING, {"dry_run": False}, "OK"),
+        (NOTHING, {"deletions": None}, "OK"),
+        (NOTHING, {"counts": Counts(skipped=15)}, "OK"),
+        (NOTHING, {"counts": Counts(unchanged=14, updated=1)}, "OK"),
+        (NOTHING, {"counts": Counts(errors=1), "status": "COMPLETED_WITH_ERRORS"}, "DRIFT"),
+        (NOTHING, {"deletions": MissedDeletions(rows=1, found=1, first=("a",), sent=1)}, "DRIFT"),
+        (NOTHING, {"deletions": MissedDeletions(held_back="odd")}, "DRIFT"),
+        (NOTHING, {"deletions": MissedDeletions(unasked=1)}, "DRIFT"),
+        *[(one(kind), {}, "DRIFT") for kind in Kind],
+        *[(one(kind), {"dry_run": False}, "DRIFT") for kind in Kind],
+        (NOTHING, {"status": "RUNNING", "ended_at": None}, None),
+        (one(Kind.MISSING), {"status": "RUNNING", "ended_at": None}, None),
+        (NOTHING, {"status": "FAILED", "failure": "no key"}, None),
+        (one(Kind.MISSING), {"status": "FAILED", "failure": "no key", "deletions": None}, None),
+    ],
+)
+def test_the_verdict_is_ok_only_if_all_was_compared_and_nothing_wrong(
+    found: Tally, changes: dict[str, Any], verdict: str | None
+) -> None:
+    assert told(found, **changes)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "advice"),
+    [
+        (NOTHING, {}, []),
+        (one(Kind.DRIFTED), {}, [MEND]),
+        (one(Kind.MISSING), {"dry_run": False}, [AGAIN]),
+        (NOTHING, {"deletions": MissedDeletions(found=1, first=("a",))}, [MEND]),
+        (
+            NOTHING,
+            {"deletions": MissedDeletions(held_back="So it is.")},
+            ["No row was marked as deleted. So it is."],
+        ),
+        (
+            one(Kind.PLACEHOLDER),
+            {"deletions": MissedDeletions(found=30, held_back="So it is.")},
+            ["No row was marked as deleted. So it is.", MEND],
+        ),
+        (
+            NOTHING,
+            {"deletions": MissedDeletions(found=30, held_back="So it is."), "dry_run": False},
+            ["No row was marked as deleted. So it is."],
+        ),
+        (
+            NOTHING,
+            {"deletions": MissedDeletions(unasked=30)},
+            ["Rows that may be of users who are gone too, too many to ask for: 30. Audit again."],
+        ),
+        (
+            NOTHING,
+            {"counts": Counts(errors=1_234)},
+            ["Users that could not be compared: 1,234; see errors."],
+        ),
+        (
+            NOTHING,
+            {"status": "RUNNING"},
+            ['Invoke AuditFunction with {"runId": "audit-1"} to see how it ended.'],
+        ),
+    ],
+)
+def test_the_advice_says_what_to_do_in_order(
+    found: Tally, changes: dict[str, Any], advice: list[str]
+) -> None:
+    assert told(found, **changes)["advice"] == advice
+
+
+def test_what_stopped_a_failed_audit_is_the_first_of_its_errors() -> None:
+    failed = replace(OVER, status="FAILED", failure="The key is refused", deletions=None)
+    made = report(failed, NOTHING, [UserProblem("user_1", "odd")], None, 5_000)
+    assert (made["status"], made["verdict"]) == ("FAILED", None)
+    assert made["errors"] == [
+        {"clerkUserId": None, "reason": "The key is refused"},
+        {"clerkUserId": "user_1", "reason": "odd"},
+    ]
+
+
+@pytest.mark.parametrize(("sent", "users"), [(0, 15), (5, 10), (15, 0)])
+def test_deletions_that_were_sent_are_no_users_of_clerks(sent: int, users: int) -> None:
+    missed = MissedDeletions(rows=20, found=max(sent, 7), sent=sent)
+    assert told(deletions=missed)["clerkUsers"] == users
+
+
+def test_where_clerk_never_sent_a_webhook_none_is_missed() -> None:
+    some: dict[str, Any]
+    some = {"counts": Counts(updated=3, missed_by_webhooks=3), "deletions": MissedDeletions(found=2)}
+    made = told(one(Kind.DRIFTED), **some)
+    assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"], made["advice"]) == (None, None, [MEND])
+    made = told(one(Kind.DRIFTED), Webhooks(1, 5_000), **some)
+    assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"]) == (5, 0)
+    assert made["advice"][1].startswith("Webhooks should have brought 5 of these")
+    assert told(NOTHING, Webhooks(1, 5_000))["missedByWebhooks"] == 0
+    assert told(NOTHING, Webhooks(1, 5_000))["advice"] == []
+
+
+numbers = st.integers(0, 30)
+runs = st.builds(
+    replace,
+    st.just(OVER),
+    status=st.sampled_from(["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]),
+    dry_run=st.booleans(),
+    counts=st.builds(Counts, *[numbers] * 6),
+    failure=st.none() | st.just("no key"),
+    deletions=st.none()
+    | st.builds(MissedDeletions, numbers, numbers, st.just(("a",)), numbers, st.none() | st.just("odd")),
+)
+tallies = st.lists(st.sampled_from(Kind), max_size=40).map(
+    lambda kinds: tally(Finding("user_1", kind, (), is_missed=False) for kind in kinds)
+)
+
+
+@given(runs, tallies, st.none() | st.builds(Webhooks, numbers, numbers))
+def test_every_report_has_the_same_shape(run: Run, found: Tally, webhooks: Webhooks | None) -> None:
+    made = report(counted(run, found), found, [], webhooks, 5_000)
+    assert list(made) == list(get_type_hints(Report))
+    assert sorted(KINDS) == sorted([*(kind.value for kind in Kind), "notInClerk"])
+    for kind in KINDS:
+        rows: Mapping[str, Any] = made[kind]
+        assert rows.keys() == {"count", "users"}
+        assert all(user.keys() == {"clerkUserId", "fields"} for user in rows["users"])
+    if made["verdict"] == "OK":
+        assert made["errorCount"] == 0
+        assert not any(made[kind]["count"] for kind in KINDS)
+        assert made["deletionsHeldBack"] is None
+        assert made["advice"] == [a for a in made["advice"] if a.startswith("Webhooks")]
+    if made["verdict"] == "DRIFT":
+        assert made["advice"]
+
+
+# Webhooks in RunsTable
+
+
+def test_before_the_first_webhook_nothing_is_known_of_any() -> None:
+    assert RunsTable(peaceful_dynamodb(), "RunsTable").webhooks() is None
+
+
+@given(st.lists(st.integers(0, 10**15), min_size=1, max_size=5).map(sorted))
+def test_the_first_and_the_latest_webhook_are_kept_in_mind(arrivals: list[int]) -> None:
+    dynamodb = peaceful_dynamodb()
+    for at in arrivals:
+        Arrivals(dynamodb, "RunsTable").record(at)
+    assert RunsTable(dynamodb, "RunsTable").webhooks() == Webhooks(first_at=arrivals[0], last_at=arrivals[-1])
+
+
+@pytest.mark.parametrize(
+    ("now", "hours"),
+    [(0, 0.0), (99, 0.0), (100, 0.0), (100 + HOUR_MS, 1.0), (100 + 36 * HOUR_MS + HOUR_MS // 4, 36.2)],
+)
+def test_silence_is_told_in_hours(now: int, hours: float) -> None:
+    assert Webhooks(first_at=5, last_at=100).hours_silent(now) == hours

@@ -1,0 +1,109 @@
+from typing import Any, cast
+
+import pytest
+
+from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.dashboard.user_lookup import SHOWN, Entry, RowState, latest_users, row_state, search
+from clerk_sync.users.user import User, UserProblem, parse_user
+from clerk_sync.users.write_rule import DELETED
+from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.support.fake_users_table import FakeUsersTable
+from tests.support.strategies import stored_as
+
+AS_OF = 1_790_000_000_000
+
+
+class FakeClerk:
+    """Answers with what it is given, and remembers what it was asked."""
+
+    def __init__(self, *answers: list[dict[str, Any]]) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self._answers = list(answers)
+
+    def users(self, **query: Any) -> list[dict[str, Any]]:
+        self.asked.append(query)
+        return self._answers.pop(0)
+
+
+def parsed(payload: dict[str, Any]) -> User:
+    user = parse_user(payload)
+    assert isinstance(user, User)
+    return user
+
+
+@pytest.fixture
+def table() -> FakeUsersTable:
+    return FakeUsersTable()
+
+
+def stored(table: FakeUsersTable, *payloads: dict[str, Any]) -> None:
+    for payload in payloads:
+        table.rows[payload["id"]] = stored_as(parsed(payload))
+
+
+def test_the_lists_cost_two_requests_and_one_read(table: FakeUsersTable) -> None:
+    newest, active = make_users(10), make_users(10, start=5)
+    stored(table, *newest)
+    clerk = FakeClerk(newest, active)
+    lists = latest_users(cast(Any, clerk), table)
+    assert [query["order_by"] for query in clerk.asked] == ["-created_at", "-last_active_at"]
+    assert {query["limit"] for query in clerk.asked} == {SHOWN}
+    assert len(table.reads) == 1
+    assert [entry.user for entry in lists.newest] == [parsed(user) for user in newest]
+    assert [entry.row.is_there for entry in lists.active] == [True] * 5 + [False] * 5
+
+
+def test_a_malformed_user_does_not_cost_the_others(table: FakeUsersTable) -> None:
+    lists = latest_users(cast(Any, FakeClerk([*broken_users(), make_user(1)], [])), table)
+    *broken, last = lists.newest
+    assert sum(isinstance(entry.user, UserProblem) for entry in broken) > 10
+    assert last == Entry(parsed(make_user(1)), RowState(is_there=False))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "query"),
+    [
+        ("ada@mail.test", {"email_address": ["ada@mail.test"]}),
+        ("user_1", {"user_id": ["user_1"]}),
+    ],
+)
+def test_a_search_is_by_address_or_id(wanted: str, query: dict[str, Any], table: FakeUsersTable) -> None:
+    user = make_user(1)
+    stored(table, user)
+    clerk = FakeClerk([user])
+    found = search(cast(Any, clerk), table, wanted)
+    assert clerk.asked == [{"limit": SHOWN, **query}]
+    assert len(table.reads) == 1
+    assert found.entries == [Entry(parsed(user), RowState(is_there=True))]
+    assert found.gone is None
+
+
+def test_a_row_whose_user_is_gone_is_found(table: FakeUsersTable) -> None:
+    table.rows["user_gone"] = dict(to_item({DELETED: 7}))
+    assert search(cast(Any, FakeClerk([])), table, "user_gone").gone == RowState(True, 7)
+    assert search(cast(Any, FakeClerk([])), table, "user_never").gone is None
+    assert search(cast(Any, FakeClerk([])), table, "gone@mail.test").gone is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, RowState(is_there=True)),
+        ({"email": "old@mail.test"}, RowState(True, None, ("email",))),
+        ({"username": "stray", "email": "old@mail.test"}, RowState(True, None, ("email", "username"))),
+        ({"lastActiveAt": 1}, RowState(True, None, ("lastActiveAt",))),
+        ({DELETED: 7}, RowState(True, 7, (DELETED,))),
+        ({DELETED: AS_OF}, RowState(True, AS_OF)),
+        ({"clerkUpdatedAt": AS_OF, "email": "newer@mail.test"}, RowState(is_there=True)),
+        ({"plan": "pro"}, RowState(is_there=True)),
+    ],
+)
+def test_the_write_rule_says_whether_a_row_is_right(changes: dict[str, Any], state: RowState) -> None:
+    user = parsed(make_user(4))
+    assert "username" not in user.fields
+    row = stored_as(user) | to_item(changes)
+    assert row_state(user, row, AS_OF) == state
+
+
+def test_no_row_is_none() -> None:
+    assert row_state(parsed(make_user(4)), None, AS_OF) == RowState(is_there=False)

@@ -1,0 +1,482 @@
+import base64
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clerk_sync.aws.dynamodb import Item, to_item
+from clerk_sync.errors import AwsError, ClerkUnavailable, SettingsError
+from clerk_sync.handlers import profile as handlers_profile
+from clerk_sync.handlers.profile import handler
+from clerk_sync.handlers.settings import ProfileSettings
+from clerk_sync.log import logger
+from clerk_sync.profile.profile import Profile, Profiles
+from clerk_sync.profile.session_token import KeyOf, fixed_key
+from tests.local.clerk.session_tokens import new_key, public_pem, session_key, session_token
+from tests.support.fake_users_table import FakeUsersTable
+from tests.unit.profile.test_refresh_claims import FakeRefreshes
+
+ISSUER = "https://clerk.app.test"
+ORIGINS = ("https://app.test", "http://localhost:3000")
+SETTINGS = ProfileSettings(
+    clerk_api_url="https://api.clerk.test/v1",
+    clerk_secret_key_parameter="/clerk/key",
+    clerk_issuer=ISSUER,
+    clerk_authorized_parties=ORIGINS,
+    clerk_jwt_key=public_pem(session_key()),
+    profile_max_age_seconds=300,
+    users_table="Users",
+    users_table_key="clerkUserId",
+    create_missing=True,
+    runs_table="Runs",
+)
+USER = "user_1"
+MAX_BYTES = 4 * 1024
+ROW = to_item({"firstName": "Grace", "email": "grace@mail.test", "clerkUpdatedAt": 1_700_000_000_000})
+SHOWN = {
+    "clerkUserId": USER,
+    "firstName": "Grace",
+    "email": "grace@mail.test",
+    "clerkUpdatedAt": 1_700_000_000_000,
+}
+PERSONAL = ("Grace", "mail.test")
+
+
+@dataclass
+class ScriptedProfiles:
+    """Gives what it is told to, or raises it; `asked` is what it was asked."""
+
+    row: Item | None = field(default_factory=lambda: ROW)
+    is_stale: bool = False
+    error: Exception | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def get(self, user_id: str) -> Item | None:
+        self._ask("GET", user_id)
+        return self.row
+
+    def ensure(self, user_id: str) -> Profile | None:
+        self._ask("PUT", user_id)
+        return None if self.row is None else Profile(self.row, self.is_stale)
+
+    def _ask(self, method: str, user_id: str) -> None:
+        self.asked.append((method, user_id))
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that is logged, at any level."""
+    stream, handler, level = io.StringIO(), logger.registered_handler, logger.log_level
+    was = handler.setStream(stream)  # type: ignore[attr-defined]
+    logger.setLevel("DEBUG")
+    yield stream
+    logger.setLevel(level)
+    handler.setStream(was)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def profiles(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> ScriptedProfiles:
+    profiles = ScriptedProfiles()
+    monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
+    monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles)
+    return profiles
+
+
+def event(
+    method: str = "PUT",
+    *,
+    token: str | None = None,
+    path: str = "me",
+    body: str | None = None,
+    headers: dict[str, str] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """As API Gateway's REST API has it."""
+    signed_in = {"Authorization": f"Bearer {token or session_token(USER, ISSUER)}"}
+    return {
+        "resource": "/users/{userId}",
+        "path": f"/users/{path}",
+        "httpMethod": method,
+        "headers": {"Accept": "*/*", **(signed_in if headers is None else headers)},
+        "queryStringParameters": None,
+        "pathParameters": {"userId": path},
+        "requestContext": {"resourcePath": "/users/{userId}", "httpMethod": method, "stage": "v1"},
+        "body": body,
+        "isBase64Encoded": False,
+        **changes,
+    }
+
+
+CONTEXT = SimpleNamespace(
+    function_name="profile", memory_limit_in_mb=512, invoked_function_arn="arn:made:up", aws_request_id="r1"
+)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """What the function answers, once it is sure that API Gateway takes it."""
+    context: Any = CONTEXT
+    response = handler(request, context)
+    assert isinstance(response["statusCode"], int)
+    assert all(isinstance(value, str) for value in response.get("headers", {}).values())
+    assert isinstance(response.get("body", ""), str)
+    json.dumps(response)
+    return response
+
+
+def status(request: dict[str, Any]) -> int:
+    code: int = answer(request)["statusCode"]
+    return code
+
+
+def body(response: dict[str, Any]) -> Any:
+    return json.loads(response["body"])
+
+
+# Answers
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+@pytest.mark.parametrize("path", ["me", USER])
+def test_the_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfiles) -> None:
+    response = answer(event(method, path=path))
+    assert (response["statusCode"], body(response)) == (200, SHOWN)
+    assert response["headers"]["Content-Type"] == "application/json"
+    assert response["headers"]["Cache-Control"] == "no-store"
+    assert profiles.asked == [(method, USER)]
+
+
+def test_a_row_that_may_be_old_says_so(profiles: ScriptedProfiles) -> None:
+    profiles.is_stale = True
+    response = answer(event())
+    assert (response["statusCode"], body(response)) == (200, {**SHOWN, "stale": True})
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_no_row_is_a_404(method: str, profiles: ScriptedProfiles) -> None:
+    profiles.row = None
+    response = answer(event(method))
+    assert (response["statusCode"], body(response)) == (404, {"error": "There is no such user here."})
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+@pytest.mark.parametrize("error", [AwsError("AWS failed at Grace's"), ClerkUnavailable("Clerk is down")])
+def test_what_may_pass_is_a_503_that_says_when(
+    method: str, error: Exception, profiles: ScriptedProfiles
+) -> None:
+    profiles.error = error
+    response = answer(event(method))
+    assert (response["statusCode"], body(response)) == (503, {"error": "Try again later."})
+    assert 1 <= int(response["headers"]["Retry-After"]) <= 60
+
+
+def test_only_a_503_says_when_to_try_again(profiles: ScriptedProfiles) -> None:
+    for request in (event(), event(headers={}), event(body="x"), event("OPTIONS")):
+        assert "Retry-After" not in answer(request)["headers"]
+
+
+def test_what_is_set_up_wrong_is_a_500_that_only_the_log_explains(
+    profiles: ScriptedProfiles, log: io.StringIO
+) -> None:
+    profiles.error = SettingsError("There is no secret in /made/up")
+    response = answer(event())
+    assert response["statusCode"] == 500
+    assert "/made/up" not in response["body"]
+    assert "Retry-After" not in response["headers"], "it does not pass by itself"
+    assert "There is no secret in /made/up" in log.getvalue()
+
+
+def test_a_wrong_key_is_a_500_that_the_log_explains(
+    profiles: ScriptedProfiles, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    def no_key(_: ProfileSettings) -> KeyOf:
+        return fixed_key("no key")
+
+    monkeypatch.setattr(handlers_profile, "_key_of", no_key)
+    assert status(event()) == 500
+    assert "ClerkJwtKey" in log.getvalue()
+    assert profiles.asked == []
+
+
+def test_without_its_settings_it_is_a_500(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
+    def missing() -> ProfileSettings:
+        return ProfileSettings.from_env({})
+
+    monkeypatch.setattr(handlers_profile, "_settings", missing)
+    assert status(event()) == 500
+    assert "CLERK_API_URL" in log.getvalue()
+
+
+def test_when_the_keys_cannot_be_had_it_is_a_503(
+    profiles: ScriptedProfiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_keys(_: str) -> Any:
+        raise ClerkUnavailable("down")
+
+    monkeypatch.setattr(handlers_profile, "_key_of", lambda _: no_keys)
+    assert status(event()) == 503
+    assert profiles.asked == []
+
+
+# Who is calling
+
+GOOD = session_token(USER, ISSUER, exp=4_000_000_000)
+"""Good for longer than all the tests before it take."""
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Bearer "}),
+        *({"Authorization": GOOD}, {"Authorization": f"Basic {GOOD}"}, {"Authorization": f"Bearer{GOOD}"}),
+        *({"Authorization": f"Bearer {GOOD} {GOOD}"}, {"Authorization": f"Token Bearer {GOOD}"}),
+        *({"Cookie": f"__session={GOOD}"}, {"X-Authorization": f"Bearer {GOOD}"}),
+        *({"Authorization": "Bearer ключ"}, {"Authorization": "Bearer " + "x" * 100_000}),
+        {"Authorization": f"Bearer {session_token(USER, ISSUER, key=new_key())}"},
+        {"Authorization": f"Bearer {session_token(USER, ISSUER, algorithm='none')}"},
+        {"Authorization": f"Bearer {session_token(USER, ISSUER, exp=1)}"},
+        {"Authorization": f"Bearer {session_token(USER, ISSUER, azp='https://evil.test')}"},
+        {"Authorization": f"Bearer {session_token(USER, ISSUER + '/')}"},
+        {"Authorization": f"Bearer {session_token(USER, ISSUER, sts='pending')}"},
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_whoever_is_not_signed_in_gets_a_401(
+    method: str, headers: dict[str, str], profiles: ScriptedProfiles, log: io.StringIO
+) -> None:
+    response = answer(event(method, headers=headers))
+    assert (response["statusCode"], body(response)) == (401, {"error": "Sign in."})
+    assert profiles.asked == []
+    assert GOOD not in log.getvalue()
+
+
+def test_a_request_without_any_headers_is_a_401(profiles: ScriptedProfiles) -> None:
+    assert status(event() | {"headers": None}) == 401
+    assert profiles.asked == []
+
+
+@pytest.mark.parametrize("name", ["authorization", "AUTHORIZATION", "AuthoriZation"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_case_of_header_and_scheme_does_not_matter(
+    name: str, scheme: str, profiles: ScriptedProfiles
+) -> None:
+    assert status(event(headers={name: f"{scheme} {GOOD}"})) == 200
+
+
+def test_spaces_around_the_token_do_not_matter(profiles: ScriptedProfiles) -> None:
+    assert status(event(headers={"Authorization": f"Bearer   {GOOD}  "})) == 200
+
+
+# Whose row
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+@pytest.mark.parametrize(
+    "path", ["user_2", "", "ME", "Me", " me", USER.upper(), f"{USER}/..", "*", "null", "%6De"]
+)
+def test_another_users_path_is_a_401(method: str, path: str, profiles: ScriptedProfiles) -> None:
+    assert status(event(method, path=path)) == 401
+    assert profiles.asked == []
+
+
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_without_a_path_parameter_it_is_the_callers_own(
+    parameters: dict[str, str] | None, profiles: ScriptedProfiles
+) -> None:
+    assert status(event(pathParameters=parameters)) == 200
+    assert profiles.asked == [("PUT", USER)]
+
+
+@pytest.mark.parametrize("key", ["clerkUserId", "userId", "user_id", "id"])
+def test_a_body_may_name_the_caller_and_nobody_else(key: str, profiles: ScriptedProfiles) -> None:
+    assert status(event(body=json.dumps({key: USER}))) == 200
+    assert status(event(body=json.dumps({key: "me"}))) == 200
+    assert profiles.asked == [("PUT", USER)] * 2
+    for other in ("user_2", "", "ME", f"{USER} "):
+        assert status(event(body=json.dumps({key: other}))) == 401
+    assert status(event(body=json.dumps({"id": USER, "clerkUserId": USER, key: "user_2"}))) == 401
+    assert status(event(path=USER, body=json.dumps({key: "user_2", "email": "x"}))) == 401
+    assert status(event(path="user_2", body=json.dumps({key: USER}))) == 401
+    assert len(profiles.asked) == 2
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", " {} ", "\n{\n}"])
+def test_an_empty_body_is_right(text: str | None, profiles: ScriptedProfiles) -> None:
+    assert status(event(body=text)) == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("null", "[]", "7", '"me"', "true", "hello", "{", "{'id': 1}", " ", "\x00", "\ud800", "NaN"),
+        *('{"email": "new@mail.test"}', '{"id": 7}', '{"id": null}', '{"id": ["user_1"]}', '{"": ""}'),
+        *(f'{{"id": "{USER}", "firstName": "New"}}', '{"clerkUpdatedAt": 9999999999999}'),
+        *("[" * MAX_BYTES, '{"a":' * (MAX_BYTES // 5), "9" * MAX_BYTES),
+        base64.b64encode(b"{}").decode(),
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_a_body_with_anything_in_it_is_a_400(method: str, text: str, profiles: ScriptedProfiles) -> None:
+    response = answer(event(method, body=text))
+    assert response["statusCode"] == 400
+    assert "must be empty" in body(response)["error"]
+    assert "mail.test" not in response["body"]
+    assert profiles.asked == []
+
+
+def test_a_body_in_base64_is_taken_for_no_body_of_ours(profiles: ScriptedProfiles) -> None:
+    encoded = base64.b64encode(b'{"id": "user_2"}').decode()
+    assert status(event(body=encoded, isBase64Encoded=True)) == 400
+    assert profiles.asked == []
+
+
+def test_a_huge_body_is_a_413_whatever_else_is_wrong(profiles: ScriptedProfiles) -> None:
+    assert status(event(body="[" * (MAX_BYTES + 1))) == 413
+    assert status(event(body=" " * (MAX_BYTES + 1))) == 413
+    assert status(event(body="x" * 6_000_000, headers={})) == 413
+    assert status(event(body="{}" + " " * (MAX_BYTES - 2))) == 200
+    assert len(profiles.asked) == 1
+
+
+def test_a_body_is_not_looked_at_before_the_token(profiles: ScriptedProfiles) -> None:
+    assert status(event(body="hello", headers={})) == 401
+    assert status(event(body='{"id": "user_2"}', headers={})) == 401
+
+
+# What browsers ask
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("name", ["Origin", "origin", "ORIGIN"])
+def test_the_apps_pages_may_ask(name: str, origin: str, profiles: ScriptedProfiles) -> None:
+    response = answer(event("OPTIONS", headers={name: origin}))
+    assert (response["statusCode"], response.get("body", "")) == (204, "")
+    headers = response["headers"]
+    assert headers["Access-Control-Allow-Origin"] == origin
+    assert {method.strip() for method in headers["Access-Control-Allow-Methods"].split(",")} == {"GET", "PUT"}
+    allowed = {header.strip().lower() for header in headers["Access-Control-Allow-Headers"].split(",")}
+    assert allowed == {"authorization", "content-type"}
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
+    assert headers["Vary"] == "Origin"
+    assert "Access-Control-Allow-Credentials" not in headers
+    assert profiles.asked == []
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(None, "", "null", "*", "https://evil.test", f"{ORIGINS[0]}/", f"{ORIGINS[0]}.evil.test"),
+        *("http://app.test", ORIGINS[0].upper(), f"https://evil.test?{ORIGINS[0]}", ", ".join(ORIGINS)),
+    ],
+)
+def test_other_pages_may_not_ask(origin: str | None, profiles: ScriptedProfiles) -> None:
+    asked = {} if origin is None else {"Origin": origin}
+    for request in (
+        event("OPTIONS", headers=asked),
+        event(headers=asked | {"Authorization": f"Bearer {GOOD}"}),
+    ):
+        headers = answer(request)["headers"]
+        assert not [name for name in headers if name.startswith("Access-Control-")]
+        assert headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_the_apps_pages_may_read_every_answer(origin: str, profiles: ScriptedProfiles) -> None:
+    signed_in = {"Authorization": f"Bearer {GOOD}", "Origin": origin}
+    requests = {
+        200: event(headers=signed_in),
+        400: event(headers=signed_in, body="x"),
+        401: event(headers={"Origin": origin}),
+        413: event(headers=signed_in, body=" " * 9_999),
+    }
+    for code, request in requests.items():
+        response = answer(request)
+        assert response["statusCode"] == code
+        assert response["headers"]["Access-Control-Allow-Origin"] == origin
+        assert response["headers"]["Access-Control-Expose-Headers"] == "Retry-After"
+    for code, error in ((503, AwsError("down")), (500, SettingsError("wrong"))):
+        profiles.error = error
+        response = answer(event(headers=signed_in))
+        assert response["statusCode"] == code
+        assert response["headers"]["Access-Control-Allow-Origin"] == origin
+        assert response["headers"]["Access-Control-Expose-Headers"] == "Retry-After"
+
+
+# What is shown and what is logged
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> FakeUsersTable:
+    """The table behind it, with a row that is partly the app's and partly fresh."""
+    row = {"clerkUserId": USER, "plan": "pro", "passwordHash": "secret", "notes": "Grace"}
+    table = FakeUsersTable({USER: to_item(row) | ROW})
+    monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
+    monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
+    return table
+
+
+def ask_clerk(user_id: str) -> Any:
+    return {
+        "id": user_id,
+        "updated_at": 1_700_000_000_001,
+        "first_name": "Grace",
+        "last_name": "Hopper",
+        "private_metadata": {"score": 1},
+    }
+
+
+def profiles_on(table: FakeUsersTable, ask: Any) -> Profiles:
+    return Profiles(table, FakeRefreshes(), ask, max_age_ms=0, create_missing=True, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_only_what_the_sync_owns_is_shown(method: str, table: FakeUsersTable) -> None:
+    shown = body(answer(event(method)))
+    assert shown.keys() <= {"clerkUserId", "firstName", "lastName", "email", "clerkUpdatedAt"}
+    assert shown["firstName"] == "Grace"
+
+
+def test_the_log_holds_neither_tokens_nor_names(
+    table: FakeUsersTable, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(user_id: str) -> Any:
+        return {"id": user_id, "updated_at": "Grace", "first_name": ["Grace"]}
+
+    def down(_: str) -> Any:
+        raise ClerkUnavailable("500 (some_code)")
+
+    requests = [
+        event(),
+        event("GET"),
+        event(body='{"email": "grace@mail.test"}'),
+        event(body='{"id": "user_2"}'),
+        event(path="Grace"),
+        event(token=session_token(USER, ISSUER, exp=1, name="Grace", azp="https://Grace.test")),
+        event(token=session_token(USER, ISSUER, azp="https://Grace.test")),
+        event(headers={"Authorization": "Basic Grace"}),
+    ]
+    for ask in (ask_clerk, odd, down):
+        monkeypatch.setattr(handlers_profile, "_profiles", lambda _, ask=ask: profiles_on(table, ask))
+        for request in requests:
+            answer(request)
+    told = log.getvalue()
+    for code in ("profile_refreshed", "profile_not_refreshed", "profile_rejected"):
+        assert code in told
+    tokens = [(request["headers"].get("Authorization", "").split(" ")[-1]) for request in requests[:7]]
+    parts = [part for token in tokens for part in token.split(".") if part]
+    assert [word for word in (*PERSONAL, "Hopper", "secret", *parts) if word in told] == []
+    assert all(json.loads(line)["message"] for line in told.splitlines())
+
+
+@pytest.mark.parametrize("typed", [{"NULL": True}, {"N": "1.5"}, {"B": b"\x00"}, {"L": [{"S": "Grace"}]}])
+def test_an_apps_placeholder_of_an_odd_type_is_shown_as_no_value(
+    typed: Any, profiles: ScriptedProfiles
+) -> None:
+    profiles.row = {"lastName": typed}
+    shown = body(answer(event("GET")))
+    assert shown.get("lastName") not in (True, [{"S": "Grace"}])

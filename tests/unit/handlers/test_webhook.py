@@ -1,0 +1,222 @@
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.stub import Stubber
+
+from clerk_sync.aws.dynamodb import attribute
+from clerk_sync.aws.secrets import CachedSecret, Secret
+from clerk_sync.errors import AwsError
+from clerk_sync.handlers import webhook
+from clerk_sync.users.write_rule import VERSION
+from clerk_sync.webhook.arrivals import Arrivals
+from tests.local.clerk.fake_users import make_user
+from tests.local.commands.sign import signature_headers
+
+OLD, NEW = ("whsec_" + base64.b64encode(text).decode() for text in (b"the old secret", b"the new secret"))
+BODY = json.dumps(
+    {"type": "user.updated", "timestamp": 1_800_000_000_000, "data": make_user(1)}, ensure_ascii=False
+)
+
+
+class Context(LambdaContext):
+    function_name = "webhook"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn"
+    aws_request_id = "1"
+
+    def __init__(self) -> None:
+        pass
+
+
+class World:
+    """What is in SSM, the time in seconds, how often SSM was asked, and which arrivals were noted."""
+
+    def __init__(self) -> None:
+        self.secret = OLD
+        self.now = 1_000_000.0
+        self.asked = 0
+        self.is_ssm_down = False
+        self.noted: list[int] = []
+
+    def read(self, parameter: str, variable: str) -> Secret:
+        self.asked += 1
+        if self.is_ssm_down:
+            raise AwsError("SSM is down")
+        return Secret(self.secret, parameter, variable)
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    """Refuses every request that it was not told of."""
+    client = boto3.client(
+        "dynamodb", region_name="eu-west-1", aws_access_key_id="made", aws_secret_access_key="up"
+    )
+    monkeypatch.setattr(webhook, "client", lambda _: client)
+    with Stubber(client) as stub:
+        yield stub
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, settings_in_the_environment: None) -> World:
+    world = World()
+    monkeypatch.setattr("clerk_sync.aws.secrets.read_secret", world.read)
+    monkeypatch.setattr("clerk_sync.aws.secrets.time.monotonic", lambda: world.now)
+    monkeypatch.setattr(webhook, "now_ms", lambda: int(world.now * 1000))
+    monkeypatch.setattr(Arrivals, "record", lambda _, now: world.noted.append(now))
+    return world
+
+
+@pytest.fixture
+def settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("CLERK_WEBHOOK_SECRET_PARAMETER", "USERS_TABLE", "USERS_TABLE_KEY", "RUNS_TABLE"):
+        monkeypatch.setenv(name, name.lower())
+    monkeypatch.setenv("CREATE_MISSING_USERS", "true")
+    caches = (webhook._settings, webhook._secret, webhook._arrivals)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def answer(secret: str = OLD, **request: Any) -> int:
+    event = {"headers": signature_headers(BODY, secret), "body": BODY, "isBase64Encoded": False} | request
+    return webhook.handler(event, Context())["statusCode"]
+
+
+def other_event(kind: str) -> dict[str, Any]:
+    body = json.dumps({"type": kind, "timestamp": 1, "data": {}})
+    return {"body": body, "headers": signature_headers(body, OLD)}
+
+
+def test_news_is_one_request(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    dynamodb.assert_no_pending_responses()
+
+
+def test_what_is_no_news_is_one_request(world: World, dynamodb: Stubber) -> None:
+    newer = {"users_table_key": attribute(make_user(1)["id"]), VERSION: attribute(10**14)}
+    dynamodb.add_client_error(
+        "update_item", "ConditionalCheckFailedException", modeled_fields={"Item": newer}
+    )
+    assert answer() == 204
+    dynamodb.assert_no_pending_responses()
+
+
+def test_what_is_refused_or_says_nothing_asks_dynamodb_nothing(world: World, dynamodb: Stubber) -> None:
+    assert answer(NEW) == 401
+    assert answer(headers=None) == 401
+    assert answer(body="x" * (1024 * 1024 + 1)) == 413
+    assert answer(body="%", isBase64Encoded=True) == 400
+    assert answer(**other_event("user.updated")) == 204
+    assert answer(**other_event("email.created")) == 204
+
+
+def test_a_table_that_fails_has_clerk_come_back(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_client_error("update_item", "AccessDeniedException")
+    assert answer() == 503
+
+
+@pytest.mark.parametrize("spelled", [str.upper, str.title])
+def test_headers_in_any_case_and_a_body_in_base64_will_do(
+    spelled: Callable[[str], str], world: World, dynamodb: Stubber
+) -> None:
+    headers = {spelled(name): value for name, value in signature_headers(BODY, OLD).items()}
+    for is_base64 in (True, False):
+        dynamodb.add_response("update_item", {})
+        body = base64.b64encode(BODY.encode()).decode() if is_base64 else BODY
+        assert answer(headers=headers, body=body, isBase64Encoded=is_base64) == 204
+    dynamodb.assert_no_pending_responses()
+
+
+def test_a_secret_that_was_rotated_is_picked_up(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_response("update_item", {})
+    assert answer(OLD) == 204
+    world.secret = f"{OLD},{NEW}"
+    assert answer(NEW) == 401, "it was read just now"
+    world.now += CachedSecret.AGAIN_SECONDS
+    for secret in (NEW, OLD):
+        dynamodb.add_response("update_item", {})
+        assert answer(secret) == 204
+
+    world.secret = NEW
+    dynamodb.add_response("update_item", {})
+    assert answer(OLD) == 204, "nothing has made it look"
+    world.now += CachedSecret.KEPT_SECONDS + 1
+    assert answer(OLD) == 401
+    dynamodb.assert_no_pending_responses()
+
+
+def test_forgeries_do_not_have_ssm_asked_all_the_time(world: World, dynamodb: Stubber) -> None:
+    for _ in range(30):
+        assert answer(NEW) == 401
+        world.now += 1
+    assert world.asked == 1
+
+
+@pytest.mark.parametrize("malformed", ["sk_test_madeUp", "whsec_a"])
+def test_a_malformed_secret_that_was_mended_is_picked_up(
+    malformed: str, world: World, dynamodb: Stubber
+) -> None:
+    world.secret = malformed
+    for _ in range(30):
+        assert answer() == 500
+    assert world.asked == 1, "it was read just now"
+    world.secret = OLD
+    world.now += CachedSecret.AGAIN_SECONDS
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    assert world.asked == 2
+    dynamodb.assert_no_pending_responses()
+
+
+def test_a_malformed_secret_beside_a_good_one_does_no_harm(world: World, dynamodb: Stubber) -> None:
+    for world.secret in (f"{OLD},sk_test_madeUp", f"whsec_a {OLD}"):
+        webhook._secret.cache_clear()
+        dynamodb.add_response("update_item", {})
+        assert answer() == 204
+        assert answer(NEW) == 401
+    dynamodb.assert_no_pending_responses()
+
+
+def test_a_forgery_while_ssm_is_down_does_not_take_the_secret_away(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    world.now += CachedSecret.AGAIN_SECONDS
+    world.is_ssm_down = True
+    assert answer(NEW) == 503
+    assert answer(NEW) == 401, "it has looked just now"
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    assert world.asked == 2
+    dynamodb.assert_no_pending_responses()
+
+
+def test_arrivals_are_noted_now_and_then(world: World, dynamodb: Stubber) -> None:
+    start = world.now
+    for minutes in range(25):
+        world.now = start + minutes * 60
+        assert answer(**other_event("email.created")) == 204
+    assert world.noted == [int((start + minutes * 60) * 1000) for minutes in (0, 10, 20)]
+
+
+def test_forgeries_are_not_arrivals(world: World, dynamodb: Stubber) -> None:
+    assert answer(NEW) == 401
+    assert answer(body="x" * (1024 * 1024 + 1)) == 413
+    assert answer(body="[]", headers=signature_headers("[]", OLD)) == 400
+    assert world.noted == []
+
+
+def test_a_change_that_was_not_stored_is_not_noted_and_taken_again(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_client_error("update_item", "AccessDeniedException")
+    assert answer() == 503
+    assert world.noted == []
+    dynamodb.add_response("update_item", {})
+    assert answer() == 204
+    assert len(world.noted) == 1

@@ -1,0 +1,119 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.runs_table import RUNS_LISTED, RunsTable
+from tests.support.fake_dynamodb import FakeDynamoDB
+
+
+class Calls:
+    """An edge that lets everything through and remembers it."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__[T](self, what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:  # noqa: ARG002
+        self.made.append(what)
+        return action()
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def dynamodb(calls: Calls) -> FakeDynamoDB:
+    return FakeDynamoDB(calls, lambda: False, lambda *_: None)
+
+
+@pytest.fixture
+def runs(dynamodb: FakeDynamoDB) -> RunsTable:
+    return RunsTable(cast(Any, dynamodb), "RunsTable")
+
+
+def a_run(n: int, mode: Mode = "full") -> Run:
+    return Run(f"{mode}-{n}", mode, create_missing=True, dry_run=False, started_at=1_700_000_000_000 + n)
+
+
+def start(runs: RunsTable, run: Run) -> None:
+    assert runs.start(run, after=runs.current(run.mode))
+
+
+def ids(runs: RunsTable) -> list[str]:
+    return [run.run_id for run in runs.latest()]
+
+
+def test_without_runs_there_are_none(runs: RunsTable) -> None:
+    assert runs.latest() == []
+
+
+def test_runs_of_all_modes_are_listed_newest_first(runs: RunsTable) -> None:
+    for n, mode in enumerate(cast(tuple[Mode, ...], ("full", "audit", "incremental", "full", "incremental"))):
+        start(runs, a_run(n, mode))
+    assert ids(runs) == ["incremental-4", "full-3", "incremental-2", "audit-1", "full-0"]
+
+
+def test_the_last_ten_are_listed_and_their_list_stays_small(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
+    for n in range(25):
+        start(runs, a_run(n))
+    assert ids(runs) == [f"full-{n}" for n in range(24, 14, -1)]
+    assert len(runs.current("full").recent) == RUNS_LISTED
+
+
+def test_what_has_expired_is_left_out(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
+    for n in range(3):
+        start(runs, a_run(n))
+    del dynamodb.items["full-1", "run"]
+    assert ids(runs) == ["full-2", "full-0"]
+
+
+def test_a_pointer_without_a_list_has_at_least_its_run(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
+    start(runs, a_run(1))
+    del dynamodb.items["current#full", "current"]["recentRuns"]
+    assert ids(runs) == ["full-1"]
+    start(runs, a_run(2))
+    assert ids(runs) == ["full-2", "full-1"]
+
+
+def test_a_pointer_without_a_list_whose_run_has_expired(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
+    start(runs, a_run(1))
+    del dynamodb.items["current#full", "current"]["recentRuns"]
+    del dynamodb.items["full-1", "run"]
+    assert ids(runs) == []
+    start(runs, a_run(2))
+    assert ids(runs) == ["full-2"]
+
+
+def test_a_start_that_came_too_late_leaves_no_trace(runs: RunsTable) -> None:
+    before = runs.current("full")
+    assert runs.start(a_run(1), after=before)
+    assert not runs.start(a_run(2), after=before)
+    assert ids(runs) == ["full-1"]
+
+
+def test_a_run_is_listed_as_it_is_now(runs: RunsTable) -> None:
+    start(runs, a_run(1))
+    runs.acquire("full-1", "me", now=1, until=2)
+    runs.expect("full-1", "me", 50)
+    assert runs.latest() == [replace(a_run(1), expected_users=50)]
+
+
+def test_listing_costs_a_few_reads_however_much_there_is_in_the_table(runs: RunsTable, calls: Calls) -> None:
+    for n in range(12):
+        for mode in cast(tuple[Mode, ...], ("full", "incremental", "audit")):
+            start(runs, a_run(n, mode))
+    calls.made.clear()
+    assert len(runs.latest()) == RUNS_LISTED
+    assert set(calls.made) == {"get current", "get run"}
+    assert len(calls.made) == 3 + 3 + RUNS_LISTED
+
+
+def test_starting_a_run_costs_one_write_as_before(runs: RunsTable, calls: Calls) -> None:
+    current = runs.current("full")
+    calls.made.clear()
+    runs.start(a_run(1), after=current)
+    assert calls.made == ["put current and put run"]

@@ -1,0 +1,233 @@
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.errors import MessageError
+from clerk_sync.runs.page import Page, split
+from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, Deletion, User, UserProblem, parse_user
+from tests.local.clerk.fake_users import make_users
+from tests.support.strategies import TIMES, any_text, json_values
+
+MARK = "Quetzalcoatl"
+SQS_BYTES = 1024 * 1024
+"""What SQS takes as one message."""
+
+users = st.builds(
+    User,
+    st.text(min_size=1),
+    st.integers(0, 10**15),
+    st.fixed_dictionaries(
+        {},
+        optional={name: st.integers(0, 10**15) if name in TIMES else st.text() for name in SYNCED_FIELDS},
+    ),
+)
+pages = st.builds(
+    Page,
+    run_id=st.text(),
+    number=st.integers(1, 10**8),
+    token=st.text(),
+    read_at=st.integers(0, 10**15),
+    create_missing=st.booleans(),
+    dry_run=st.booleans(),
+    users=st.lists(users, max_size=4).map(tuple),
+    deletions=st.lists(st.builds(Deletion, st.text(), st.integers(0, 10**15)), max_size=4).map(tuple),
+    webhooks_since=st.none() | st.integers(0, 10**15),
+    full_run_at=st.none() | st.integers(0, 10**15),
+)
+
+
+@given(pages)
+def test_what_is_loaded_is_what_was_dumped(page: Page) -> None:
+    assert Page.load(page.dump()) == page
+
+
+@given(pages)
+def test_a_message_holds_no_character_that_sqs_refuses(page: Page) -> None:
+    body = page.dump()
+    assert body.isascii()
+    assert body.isprintable()
+
+
+def test_a_page_of_every_kind_of_user_survives_the_queue() -> None:
+    found = tuple(user for user in map(parse_user, make_users(400)) if isinstance(user, User))
+    page = example(users=found)
+    assert len(found) == 400
+    assert Page.load(page.dump()).users == found
+
+
+def example(**changes: Any) -> Page:
+    values: dict[str, Any] = {
+        "run_id": "run",
+        "number": 1,
+        "token": "t",
+        "read_at": 5,
+        "create_missing": True,
+        "dry_run": False,
+        "users": (User("user_1", 5, {"firstName": "Ada", "createdAt": 3}),),
+    }
+    return Page(**values | changes)
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(example().dump())
+    return found | changes
+
+
+def with_user(**changes: Any) -> dict[str, Any]:
+    return body(users=[body()["users"][0] | changes])
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in body().items() if key != name}
+
+
+def test_a_message_from_before_there_were_audits_is_a_page() -> None:
+    old = {
+        "kind": "clerk-sync/page",
+        "version": 1,
+        "run_id": "run",
+        "number": 1,
+        "token": "t",
+        "read_at": 5,
+        "create_missing": True,
+        "dry_run": False,
+        "users": [{"id": "user_1", "updated_at": 5, "fields": {"firstName": "Ada", "createdAt": 3}}],
+    }
+    page = Page.load(json.dumps(old))
+    assert page == example()
+    assert (page.deletions, page.webhooks_since, page.full_run_at) == ((), None, None)
+
+
+def test_deletions_are_carried_along_with_when_they_were_found() -> None:
+    message = body(users=[], deletions=[{"id": "user_1", "at": 7}], webhooks_since=2, full_run_at=3)
+    page = Page.load(json.dumps(message))
+    assert page == example(users=(), deletions=(Deletion("user_1", 7),), webhooks_since=2, full_run_at=3)
+    assert json.loads(page.dump()) == message
+
+
+REFUSED = {
+    "another kind": body(kind=MARK),
+    "a newer version": body(version=2),
+    "a key too many": body(extra=MARK),
+    "a key of a user too many": with_user(extra=MARK),
+    "a field that is not synced": with_user(fields={"password": MARK}),
+    "a field of the sync's own": with_user(fields={"clerkUpdatedAt": 5}),
+    "a field of another type": with_user(fields={"firstName": [MARK]}),
+    "a field that is null": with_user(fields={"firstName": None}),
+    "a field that is a truth": with_user(fields={"createdAt": True}),
+    "a field that is a fraction": with_user(fields={"createdAt": 1.5}),
+    "a user without version": with_user(updated_at=None),
+    "an id that is no text": with_user(id=7),
+    "users that are none": body(users=MARK),
+    "deletions that are none": body(deletions=MARK),
+    "a deletion that is an id": body(deletions=[MARK]),
+    "a deletion without a time": body(deletions=[{"id": MARK}]),
+    "a deletion at no time": body(deletions=[{"id": MARK, "at": None}]),
+    "a deletion with a key too many": body(deletions=[{"id": "a", "at": 1, MARK: 2}]),
+    "webhooks since a text": body(webhooks_since="5"),
+    "a full run at a fraction": body(full_run_at=1.5),
+    "the number zero": body(number=0),
+    "a number as text": body(number="1"),
+    "a truth as text": body(dry_run="false"),
+    "a truth as number": body(create_missing=1),
+    **{f"no {name}": without(name) for name in ("run_id", "number", "token", "read_at", "dry_run", "users")},
+    "no object": [MARK],
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("message", REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_no_page_of_ours_is_refused_without_quoting_it(message: Any) -> None:
+    with pytest.raises(MessageError) as error:
+        Page.load(json.dumps(message))
+    assert MARK not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        MARK,
+        f'{{"kind": "{MARK}',
+        f'{{"kind": {MARK}}}',
+        f'"{MARK}\\ud800"',
+        f'{{"{MARK}\x00": 1}}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_json_is_refused_without_quoting_it(message: str) -> None:
+    with pytest.raises(MessageError) as error:
+        Page.load(message)
+    assert MARK not in str(error.value)
+
+
+@given(
+    json_values
+    | st.dictionaries(st.sampled_from([*body(), "other"]), json_values).map(lambda odd: body() | odd)
+)
+def test_any_message_is_a_page_or_refused(message: Any) -> None:
+    try:
+        page = Page.load(json.dumps(message))
+    except MessageError:
+        return
+    assert json.loads(page.dump()) == message
+
+
+@given(any_text)
+def test_any_text_is_refused(message: str) -> None:
+    with pytest.raises(MessageError):
+        Page.load(message)
+
+
+@pytest.mark.parametrize("message", [body(**{MARK: 1}), with_user(fields={MARK: [1]})])
+def test_not_even_a_key_is_quoted(message: Any) -> None:
+    with pytest.raises(MessageError) as error:
+        Page.load(json.dumps(message))
+    assert MARK not in str(error.value)
+
+
+# Cutting
+
+problems = st.builds(UserProblem, st.none() | st.text(), st.text())
+
+
+def bytes_of(part: Any) -> int:
+    return sum(
+        len(json.dumps({"id": user.id, "updated_at": user.updated_at, "fields": user.fields}))
+        for user in part
+        if isinstance(user, User)
+    )
+
+
+@given(st.lists(users | problems, max_size=12), st.integers(1, 1_000))
+def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
+    everybody: list[User | UserProblem], most: int
+) -> None:
+    parts = list(split(everybody, most))
+    assert [user for part in parts for user in part] == everybody
+    assert all(parts) or not everybody
+    for part in parts:
+        assert bytes_of(part) <= most or len(part) == 1 + sum(isinstance(u, UserProblem) for u in part)
+    # Not many more of them than needed: sizes are taken as they are at worst.
+    for part, following in pairwise(parts):
+        assert sum(300 + 12 * bytes_of([user]) for user in [*part, following[0]]) > most
+
+
+def test_a_full_page_of_usual_users_is_one_message() -> None:
+    [part] = split([parse_user(payload) for payload in make_users(500)])
+    assert len(part) == 500
+
+
+def test_an_empty_page_is_one_empty_part() -> None:
+    assert list(split([])) == [[]]
+
+
+@pytest.mark.parametrize("character", ["a", "ü", "\x00", "\U0001f98a"])
+def test_the_longest_users_there_can_be_fit_into_messages(character: str) -> None:
+    longest = User("user_" + "x" * 250, 5, {"firstName": character * MAX_CHARACTERS})
+    for part in split([longest] * 5 + [User("u", 1, {})] * 500):
+        assert len(example(users=tuple(part)).dump()) < SQS_BYTES

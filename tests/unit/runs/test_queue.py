@@ -1,0 +1,55 @@
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.errors import AwsError
+from clerk_sync.runs.queue import MAX_BYTES, MAX_MESSAGES, PagesQueue, batches
+
+
+@given(st.lists(st.integers(0, MAX_BYTES), max_size=40))
+def test_batches_are_the_messages_in_order_and_each_fits_in_a_request(sizes: list[int]) -> None:
+    messages = ["x" * size for size in sizes]
+    found = list(batches(messages, str))
+    assert [message for batch in found for message in batch] == messages
+    for batch in found:
+        assert batch
+        assert len(batch) <= MAX_MESSAGES
+        assert sum(map(len, batch)) <= MAX_BYTES
+    for batch, following in pairwise(found):
+        assert len(batch) == MAX_MESSAGES or sum(map(len, [*batch, following[0]])) > MAX_BYTES
+
+
+class Sqs:
+    """Takes so many entries of each request, from the last one on."""
+
+    def __init__(self, *takes: int) -> None:
+        self.takes = list(takes)
+        self.asked: list[list[str]] = []
+        self.taken: list[str] = []
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> Any:  # noqa: ARG002, N803
+        self.asked.append([entry["MessageBody"] for entry in Entries])
+        failed = len(Entries) - self.takes.pop(0)
+        self.taken += [entry["MessageBody"] for entry in Entries[failed:]]
+        if not failed:
+            return {"Successful": []}
+        return {"Failed": [{"Id": entry["Id"], "Code": "InternalError"} for entry in Entries[:failed]]}
+
+
+def queue_on(sqs: Sqs) -> PagesQueue:
+    return PagesQueue(sqs, "https://queue.test", sleep=lambda _: None)  # type: ignore[arg-type]
+
+
+def test_what_sqs_does_not_take_is_sent_again_and_nothing_else() -> None:
+    sqs = Sqs(1, 0, 2)
+    queue_on(sqs).send(["a", "b", "c"])
+    assert sqs.asked == [["a", "b", "c"], ["a", "b"], ["a", "b"]]
+    assert sorted(sqs.taken) == ["a", "b", "c"]
+
+
+def test_messages_that_sqs_never_takes_are_an_error_that_says_how_many() -> None:
+    with pytest.raises(AwsError, match=r"1 of 3 pages.*InternalError"):
+        queue_on(Sqs(2, 0, 0, 0, 0)).send(["a", "b", "c"])

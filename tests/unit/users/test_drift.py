@@ -1,0 +1,587 @@
+import json
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.aws.dynamodb import Item, attribute
+from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.runs.page import Page
+from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.runs_table import Current, NewPage, RunsTable
+from clerk_sync.runs.worker import work
+from clerk_sync.users.drift import (
+    RECENT_MS,
+    SHOWN,
+    DriftClassifier,
+    Finding,
+    Kind,
+    merged,
+    placeholder_pattern,
+    tally,
+)
+from clerk_sync.users.upsert import Outcome, upsert
+from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, VERSION, Write, decide
+from tests.support.fake_dynamodb import peaceful_dynamodb
+from tests.support.fake_users_table import FakeUsersTable
+from tests.support.strategies import owned_part, rows, stored_as, users
+
+GLOBS = ("*@example.com", "*.example", "User", "Test User", "Unknown")
+READ_AT = 10 * DELETION_GRACE_MS
+LONG_AGO = 1_000
+ADA = User(
+    "ada",
+    LONG_AGO,
+    {"firstName": "Ada", "lastName": "Lovelace", "email": "ada@post.org", "createdAt": 5, "lastActiveAt": 70},
+)
+RIGHT = stored_as(ADA)
+
+
+def judge(**changes: Any) -> DriftClassifier:
+    values: dict[str, Any] = {
+        "placeholders": placeholder_pattern(GLOBS),
+        "read_at": READ_AT,
+        "webhooks_since": None,
+        "full_run_at": None,
+    }
+    return DriftClassifier(**values | changes)
+
+
+def found(change: Change, row: Item | None, **changes: Any) -> Finding | None:
+    """The finding about a row that the write rule would change."""
+    write = decide(change, row, as_of=READ_AT, create_missing=True)
+    assert isinstance(write, Write), "nothing is to be written"
+    return judge(**changes).finding(change, row, write)
+
+
+def row(**changes: Any) -> Item:
+    """Ada's row with something wrong with it; None: absent."""
+    changed = {name: None if value is None else attribute(value) for name, value in changes.items()}
+    return {name: value for name, value in (RIGHT | changed).items() if value is not None}
+
+
+# The kinds
+
+
+@pytest.mark.parametrize(
+    ("stored", "kind", "fields"),
+    [
+        (None, Kind.MISSING, ()),
+        (row(clerkDeletedAt=5), Kind.MARKED_BUT_ALIVE, ()),
+        (row(clerkDeletedAt=5, lastName="Byron"), Kind.MARKED_BUT_ALIVE, ("lastName",)),
+        (row(clerkDeletedAt=5, email="ada@example.com"), Kind.MARKED_BUT_ALIVE, ("email",)),
+        (row(email="ada@example.com"), Kind.PLACEHOLDER, ("email",)),
+        (row(email="ada@example.com", lastName="Byron"), Kind.PLACEHOLDER, ("lastName", "email")),
+        (row(username="Unknown"), Kind.PLACEHOLDER, ("username",)),
+        (row(lastName="Byron"), Kind.DRIFTED, ("lastName",)),
+        (row(lastName=None), Kind.DRIFTED, ("lastName",)),
+        (row(username="ada"), Kind.DRIFTED, ("username",)),
+        (row(createdAt="5"), Kind.DRIFTED, ("createdAt",)),
+        (row(clerkUpdatedAt=1, lastName="Byron"), Kind.DRIFTED, ("lastName",)),
+        (row(clerkUpdatedAt=None, lastName="Byron"), Kind.DRIFTED, ("lastName",)),
+    ],
+)
+def test_a_row_is_wrong_in_the_first_way_that_applies(
+    stored: Item | None, kind: Kind, fields: tuple[str, ...]
+) -> None:
+    assert found(ADA, stored) == Finding("ada", kind, fields, is_missed=False)
+
+
+@pytest.mark.parametrize("name", SYNCED_FIELDS)
+def test_each_field_can_drift(name: str) -> None:
+    everything = User("ada", 9, {n: 5 if n.endswith("At") else "x" for n in SYNCED_FIELDS})
+    stored = {n: value for n, value in stored_as(everything).items() if n != name}
+    assert found(everything, stored) == Finding("ada", Kind.DRIFTED, (name,), is_missed=False)
+
+
+@pytest.mark.parametrize("version", [None, 1, "1"])
+def test_a_row_that_lacks_nothing_but_the_version_is_not_wrong(version: Any) -> None:
+    assert found(ADA, row(clerkUpdatedAt=version)) is None
+
+
+@pytest.mark.parametrize("change", [Deletion("ada", 5), SignIn("ada", LONG_AGO + 1)])
+def test_only_a_snapshot_shows_what_was_wrong(change: Change) -> None:
+    assert found(change, row(lastName="Byron")) is None
+
+
+@pytest.mark.parametrize("stored", [None, row(lastName="Byron"), row(clerkDeletedAt=5)])
+@pytest.mark.parametrize(("age", "is_found"), [(0, False), (RECENT_MS - 1, False), (RECENT_MS, True)])
+def test_a_change_of_the_last_ten_minutes_may_be_on_its_way(
+    stored: Item | None, age: int, is_found: bool
+) -> None:
+    changed = User("ada", READ_AT - age, ADA.fields)
+    assert bool(found(changed, stored)) == is_found
+    assert RECENT_MS == 600_000
+
+
+def test_a_change_from_the_future_is_recent() -> None:
+    assert found(User("ada", READ_AT + RECENT_MS, {}), None) is None
+
+
+# Activity
+
+
+@pytest.mark.parametrize(
+    ("full_run_at", "is_found"), [(None, True), (70, True), (69, False), (0, False), (10**12, True)]
+)
+def test_activity_since_the_last_full_run_is_news(full_run_at: int | None, is_found: bool) -> None:
+    finding = found(ADA, row(lastActiveAt=60), full_run_at=full_run_at)
+    assert finding == (Finding("ada", Kind.DRIFTED, ("lastActiveAt",), is_missed=False) if is_found else None)
+
+
+def test_activity_that_clerk_does_not_have_is_wrong() -> None:
+    never_active = User("ada", LONG_AGO, {"firstName": "Ada"})
+    stored = stored_as(never_active) | {"lastActiveAt": attribute(5), VERSION: attribute(7)}
+    assert found(never_active, stored, full_run_at=0) == Finding(
+        "ada", Kind.DRIFTED, ("lastActiveAt",), is_missed=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"lastActiveAt": 60, "lastName": "Byron"}, Kind.DRIFTED),
+        ({"lastActiveAt": 60, "clerkDeletedAt": 5}, Kind.MARKED_BUT_ALIVE),
+        ({"lastActiveAt": "Unknown"}, Kind.PLACEHOLDER),
+    ],
+)
+def test_news_do_not_cover_up_for_what_else_is_wrong(changes: dict[str, Any], kind: Kind) -> None:
+    finding = found(ADA, row(**changes), full_run_at=0)
+    assert finding
+    assert (finding.kind, "lastActiveAt" in finding.fields) == (kind, True)
+
+
+def test_a_sign_in_is_no_such_news() -> None:
+    signed_in = User("ada", LONG_AGO, {**ADA.fields, "lastSignInAt": 80})
+    finding = found(signed_in, RIGHT, full_run_at=0)
+    assert finding == Finding("ada", Kind.DRIFTED, ("lastSignInAt",), is_missed=False)
+
+
+# Missed by webhooks
+
+
+@pytest.mark.parametrize(
+    ("webhooks_since", "version", "is_missed"),
+    [
+        (None, 1, False),
+        (LONG_AGO + 1, 1, False),
+        (LONG_AGO, 1, True),
+        (LONG_AGO - 1, LONG_AGO - 1, True),
+        (1, LONG_AGO, False),
+        (1, None, True),
+        (1, "999", True),
+        (LONG_AGO + 1, None, False),
+    ],
+)
+def test_a_webhook_should_have_told_what_changed_since_there_are_any(
+    webhooks_since: int | None, version: Any, is_missed: bool
+) -> None:
+    finding = found(ADA, row(lastName="Byron", clerkUpdatedAt=version), webhooks_since=webhooks_since)
+    assert finding
+    assert finding.is_missed == is_missed
+
+
+@pytest.mark.parametrize(("since", "is_missed"), [(None, False), (LONG_AGO + 1, False), (LONG_AGO, True)])
+def test_a_webhook_should_have_told_of_a_missing_user(since: int | None, is_missed: bool) -> None:
+    assert found(ADA, None, webhooks_since=since) == Finding("ada", Kind.MISSING, (), is_missed)
+
+
+# Placeholders
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"email": "x@example.com"},
+        {"email": "X@EXAMPLE.com"},
+        {"email": "x@shop.example"},
+        {"email": "two\nlines@example.com"},
+        {"firstName": "User"},
+        {"firstName": "uSER"},
+        {"lastName": "unknown"},
+        {"imageUrl": "https://pictures.example"},
+        {"firstName": "Test", "lastName": "User"},
+        {"firstName": "test user", "lastName": None},
+        {"lastName": "Test User", "firstName": None},
+    ],
+)
+def test_what_a_pattern_matches_is_a_placeholder(changes: dict[str, Any]) -> None:
+    finding = found(ADA, row(**changes))
+    assert finding
+    assert finding.kind == Kind.PLACEHOLDER
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"email": "x@example.com.br"},
+        {"email": "x@notexample-com"},
+        {"lastName": "Users"},
+        {"lastName": "A User"},
+        {"firstName": "Test"},
+        {"firstName": "The Test", "lastName": "User the Elder"},
+        {"email": "", "firstName": ""},
+        {"createdAt": 7},
+    ],
+)
+def test_what_no_pattern_matches_as_a_whole_merely_drifted(changes: dict[str, Any]) -> None:
+    finding = found(ADA, row(**changes))
+    assert finding
+    assert finding.kind == Kind.DRIFTED
+
+
+def test_a_user_whose_name_is_a_placeholder_has_a_right_row() -> None:
+    user = User("u", 5, {"firstName": "Test", "lastName": "User", "email": "me@example.com", "createdAt": 3})
+    wrong = stored_as(user) | {"createdAt": attribute(2)}
+    finding = found(user, wrong)
+    assert finding == Finding("u", Kind.DRIFTED, ("createdAt",), is_missed=False)
+
+
+def test_half_of_a_placeholder_name_may_be_right() -> None:
+    user = User("u", 5, {"firstName": "Ada", "lastName": "User"})
+    wrong = stored_as(user) | {"firstName": attribute("Test")}
+    assert found(user, wrong) == Finding("u", Kind.PLACEHOLDER, ("firstName",), is_missed=False)
+    wrong = stored_as(user) | {"firstName": attribute("Eda")}
+    assert found(user, wrong) == Finding("u", Kind.DRIFTED, ("firstName",), is_missed=False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "matched", "unmatched"),
+    [
+        ("User,Unknown", ["user", "UNKNOWN"], ["User,Unknown", "", " User"]),
+        (" User , Test User ,", ["User", "test user"], ["", " ", "TestUser", "Test  User"]),
+        ("", [], ["", " ", "User"]),
+        (" , ,", [], ["", " ", ","]),
+        ("*@example.com", ["@example.com", "a@b@example.com"], ["a@exampleXcom", "a@example.com "]),
+        ("user?,[ab]*", ["user1", "a", "Bee"], ["user", "user12", "c"]),
+        ("a+b,(x)", ["a+b", "(X)"], ["aab", "x"]),
+    ],
+)
+def test_patterns_are_globs_in_any_case(setting: str, matched: list[str], unmatched: list[str]) -> None:
+    pattern = placeholder_pattern(setting.split(","))
+    assert [text for text in [*matched, *unmatched] if pattern.fullmatch(text)] == matched
+
+
+@given(st.lists(st.text("ab*?[]!- ,"), max_size=4), st.text("ab*?[]", max_size=5))
+def test_any_patterns_make_a_pattern(globs: list[str], text: str) -> None:
+    alone = [placeholder_pattern([glob]) for glob in globs]
+    together = placeholder_pattern(globs).fullmatch(text)
+    assert bool(together) == any(pattern.fullmatch(text) for pattern in alone)
+
+
+# All kinds of rows
+
+SECRET = "Quetzalcoatl"
+all_judges = st.builds(
+    DriftClassifier,
+    st.sampled_from([placeholder_pattern(GLOBS), placeholder_pattern(["a"]), re.compile("(?!)")]),
+    st.sampled_from([RECENT_MS, RECENT_MS + 4, READ_AT]),
+    st.none() | st.integers(0, 9),
+    st.none() | st.integers(0, 9),
+)
+
+
+@given(all_judges, users(), st.none() | rows(), st.booleans())
+def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
+    judge: DriftClassifier, user: User, stored: Item | None, create: bool
+) -> None:
+    table = FakeUsersTable({} if stored is None else {"user_1": stored})
+    outcome = upsert(table, [user], as_of=READ_AT, create_missing=create, judge=judge)
+    if not table.written:
+        assert outcome.findings == [], "nothing was wrong"
+        return
+    before, after = owned_part(stored or {}), owned_part(table.rows["user_1"])
+    differing = tuple(name for name in SYNCED_FIELDS if before.get(name) != after.get(name))
+    for finding in outcome.findings:
+        assert finding.user_id == "user_1"
+        assert finding.fields == (differing if stored is not None else ())
+        assert (finding.kind is Kind.MISSING) == (stored is None)
+        assert (finding.kind is Kind.MARKED_BUT_ALIVE) == (DELETED in before and DELETED not in after)
+        assert finding.fields or finding.kind in (Kind.MISSING, Kind.MARKED_BUT_ALIVE)
+    if not outcome.findings:
+        is_right = stored is not None and not differing and (DELETED in before) == (DELETED in after)
+        is_recent = user.updated_at > judge.read_at - RECENT_MS
+        is_news = differing == ("lastActiveAt",) and judge.full_run_at is not None
+        assert is_right or is_recent or is_news
+
+
+def test_a_finding_holds_no_value() -> None:
+    theirs = User(
+        "ada",
+        5,
+        {name: 123_456_789 if name.endswith("At") else SECRET + "in Clerk" for name in SYNCED_FIELDS},
+    )
+    stored = {name: {"N": "987654321"} if name.endswith("At") else {"S": SECRET} for name in SYNCED_FIELDS}
+    for globs in ([], [SECRET]):
+        finding = found(theirs, stored, placeholders=placeholder_pattern(globs))
+        assert finding
+        assert finding.fields == tuple(SYNCED_FIELDS)
+        told = json.dumps(tally([finding])) + repr(finding)
+        assert not re.search(f"{SECRET}|123456789|987654321", told)
+
+
+# Summing up
+
+findings = st.builds(
+    Finding,
+    st.text(max_size=3),
+    st.sampled_from(Kind),
+    st.lists(st.sampled_from(list(SYNCED_FIELDS)), unique=True, max_size=3).map(tuple),
+    st.booleans(),
+)
+
+
+@given(st.lists(findings, max_size=60))
+def test_a_tally_counts_all_and_names_the_first_of_each_kind(some: list[Finding]) -> None:
+    told = tally(some)
+    assert list(told) == ["missing", "markedButAlive", "placeholders", "drifted"]
+    for kind in Kind:
+        mine = [finding for finding in some if finding.kind is kind]
+        assert told[kind]["count"] == len(mine)
+        assert told[kind]["users"] == [
+            {"clerkUserId": finding.user_id, "fields": list(finding.fields)} for finding in mine[:SHOWN]
+        ]
+
+
+def test_twenty_are_named() -> None:
+    many = [Finding(f"user_{n}", Kind.MISSING, (), is_missed=False) for n in range(70)]
+    told = merged([tally(many[:15]), tally(many[15:])])["missing"]
+    assert told["count"] == 70
+    assert [user["clerkUserId"] for user in told["users"]] == [f"user_{n}" for n in range(20)]
+
+
+@given(st.lists(st.lists(findings, max_size=30), max_size=4))
+def test_merged_tallies_are_the_tally_of_all(pages: list[list[Finding]]) -> None:
+    everything = tally(finding for page in pages for finding in page)
+    dumped = [json.dumps(tally(page)) for page in pages]
+    assert merged(json.loads(page) for page in dumped) == everything
+    assert merged([]) == tally([])
+
+
+def test_merging_leaves_the_tallies_as_they_are() -> None:
+    one = tally([Finding("a", Kind.MISSING, (), is_missed=False)])
+    before = json.dumps(one)
+    merged([one, one])
+    assert json.dumps(one) == before
+
+
+# In RunsTable
+
+RUN = Run("audit-1", "audit", create_missing=True, dry_run=True, started_at=1_000)
+
+
+def announced(runs: RunsTable, run: Run, page: NewPage) -> Run:
+    """The run with one more page."""
+    runs.record_pending(run, "me", [page], 9_000)
+    runs.save(page.added_to(run), "me", 9_000)
+    return page.added_to(run)
+
+
+def settled_run(pages: list[list[Finding]]) -> RunsTable:
+    """The run with as many pages, of which the workers have told."""
+    runs = RunsTable(peaceful_dynamodb(), "RunsTable")
+    assert runs.start(RUN, after=Current(None, None, None))
+    run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
+    assert run
+    for number, page in enumerate(pages, 1):
+        run = announced(runs, run, NewPage(f"t{number}", 30, [], BEGINNING))
+        missed = sum(finding.is_missed for finding in page)
+        counts = Counts(
+            updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
+        )
+        assert runs.record_outcome(RUN.run_id, number, f"t{number}", counts, [], page)
+    return runs
+
+
+@given(st.lists(st.lists(findings, max_size=30), max_size=12))
+def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[Finding]]) -> None:
+    runs = settled_run(pages)
+    everything = [finding for page in pages for finding in page]
+    assert runs.findings(RUN.run_id) == tally(everything)
+    run = runs.get(RUN.run_id)
+    assert run
+    assert run.counts.missed_by_webhooks == sum(finding.is_missed for finding in everything)
+    assert run.counts.updated == run.counts.findings == len(everything)
+
+
+def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None:
+    runs = settled_run([[]])
+    run = runs.get(RUN.run_id)
+    assert run
+    announced(runs, run, NewPage("t2", 1, [], BEGINNING))
+    assert runs.record_outcome(RUN.run_id, 2, "t2", None)
+    assert runs.findings(RUN.run_id) == tally([])
+    one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
+    assert runs.record_outcome(
+        RUN.run_id, 2, "t2", Counts(updated=1, missed_by_webhooks=1, findings=1), [], [one]
+    )
+    assert not runs.record_outcome(RUN.run_id, 2, "t2", Counts(unchanged=1), [], [])
+    assert runs.findings(RUN.run_id) == tally([one])
+    over = runs.get(RUN.run_id)
+    assert over
+    assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
+    assert over.settled_pages == 2
+
+
+def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
+    runs = RunsTable(peaceful_dynamodb(), "RunsTable")
+    assert runs.start(RUN, after=Current(None, None, None))
+    run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
+    assert run
+    announced(runs, run, NewPage("t1", 5, [], BEGINNING))
+    active = User("active", 3, {"lastActiveAt": 70})
+    table = FakeUsersTable(
+        {
+            "ada": row(lastName="User", clerkUpdatedAt=5),
+            "marked": stored_as(User("marked", 3, {})) | {DELETED: attribute(5)},
+            "active": stored_as(active) | {"lastActiveAt": attribute(3)},
+            "gone": stored_as(User("gone", 3, {})),
+        }
+    )
+    page = Page(
+        run_id=RUN.run_id,
+        number=1,
+        token="t1",
+        read_at=READ_AT,
+        create_missing=True,
+        dry_run=False,
+        users=(ADA, User("marked", 3, {}), active, User("new", 3, {})),
+        deletions=(Deletion("gone", 7),),
+        webhooks_since=4,
+        full_run_at=60,
+    )
+    work(page, table, runs, placeholders=placeholder_pattern(GLOBS), is_last_delivery=False)
+    told = runs.findings(RUN.run_id)
+    assert {kind: [user["clerkUserId"] for user in found["users"]] for kind, found in told.items()} == {
+        "missing": ["new"],
+        "markedButAlive": ["marked"],
+        "placeholders": ["ada"],
+        "drifted": [],
+    }
+    counted = runs.get(RUN.run_id)
+    assert counted
+    assert counted.counts == Counts(created=1, updated=4, missed_by_webhooks=1, findings=3)
+    assert table.rows["gone"][DELETED] == attribute(7)
+
+
+# While rows are written
+
+IDS = ["user_1", "user_2", "user_3"]
+tables = st.fixed_dictionaries({}, optional={user_id: rows(user_id) for user_id in IDS})
+some_users = st.lists(users(st.sampled_from(IDS)), max_size=6)
+
+
+def total(outcome: Outcome) -> int:
+    return outcome.created + outcome.updated + outcome.unchanged + outcome.skipped + len(outcome.problems)
+
+
+def test_findings_are_those_of_the_writes() -> None:
+    table = FakeUsersTable({"ada": row(lastName="Byron"), "eve": stored_as(User("eve", 3, {}))})
+    given_users = [ADA, User("eve", 3, {}), User("new", 3, {}), User("recent", READ_AT, {})]
+    outcome = upsert(table, given_users, as_of=READ_AT, create_missing=True, judge=judge())
+    assert [(finding.user_id, finding.kind) for finding in outcome.findings] == [
+        ("ada", Kind.DRIFTED),
+        ("new", Kind.MISSING),
+    ]
+    assert (outcome.created, outcome.updated, outcome.unchanged) == (2, 1, 1)
+
+
+def test_without_a_judge_there_are_no_findings() -> None:
+    assert upsert(FakeUsersTable(), [ADA], as_of=READ_AT, create_missing=True) == Outcome(created=1)
+
+
+def test_a_user_who_gets_no_row_or_whose_row_is_refused_is_no_finding() -> None:
+    skipped = upsert(FakeUsersTable(), [ADA], as_of=READ_AT, create_missing=False, judge=judge())
+    assert skipped == Outcome(skipped=1)
+    table = FakeUsersTable({"ada": row(lastName="Byron")}, refused=["ada"])
+    refused = upsert(table, [ADA], as_of=READ_AT, create_missing=True, judge=judge())
+    assert ([problem.clerk_user_id for problem in refused.problems], refused.findings) == (["ada"], [])
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_row_that_the_first_read_does_not_show_is_not_missing(dry_run: bool) -> None:
+    table = FakeUsersTable({"ada": RIGHT, "eve": stored_as(User("eve", 3, {"lastName": "Old"}))})
+    table.unseen = {"ada", "eve"}
+    given_users = [ADA, User("eve", 3, {})]
+    outcome = upsert(table, given_users, as_of=READ_AT, create_missing=True, dry_run=dry_run, judge=judge())
+    eve = Finding("eve", Kind.DRIFTED, ("lastName",), is_missed=False)
+    assert outcome == Outcome(updated=1, unchanged=1, findings=[eve])
+
+
+class LateTable(FakeUsersTable):
+    """A read that need not be consistent gives the rows as they were."""
+
+    def __init__(self, rows: Mapping[str, Item], then: Mapping[str, Item]) -> None:
+        super().__init__(rows)
+        self._then = FakeUsersTable(then)
+
+    def read(self, user_ids: Any, *, consistent: bool = False) -> dict[str, Item]:
+        return super().read(user_ids) if consistent else self._then.read(user_ids)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    "then", [row(lastName="Byron"), row(clerkUpdatedAt=1, lastName="Byron"), row(clerkDeletedAt=5)]
+)
+def test_a_row_that_was_right_by_then_is_no_finding(then: Item, dry_run: bool) -> None:
+    # What guards a row changes along with it, or a write would take effect on what was decided before.
+    then = {**then, VERSION: attribute(LONG_AGO - 1)}
+    table = LateTable({"ada": RIGHT}, {"ada": then})
+    outcome = upsert(table, [ADA], as_of=READ_AT, create_missing=True, dry_run=dry_run, judge=judge())
+    assert outcome == Outcome(unchanged=1)
+
+
+@given(tables, tables, some_users, st.booleans(), all_judges)
+def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
+    now: dict[str, Item], then: dict[str, Item], given_users: list[User], create: bool, judge: DriftClassifier
+) -> None:
+    go = partial(upsert, changes=given_users, as_of=READ_AT, create_missing=create)
+    dry = go(LateTable(now, then), judge=judge, dry_run=True)
+    real = go(FakeUsersTable(now), judge=judge)
+    # A row that looks right at first is not looked at again.
+    at_first = FakeUsersTable(then)
+    go(at_first)
+    looked_wrong = {write.user_id for write in at_first.written}
+    assert {f.user_id: f for f in dry.findings} == {
+        f.user_id: f for f in real.findings if f.user_id in looked_wrong
+    }
+    assert total(dry) == len(given_users)
+
+
+@given(tables, some_users, st.lists(some_users, max_size=4), st.booleans(), st.booleans(), all_judges)
+def test_each_finding_is_a_write_that_took_effect(
+    start: dict[str, Item],
+    given_users: list[User],
+    others: list[list[User]],
+    create: bool,
+    dry_run: bool,
+    judge: DriftClassifier,
+) -> None:
+    table = FakeUsersTable(start)
+    theirs: list[int] = []
+
+    def rival(batch: list[User]) -> None:
+        rivals, table.rivals = table.rivals, []
+        before = len(table.written)
+        upsert(table, batch, as_of=READ_AT, create_missing=True)
+        theirs.extend(range(before, len(table.written)))
+        table.rivals = rivals
+
+    table.rivals = [partial(rival, batch) for batch in others]
+    outcome = upsert(table, given_users, as_of=READ_AT, create_missing=create, dry_run=dry_run, judge=judge)
+    assert total(outcome) == len(given_users)
+    found = [finding.user_id for finding in outcome.findings]
+    assert len(set(found)) == len(found), "one user twice"
+    assert len(found) <= outcome.created + outcome.updated
+    missing = [finding for finding in outcome.findings if finding.kind is Kind.MISSING]
+    assert len(missing) <= outcome.created
+    if dry_run:
+        assert not table.written
+    else:
+        mine = {write.user_id for n, write in enumerate(table.written) if n not in theirs}
+        assert set(found) <= mine

@@ -1,0 +1,223 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user, read_users
+from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.support.strategies import CLERK_NAMES, any_text, json_values
+
+TEXT_FIELDS = ("first_name", "last_name", "username", "image_url")
+TIME_FIELDS = ("last_sign_in_at", "created_at", "last_active_at")
+MARK = "Quetzalcoatl"
+MARKED_NUMBER = 987_654_321_098_765_432
+
+
+def parsed(payload: Any) -> User:
+    user = parse_user(payload)
+    assert isinstance(user, User), user
+    return user
+
+
+def problem(payload: Any) -> UserProblem:
+    found = parse_user(payload)
+    assert isinstance(found, UserProblem), found
+    return found
+
+
+def primary_email(payload: dict[str, Any]) -> str | None:
+    by_id = {address["id"]: address["email_address"] for address in payload["email_addresses"]}
+    return by_id.get(payload["primary_email_address_id"])
+
+
+@pytest.mark.parametrize("payload", make_users(40), ids=lambda payload: str(payload["id"])[-6:])
+def test_what_is_not_null_in_clerk_is_kept_and_nothing_else(payload: dict[str, Any]) -> None:
+    synced = {
+        "firstName": payload["first_name"],
+        "lastName": payload["last_name"],
+        "email": primary_email(payload),
+        "username": payload["username"],
+        "imageUrl": payload["image_url"],
+        "lastSignInAt": payload["last_sign_in_at"],
+        "createdAt": payload["created_at"],
+        "lastActiveAt": payload["last_active_at"],
+    }
+    assert parsed(payload) == User(
+        payload["id"],
+        payload["updated_at"],
+        {name: value for name, value in synced.items() if value is not None},
+    )
+
+
+def test_every_kind_of_user_is_readable_and_every_field_is_sometimes_absent() -> None:
+    users = [parsed(payload) for payload in make_users(400)]
+    for name in SYNCED_FIELDS.keys() - {"imageUrl", "createdAt"}:
+        assert {name in user.fields for user in users} == {True, False}, name
+
+
+def with_emails(primary: Any, *addresses: Any) -> dict[str, Any]:
+    return make_user(0) | {"primary_email_address_id": primary, "email_addresses": list(addresses)}
+
+
+FIRST = {"id": "idn_1", "email_address": "first@mail.test"}
+SECOND = {"id": "idn_2", "email_address": "second@mail.test"}
+
+
+def test_the_email_is_the_primary_one_not_the_first() -> None:
+    assert parsed(with_emails("idn_2", FIRST, SECOND)).fields["email"] == "second@mail.test"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        with_emails(None, FIRST, SECOND),
+        with_emails("idn_3", FIRST, SECOND),
+        with_emails("idn_3"),
+        with_emails(None, {"id": None, "email_address": "nobody@mail.test"}),
+        with_emails("idn_1", None, 7, "idn_1", ["idn_1"], {}),
+        make_user(0) | {"email_addresses": None},
+        make_user(0) | {"email_addresses": {"id": "idn_1"}},
+    ],
+)
+def test_without_a_primary_address_there_is_no_email(payload: dict[str, Any]) -> None:
+    assert "email" not in parsed(payload).fields
+
+
+@pytest.mark.parametrize("address", [None, 7, ["a@mail.test"], "half \ud800@mail.test"])
+def test_a_primary_address_that_is_no_text_is_a_problem(address: Any) -> None:
+    found = problem(with_emails("idn_1", {"id": "idn_1", "email_address": address}))
+    assert "email" in found.reason
+    assert "mail.test" not in found.reason
+
+
+def test_an_odd_address_that_is_not_the_primary_costs_nothing() -> None:
+    odd = {"id": "idn_9", "email_address": 7}
+    assert parsed(with_emails("idn_1", odd, FIRST)).fields["email"] == "first@mail.test"
+
+
+@pytest.mark.parametrize("number", range(len(broken_users())))
+def test_a_broken_user_is_set_aside_without_a_word_of_what_it_holds(number: int) -> None:
+    payload = broken_users()[number]
+    found = parse_user(payload)
+    if isinstance(found, UserProblem):
+        assert found.clerk_user_id in (payload.get("id"), None)
+        for value in payload.values():
+            if isinstance(value, str) and len(value) > 4:
+                assert value not in found.reason
+
+
+def test_most_broken_users_are_problems() -> None:
+    found = [parse_user(payload) for payload in broken_users()]
+    # A creation date or addresses that are absent, or addresses that are none, still leave a user.
+    assert sum(isinstance(one, User) for one in found) == 6
+
+
+@pytest.mark.parametrize("field", [*TEXT_FIELDS, "id"])
+def test_half_of_a_surrogate_pair_is_a_problem_that_names_the_field(field: str) -> None:
+    found = problem(make_user(0) | {field: f"{MARK}\ud83d"})
+    assert field in found.reason
+    assert MARK not in found.reason
+    assert "ud83d" not in found.reason
+
+
+@pytest.mark.parametrize("field", [*TEXT_FIELDS, "id", "primary_email_address_id"])
+@pytest.mark.parametrize("value", [7, True, 1.5, ["a"], {"a": 1}])
+def test_text_of_another_type_is_a_problem_that_names_the_field(field: str, value: Any) -> None:
+    assert field in problem(make_user(0) | {field: value}).reason
+
+
+@pytest.mark.parametrize("field", [*TIME_FIELDS, "updated_at"])
+@pytest.mark.parametrize("value", [-1, 10**15, True, 1.5, "2024-05-01", [1]])
+def test_a_time_that_is_none_is_a_problem_that_names_the_field(field: str, value: Any) -> None:
+    assert field in problem(make_user(0) | {field: value}).reason
+
+
+@pytest.mark.parametrize("field", ["id", "updated_at"])
+def test_a_user_without_id_or_version_is_a_problem(field: str) -> None:
+    payload = make_user(0)
+    del payload[field]
+    assert field in problem(payload).reason
+
+
+@pytest.mark.parametrize("odd", ["", "\n", "user\x00", "usér", "us\ud800", 7, None])
+def test_an_id_that_may_not_be_one_is_not_repeated(odd: Any) -> None:
+    found = problem(make_user(0) | {"id": odd, "first_name": 7})
+    assert not found.clerk_user_id
+
+
+def test_more_text_than_a_row_has_room_for_is_a_problem() -> None:
+    full = make_user(1) | dict.fromkeys(TEXT_FIELDS) | {"primary_email_address_id": None}
+    most = "ü" * (MAX_CHARACTERS // 2)
+    assert parsed(full | {"first_name": most, "last_name": most}).fields["firstName"] == most
+    found = problem(full | {"first_name": most, "last_name": most, "username": "u"})
+    assert found.clerk_user_id == full["id"]
+    assert "64,000 characters" in found.reason
+
+
+@pytest.mark.parametrize("payload", [None, [], "user_1", 7, True, [make_user(0)]])
+def test_what_is_no_object_is_a_problem(payload: Any) -> None:
+    assert problem(payload).clerk_user_id is None
+
+
+payloads = st.dictionaries(st.sampled_from(CLERK_NAMES) | any_text, json_values)
+nearly_users = payloads.map(lambda odd: make_user(2) | odd)
+
+
+@given(payloads | nearly_users | json_values)
+def test_any_json_is_a_storable_user_or_a_problem(payload: Any) -> None:
+    found = parse_user(payload)
+    if isinstance(found, User):
+        assert found.id.encode()
+        assert found.fields.keys() <= SYNCED_FIELDS.keys()
+        for value in (found.updated_at, *found.fields.values()):
+            assert value.encode() is not None if isinstance(value, str) else 0 <= value < 10**15
+    else:
+        # Both go to logs and to the result.
+        json.dumps([found.clerk_user_id, found.reason]).encode()
+        found.reason.encode()
+
+
+marked = st.recursive(
+    st.just(MARK) | st.just(MARK + "\ud800") | st.just(MARKED_NUMBER) | st.just(MARKED_NUMBER + 0.5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.just(MARK) | st.just("id"), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.lists(payloads | nearly_users | json_values, max_size=3))
+def test_what_is_left_unread_makes_no_difference(payloads: list[Any]) -> None:
+    read = read_users(json.dumps(payloads).encode())
+    assert [parse_user(one) for one in read] == [parse_user(one) for one in payloads]
+
+
+def test_most_of_a_user_is_left_unread() -> None:
+    users = make_users(20)
+    assert len(json.dumps(read_users(json.dumps(users).encode()))) < len(json.dumps(users)) * 0.5
+
+
+@given(json_values)
+def test_only_a_list_is_a_list_of_users(answer: Any) -> None:
+    body = json.dumps(answer).encode()
+    if isinstance(answer, list):
+        assert len(read_users(body)) == len(answer)
+    else:
+        with pytest.raises(ValueError, match=r"valid (list|array)"):
+            read_users(body)
+
+
+@pytest.mark.parametrize("body", [b"", b'[{"id": "user_', b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_no_list_of_users(body: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        read_users(body)
+
+
+@given(st.dictionaries(st.sampled_from(CLERK_NAMES), marked, min_size=1))
+def test_no_value_of_the_payload_is_in_a_reason(odd: dict[str, Any]) -> None:
+    found = parse_user(make_user(2) | odd)
+    if isinstance(found, UserProblem):
+        assert MARK not in found.reason
+        assert str(MARKED_NUMBER)[:8] not in found.reason

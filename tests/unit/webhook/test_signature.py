@@ -1,0 +1,158 @@
+import base64
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
+from clerk_sync.errors import SettingsError, SignatureError
+from clerk_sync.webhook.signature import verify
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "whsec_" + base64.b64encode(b"another key for the tests").decode()
+ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+AT = 1_614_265_330
+BODY = b'{"test": 2432232314}'
+SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+HEADERS = {"svix-id": ID, "svix-timestamp": str(AT), "svix-signature": SIGNATURE}
+LATE = timedelta(minutes=5, seconds=1)
+
+
+class Clock(datetime):
+    late = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(AT, tz) + cls.late
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("standardwebhooks.webhooks.datetime", Clock)
+    monkeypatch.setattr(Clock, "late", timedelta())
+
+
+def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
+    signature = Webhook(secret).sign(ID, datetime.fromtimestamp(AT, UTC), body.decode())
+    return HEADERS | {"svix-signature": signature}
+
+
+def test_what_svix_itself_signed_is_taken() -> None:
+    verify(BODY, HEADERS, [SECRET])
+
+
+@given(st.text())
+def test_whatever_was_signed_is_taken(text: str) -> None:
+    verify(text.encode(), signed(text.encode()), [SECRET])
+
+
+@pytest.mark.parametrize("secrets", [[SECRET, OTHER_SECRET], [OTHER_SECRET, SECRET]])
+def test_while_a_secret_is_changed_either_one_will_do(secrets: list[str]) -> None:
+    verify(BODY, HEADERS, secrets)
+    verify(BODY, signed(BODY, OTHER_SECRET), secrets)
+
+
+def test_any_of_several_signatures_will_do() -> None:
+    other = signed(BODY, OTHER_SECRET)["svix-signature"]
+    for signatures in (f"{other} {SIGNATURE}", f"{SIGNATURE} {other}", f"v2,AAAA {SIGNATURE}"):
+        verify(BODY, HEADERS | {"svix-signature": signatures}, [SECRET])
+
+
+def refused(body: bytes, headers: dict[str, str], *secrets: str) -> str:
+    with pytest.raises(SignatureError) as error:
+        verify(body, headers, secrets)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{}", BODY + b" ", BODY + b"\n", BODY.replace(b"4", b"5", 1)),
+        b'{"test":2432232314}',  # the same once parsed
+        b'{"test": 2432232314.0}',
+    ],
+)
+def test_other_bytes_than_were_signed_are_refused(body: bytes) -> None:
+    refused(body, HEADERS, SECRET)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", BODY + b"\x80", "é".encode("latin-1")])
+def test_a_body_that_is_no_text_is_refused(body: bytes) -> None:
+    refused(body, HEADERS, SECRET)
+
+
+def test_another_secret_is_refused() -> None:
+    refused(BODY, HEADERS, OTHER_SECRET)
+
+
+@pytest.mark.parametrize("late", [LATE, -LATE])
+def test_what_is_too_old_or_from_the_future_is_refused(
+    late: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clock, "late", late)
+    assert "too" in refused(BODY, HEADERS, SECRET, OTHER_SECRET)
+
+
+@pytest.mark.parametrize("late", [timedelta(minutes=4), timedelta(minutes=-4)])
+def test_clocks_may_differ_a_little(late: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Clock, "late", late)
+    verify(BODY, HEADERS, [SECRET])
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_is_missing_or_empty_is_refused(header: str) -> None:
+    refused(BODY, {name: value for name, value in HEADERS.items() if name != header}, SECRET)
+    refused(BODY, HEADERS | {header: ""}, SECRET)
+
+
+@pytest.mark.parametrize("header", ["svix-id", "svix-timestamp"])
+def test_what_else_was_signed_may_not_be_changed_either(header: str) -> None:
+    refused(BODY, HEADERS | {header: HEADERS[header][:-1] + "9"}, SECRET)
+
+
+any_header = st.text(st.characters(exclude_categories=()))
+odd_times = st.sampled_from([str(AT), "nan", "inf", "-1", "1e999", "9" * 400, f" {AT}", "٣"])
+odd_signatures = st.lists(
+    st.sampled_from(["v1", "v1,", "v1,A", "v1,é", "v1,AA==", "v1,a,b", ",", "v2,x", ""])
+)
+
+
+@given(
+    any_header,
+    any_header | odd_times,
+    any_header | odd_signatures.map(" ".join),
+    st.sampled_from([BODY, b"\xff"]),
+)
+def test_headers_of_any_kind_are_no_more_than_refused(
+    message_id: str, timestamp: str, signature: str, body: bytes
+) -> None:
+    odd = {"svix-id": message_id, "svix-timestamp": timestamp, "svix-signature": signature}
+    refused(body, odd, SECRET, OTHER_SECRET)
+
+
+def test_a_malformed_signature_after_a_good_one_does_no_harm() -> None:
+    verify(BODY, HEADERS | {"svix-signature": f"{SIGNATURE} nonsense"}, [SECRET])
+
+
+def test_a_malformed_signature_before_a_good_one_does_no_harm() -> None:
+    verify(BODY, HEADERS | {"svix-signature": f"nonsense {SIGNATURE}"}, [SECRET])
+
+
+NO_SECRETS = ["", "whsec_", "whsec_a", "whsec_é", "sk_test_madeUp", SECRET[6:]]
+
+
+@pytest.mark.parametrize("secrets", [[], *([secret] for secret in NO_SECRETS), NO_SECRETS])
+def test_without_a_secret_of_clerks_it_is_an_error_of_the_settings(secrets: list[str]) -> None:
+    with pytest.raises(SettingsError) as error:
+        verify(BODY, HEADERS, secrets)
+    assert "whsec_" in str(error.value)
+    assert not [secret for secret in secrets if len(secret) > 7 and secret in str(error.value)]
+
+
+@pytest.mark.parametrize("malformed", NO_SECRETS)
+def test_a_malformed_secret_does_not_hide_a_good_one_beside_it(malformed: str) -> None:
+    for secrets in ([SECRET, malformed], [malformed, SECRET]):
+        verify(BODY, HEADERS, secrets)
+        refused(BODY, signed(BODY, OTHER_SECRET), *secrets)
