@@ -1,6 +1,6 @@
 """The metrics: lines of the log in CloudWatch's embedded metric format, which cost no request.
 
-Each has the stack's name for its one dimension, `service`. What they mean is listed in the README.
+Each has the stack's name for its one dimension, `service`. What they mean is listed in docs/operations.md.
 """
 
 from aws_lambda_powertools import Metrics

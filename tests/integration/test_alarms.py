@@ -214,7 +214,7 @@ def test_each_metric_is_in_the_readme_and_few_are_there(watched: Watched) -> Non
         stack.audit()
     post(stack, event(make_user(1)))
     eventually(lambda: watched.values("WebhooksAccepted"))
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "docs/operations.md").read_text()
     for datum in watched.metrics():
         assert f"| `{datum.name}` |" in readme
         assert datum.namespace == "clerk-sync"

@@ -51,7 +51,7 @@ def test_what_is_deployed_has_the_licences_that_the_readme_names() -> None:
     for package in distributions(path=[str(build() / "BackfillFunction")]):
         licence = package.metadata.get("License-Expression") or package.metadata["License"]
         deployed.setdefault(licence, set()).add(package.name.lower().replace("_", "-"))
-    _, _, section = (ROOT / "README.md").read_text().partition("\n| licence |")
+    _, _, section = (ROOT / "docs/operations.md").read_text().partition("\n| licence |")
     table, _, _ = section.partition("\n\n")
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
     assert {licence: set(names.split(", ")) for licence, names in rows} == deployed

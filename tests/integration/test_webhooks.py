@@ -131,7 +131,7 @@ def test_who_is_erased_as_the_readme_says_stays_erased(stack: Stack) -> None:
     user, at = make_user(2), time.time()
     deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
     session = {"object": "session", "id": "sess_1", "user_id": user["id"], "user": None}
-    [(condition, update)] = ERASURE.findall((ROOT / "README.md").read_text())
+    [(condition, update)] = ERASURE.findall((ROOT / "docs/operations.md").read_text())
     stack.put_row(user["id"], plan="pro")
     with stack.clerk([user]):
         with stack.workers_paused():

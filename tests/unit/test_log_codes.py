@@ -1,4 +1,4 @@
-"""README's catalogue of event codes is that of the code: nothing is logged that it doesn't explain."""
+"""The docs' catalogue of event codes is that of the code: nothing is logged that it doesn't explain."""
 
 import ast
 import re
@@ -32,8 +32,8 @@ def is_literal(call: ast.Call) -> bool:
 
 
 def catalogued() -> list[tuple[str, str]]:
-    """Code and level of each row of README's table."""
-    return re.findall(r"^\| `([a-z_]+)` \| ([A-Z]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    """Code and level of each row of the docs' table."""
+    return re.findall(r"^\| `([a-z_]+)` \| ([A-Z]+) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
 
 
 def test_every_line_has_a_literal_code_and_nothing_is_formatted_into_it() -> None:
