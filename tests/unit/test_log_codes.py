@@ -33,7 +33,8 @@ def is_literal(call: ast.Call) -> bool:
 
 def catalogued() -> list[tuple[str, str]]:
     """Code and level of each row of the docs' table."""
-    return re.findall(r"^\| `([a-z_]+)` \| ([A-Z]+) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    text = (ROOT / "docs/operations.md").read_text()
+    return re.findall(r"^\| `([a-z_]+)` \| ([A-Z]+) \|", text, re.MULTILINE)
 
 
 def test_every_line_has_a_literal_code_and_nothing_is_formatted_into_it() -> None:
