@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from clerk_sync.aws.dynamodb import Attribute, attribute
+from clerk_sync.users.drift import Finding, Kind
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 from clerk_sync.users.write_rule import DELETED, OWNED, VERSION
 
@@ -72,6 +73,14 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(SignIn, _ONE_ID, _VERSIONS),
 )
 """Of one user. `lastActiveAt` moves without a new version, so some snapshots are active after theirs."""
+
+findings = st.builds(
+    Finding,
+    st.text(max_size=3),
+    st.sampled_from(Kind),
+    st.lists(st.sampled_from(list(SYNCED_FIELDS)), unique=True, max_size=3).map(tuple),
+    st.booleans(),
+)
 
 odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(
     [
