@@ -192,6 +192,15 @@ def forgeries(issuer: str, user_id: str) -> dict[str, str | None]:
         "another app": session_token(user_id, issuer, azp="https://evil.test"),
         "pending": session_token(user_id, issuer, sts="pending"),
         "nobody": session_token("", issuer),
+        "no session": session_token(user_id, issuer, sid=None),
+        "OAuth access token": session_token(
+            user_id, issuer, header={"typ": "at+jwt"}, sid=None, azp=None, sts=None, exp=now + 86_400
+        ),
+        "JWT-template token": session_token(
+            user_id, issuer, header={"cat": "cl_B7d4PD222AAA"}, sid=None, sts=None, exp=now + 315_360_000
+        ),
+        "id token": session_token(user_id, issuer, sid=None, aud="third_party_app", exp=now + 86_400),
+        "machine token": session_token("mch_1", issuer, header={"cat": "cl_B7d4PD333AAA"}),
     }
 
 
@@ -323,7 +332,7 @@ def test_a_key_that_is_none_is_named_in_the_log_alone(stack: Stack) -> None:
         answer = load(stack, clerk.token(user["id"]))
     assert answer.status_code == 500
     assert "ClerkJwtKey" not in answer.text
-    assert "ClerkJwtKey is no RSA public key" in stack.log()
+    assert "ClerkJwtKey is not an RSA public key" in stack.log()
 
 
 def test_keys_are_rotated(stack: Stack) -> None:

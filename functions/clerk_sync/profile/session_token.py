@@ -1,6 +1,7 @@
 """The edge to Clerk's session tokens: who is calling.
 
-Facts from https://clerk.com/docs/guides/sessions/session-tokens and .../manual-jwt-verification.
+Facts from https://clerk.com/docs/guides/sessions/session-tokens and .../manual-jwt-verification; the
+categories from Clerk's JavaScript SDK (clerk/javascript#9469).
 """
 
 import base64
@@ -19,47 +20,66 @@ from clerk_sync.errors import ClerkUnavailable, SettingsError, TokenError
 from clerk_sync.users.user import is_id
 
 SKEW_SECONDS = 5
+SESSION_CATEGORIES = ("cl_B7d4PD111AAA", "cl_I7d4PD111III")
+"""The `cat` of a session token's header: a normal session, and an impersonated one."""
+
 _HOUR_SECONDS = 60 * 60
 _TIMEOUT_SECONDS = 3
 _COOLDOWN_SECONDS = 30
 
 type KeyOf = Callable[[str], Any]
-"""Token → the public key that it should be signed with. Raises TokenError, ClerkUnavailable."""
+"""Token → the public key to verify it with. Raises TokenError, ClerkUnavailable."""
 
 
 def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties: Collection[str]) -> str:
-    """Who is signed in by this token, which lasts about a minute.
+    """The id of the user whom this session token signs in.
 
-    Only the issuer's RS256 signature counts, and only within `exp` and `nbf`, for a session that is not
-    pending. `azp`, the origin that the token was made for, must be one of `authorized_parties`; apps that
-    are no web pages have none. There is no `aud`. Raises TokenError, or ClerkUnavailable when the key can't
-    be had.
+    The issuer's key signs other tokens too: OAuth access tokens, id tokens, tokens of JWT templates and of
+    machines, some of them good for years. A session token has a `sid`, a user in `sub`, and a header that
+    names no other kind. Its signature must be RS256, the time between `nbf` and `exp`, and the session not
+    pending. `azp`, the origin it was made for, must be in `authorized_parties`; native apps have none.
+
+    Raises TokenError, or ClerkUnavailable if the key can't be fetched.
     """
     try:
+        _check_header(token)
         claims = jwt.decode(
             token,
             key_of(token),
             algorithms=["RS256"],
             issuer=issuer,
             leeway=SKEW_SECONDS,
-            options={"require": ["iss", "sub", "exp", "nbf"], "verify_aud": False},
+            options={"require": ["iss", "sub", "sid", "exp", "nbf"], "verify_aud": False},
         )
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        # The kind alone: some of the messages quote what is in the token.
+        # Only the error's name: some of the messages quote the token.
         raise TokenError(type(error).__name__) from None
     if claims.get("sts") == "pending":
         raise TokenError("the session is pending")
-    if claims.get("azp") is not None and claims["azp"] not in authorized_parties:
-        raise TokenError("azp is none of ClerkAuthorizedParties")
+    if not isinstance(claims["sid"], str) or not claims["sid"].strip():
+        raise TokenError("sid is not a session's id")
+    azp = claims.get("azp")
+    if azp not in (None, "") and azp not in authorized_parties:
+        raise TokenError("azp is not in ClerkAuthorizedParties")
     user_id: str = claims["sub"]
-    if not is_id(user_id):
-        raise TokenError("sub is no user's id")
+    if not is_id(user_id) or not user_id.startswith("user_"):
+        raise TokenError("sub is not a user's id")
     return user_id
 
 
+def _check_header(token: str) -> None:
+    """Raise TokenError for other kinds of tokens, before any key is fetched for them."""
+    header = jwt.get_unverified_header(token)
+    typ = header.get("typ", "JWT")
+    if not isinstance(typ, str) or typ.upper() != "JWT":
+        raise TokenError("typ is not JWT")
+    if "cat" in header and header["cat"] not in SESSION_CATEGORIES:
+        raise TokenError("cat is not a session token's")
+
+
 def fixed_key(pem: str) -> KeyOf:
-    """The key from Clerk's dashboard: a PEM, its line breaks real or spelt out, or just what is between its
-    first line and its last. Raises SettingsError."""
+    """The public key of Clerk's dashboard: a PEM, its line breaks real or escaped, or only the base64 inside.
+    Raises SettingsError."""
     body = re.sub(r"-----[^-]+-----|\\n|\\r|\s", "", pem)
     try:
         key = load_der_public_key(base64.b64decode(body, validate=True))
@@ -67,14 +87,14 @@ def fixed_key(pem: str) -> KeyOf:
         key = None
     if not isinstance(key, RSAPublicKey):
         raise SettingsError(
-            "ClerkJwtKey is no RSA public key: copy the JWKS Public Key of Clerk's dashboard, under API keys."
+            "ClerkJwtKey is not an RSA public key. Copy the JWKS Public Key of Clerk's dashboard (API keys)."
         )
     return lambda _: key
 
 
 class PublishedKeys(jwt.PyJWKClient):
-    """The keys at the issuer's own address, as a KeyOf: fetched once an hour, and at most twice a minute for
-    one that is not known, as anybody can name one."""
+    """The issuer's published keys, as a KeyOf. They are fetched once an hour, and at most twice a minute for
+    an unknown key id, as anyone can make one up."""
 
     def __init__(self, issuer: str) -> None:
         super().__init__(
@@ -92,14 +112,14 @@ class PublishedKeys(jwt.PyJWKClient):
         try:
             return self.get_signing_key(key_id)
         except jwt.PyJWKClientError:
-            raise TokenError("no key of the issuer's signs like this") from None
+            raise TokenError("the issuer has no such key") from None
 
     def fetch_data(self) -> Any:
-        """The library's own, but that keys which were good stay so when the issuer gives no better ones: then
-        it is not asked again at once, and what can't be known without it is ClerkUnavailable."""
+        """PyJWKClient's own, except that a failed fetch keeps the keys of the last one and is not repeated
+        at once. Raises ClerkUnavailable if there are no keys to keep."""
         is_refresh = self.jwk_set_cache is not None and self.jwk_set_cache.get() is not None
         if is_refresh and time.monotonic() - self._failed_at < _COOLDOWN_SECONDS:
-            raise ClerkUnavailable(f"{self.uri} gave no keys a moment ago")
+            raise ClerkUnavailable(f"{self.uri} returned no keys a moment ago")
         try:
             keys = jwt.PyJWKSet.from_dict(super().fetch_data())
             self._get_signing_keys_from_jwk_set(keys)
@@ -108,7 +128,7 @@ class PublishedKeys(jwt.PyJWKClient):
             if self.jwk_set_cache is not None:
                 self.jwk_set_cache.put(self._keys)
             if self._keys is None or is_refresh:
-                raise ClerkUnavailable(f"{self.uri} gives no keys: {error}") from error
+                raise ClerkUnavailable(f"{self.uri} returns no keys: {error}") from error
             return self._keys
         self._keys = keys
         return keys

@@ -85,11 +85,12 @@ def session_token(
     kid: str = KID,
     azp: str | None = LOCAL_ORIGIN,
     algorithm: str = "RS256",
+    header: Mapping[str, Any] | None = None,
     **claims: Any,
 ) -> str:
     """A session token of the user's, version 2, good for a minute.
 
-    Claims replace those that Clerk makes; None leaves one out.
+    Claims replace those that Clerk makes, and `header` its header's; None leaves a claim out.
     """
     now = int(time.time())
     made = {
@@ -104,8 +105,8 @@ def session_token(
         "v": 2,
     }
     payload = {name: value for name, value in (made | claims).items() if value is not None}
-    header = {"alg": algorithm, "kid": kid, "typ": "JWT"}
-    data = b".".join(base64url_encode(json.dumps(part).encode()) for part in (header, payload))
+    head = {"alg": algorithm, "kid": kid, "typ": "JWT", **(header or {})}
+    data = b".".join(base64url_encode(json.dumps(part).encode()) for part in (head, payload))
     # Not jwt.encode, which makes no forgeries: it refuses a public key as the secret of an HMAC.
     signer = session_key() if key is None else key
     signature = jwt.get_algorithm_by_name(algorithm).sign(data, signer)

@@ -1,12 +1,12 @@
-from clerk_sync.aws.dynamodb import attribute
 from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, Run
 from clerk_sync.runs.worker import work
 from clerk_sync.users.drift import placeholder_pattern
+from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import Deletion, User
-from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS
+from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.runs import RunsInMemory
 from tests.support.strategies import stored_as
@@ -21,9 +21,9 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {
-            "ada": stored_as(ADA) | {"lastName": attribute("User"), "clerkUpdatedAt": attribute(5)},
-            "marked": stored_as(User("marked", 3, {})) | {DELETED: attribute(5)},
-            "active": stored_as(active) | {"lastActiveAt": attribute(3)},
+            "ada": stored_as(ADA) | {"lastName": "User", "clerkUpdatedAt": 5},
+            "marked": stored_as(User("marked", 3, {})) | {DELETED: 5},
+            "active": stored_as(active) | {"lastActiveAt": 3},
             "gone": stored_as(User("gone", 3, {})),
         }
     )
@@ -50,4 +50,4 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
     }
     counts = memory.run(RUN.run_id).counts
     assert counts == Counts(created=1, updated=4, missed_by_webhooks=1, findings=3)
-    assert table.rows["gone"][DELETED] == attribute(7)
+    assert table.rows["gone"][DELETED] == 7
