@@ -156,7 +156,7 @@ def _profiles(settings: ProfileSettings) -> Profiles:
         Refreshes(client("dynamodb"), settings.runs_table),
         lambda user_id: _ask_clerk(user_id, settings),
         max_age_ms=settings.profile_max_age_seconds * 1000,
-        create_missing=settings.create_missing,
+        create_missing=settings.create_missing_users,
     )
 
 

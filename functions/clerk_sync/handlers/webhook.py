@@ -74,7 +74,9 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         count(WebhooksIgnored=1)
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
-    is_written = store_unread(table, change, as_of=event.timestamp, create_missing=settings.create_missing)
+    is_written = store_unread(
+        table, change, as_of=event.timestamp, create_missing=settings.create_missing_users
+    )
     logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=is_written)
     count(WebhooksAccepted=1)
 

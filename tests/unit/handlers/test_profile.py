@@ -22,17 +22,19 @@ from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 ISSUER = "https://clerk.app.test"
 ORIGINS = ("https://app.test", "http://localhost:3000")
-SETTINGS = ProfileSettings(
-    clerk_api_url="https://api.clerk.test/v1",
-    clerk_secret_key_parameter="/clerk/key",
-    clerk_issuer=ISSUER,
-    clerk_authorized_parties=ORIGINS,
-    clerk_jwt_key=public_pem(session_key()),
-    profile_max_age_seconds=300,
-    users_table="Users",
-    users_table_key="clerkUserId",
-    create_missing=True,
-    runs_table="Runs",
+SETTINGS = ProfileSettings.from_env(
+    {
+        "CLERK_API_URL": "https://api.clerk.test/v1",
+        "CLERK_SECRET_KEY_PARAMETER": "/clerk/key",
+        "CLERK_ISSUER": ISSUER,
+        "CLERK_AUTHORIZED_PARTIES": ",".join(ORIGINS),
+        "CLERK_JWT_KEY": public_pem(session_key()),
+        "PROFILE_MAX_AGE_SECONDS": "300",
+        "USERS_TABLE": "Users",
+        "USERS_TABLE_KEY": "clerkUserId",
+        "CREATE_MISSING_USERS": "true",
+        "RUNS_TABLE": "Runs",
+    }
 )
 USER = "user_1"
 MAX_BYTES = 4 * 1024
