@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from clerk_sync.handlers.environment import Environment, Flag, OneUrl, Texts, Url, Urls
-from clerk_sync.users.write_rule import OWNED
+from clerk_sync.users.row import OWNED
 
 
 def _not_owned(key: str) -> str:

@@ -15,7 +15,7 @@ from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.users.table import UsersTable
-from clerk_sync.users.upsert import store_unread
+from clerk_sync.users.upsert import store
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Arrivals
 from clerk_sync.webhook.event import WebhookEvent, parse_webhook
@@ -74,10 +74,9 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         count(WebhooksIgnored=1)
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
-    is_written = store_unread(
-        table, change, as_of=event.timestamp, create_missing=settings.create_missing_users
-    )
-    logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=is_written)
+    row = table.get(change.id)
+    stored = store(table, change, row, as_of=event.timestamp, create_missing=settings.create_missing_users)
+    logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
     count(WebhooksAccepted=1)
 
 

@@ -12,7 +12,7 @@ from clerk_sync.handlers.settings import (
     WebhookSettings,
     WorkerSettings,
 )
-from clerk_sync.users.write_rule import OWNED
+from clerk_sync.users.row import OWNED
 from tests.local.aws.local_aws import ROOT
 
 RIGHT = {
