@@ -29,12 +29,12 @@ def handler(event: Any, context: LambdaContext) -> Report:
 
 
 def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Report:
-    resources = open_resources(settings.backfill, context)
+    resources = open_resources(settings, context)
     finder = DeletionFinder(
-        users_table(settings.backfill),
+        users_table(settings),
         resources.runs,
         resources.pages,
-        SavedScans(client("dynamodb"), settings.backfill.runs_table),
+        SavedScans(client("dynamodb"), settings.runs_table),
         most_percent=settings.max_deletions_percent,
         time_left=lambda: resources.time_left() - RESERVE_SECONDS,
     )

@@ -60,7 +60,7 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
         open_clerk=open_clerk,
         check_table=users_table(settings).check,
         page_size=settings.page_size,
-        create_missing=settings.create_missing,
+        create_missing=settings.create_missing_users,
         time_left=time_left,
         invoke_again=invoke_again,
         open_lanes=lambda: Threads(_lanes(settings.clerk_requests_per_second)),
