@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
 from clerk_sync.webhook.arrivals import Arrivals
+from tests.local.aws.conditions import ALL_ON
 from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
 from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.sign import LOCAL_SECRET
@@ -31,7 +33,10 @@ def wanted_row(payload: Mapping[str, Any]) -> Row:
 
 
 class Stack:
-    """One deployment of template.yaml on the local AWS, with a Clerk at an address of its own."""
+    """One deployment of template.yaml on the local AWS, with a Clerk at an address of its own.
+
+    Every optional part is deployed unless `parameters` say otherwise.
+    """
 
     def __init__(self, aws: LocalAws, name: str, parameters: Mapping[str, str]) -> None:
         self.aws = aws
@@ -40,6 +45,7 @@ class Stack:
         self._put_secrets()
         self.outputs: Outputs = aws.deploy(
             {
+                **ALL_ON,
                 "ClerkApiUrl": f"http://127.0.0.1:{self._clerk_port}/v1",
                 "ClerkRequestsPerSecond": "100",
                 "ClerkIssuer": f"http://127.0.0.1:{self._clerk_port}",
@@ -50,6 +56,7 @@ class Stack:
         )
         self.key = parameters.get("UsersTableKey", "clerkUserId")
         self.runs = RunsTable(aws.client("dynamodb"), self.outputs["RunsTable"])
+        self.pages = PageLedger(aws.client("dynamodb"), self.outputs["RunsTable"])
         self._pool = ThreadPoolExecutor(8)
 
     def reset(self) -> None:

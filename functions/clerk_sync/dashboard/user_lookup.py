@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clerk_sync.aws.dynamodb import Item, whole_number
 from clerk_sync.clock import now_ms
+from clerk_sync.users.row import DELETED, Row, number
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import DELETED, Verdict, Write, decide
+from clerk_sync.users.write_rule import Verdict, Write, decide
 
 if TYPE_CHECKING:
     from clerk_sync.clerk.client import ClerkClient
@@ -76,20 +76,20 @@ def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> Found:
     return Found(wanted, _entries(users, rows, as_of), gone)
 
 
-def row_state(user: User | None, row: Item | None, as_of: int) -> RowState:
+def row_state(user: User | None, row: Row | None, as_of: int) -> RowState:
     """What is to be said of a row. `as_of` (ms) is when the user was read."""
     if row is None:
         return RowState(is_there=False)
     decision = decide(user, row, as_of=as_of, create_missing=True) if user else Verdict.UNCHANGED
     differing = (*decision.put, *decision.remove) if isinstance(decision, Write) else ()
-    return RowState(True, whole_number(row.get(DELETED)), differing)
+    return RowState(True, number(row, DELETED), differing)
 
 
 def _parsed(payloads: Sequence[Any]) -> list[User | UserProblem]:
     return [parse_user(payload) for payload in payloads]
 
 
-def _entries(users: Sequence[User | UserProblem], rows: Mapping[str, Item], as_of: int) -> list[Entry]:
+def _entries(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[Entry]:
     return [
         Entry(user, row_state(user, rows.get(user.id), as_of))
         if isinstance(user, User)

@@ -2,10 +2,9 @@ from typing import Any, cast
 
 import pytest
 
-from clerk_sync.aws.dynamodb import to_item
 from clerk_sync.dashboard.user_lookup import SHOWN, Entry, RowState, latest_users, row_state, search
+from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import DELETED
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import stored_as
@@ -79,7 +78,7 @@ def test_a_search_is_by_address_or_id(wanted: str, query: dict[str, Any], table:
 
 
 def test_a_row_whose_user_is_gone_is_found(table: FakeUsersTable) -> None:
-    table.rows["user_gone"] = dict(to_item({DELETED: 7}))
+    table.rows["user_gone"] = {DELETED: 7}
     assert search(cast(Any, FakeClerk([])), table, "user_gone").gone == RowState(True, 7)
     assert search(cast(Any, FakeClerk([])), table, "user_never").gone is None
     assert search(cast(Any, FakeClerk([])), table, "gone@mail.test").gone is None
@@ -101,7 +100,7 @@ def test_a_row_whose_user_is_gone_is_found(table: FakeUsersTable) -> None:
 def test_the_write_rule_says_whether_a_row_is_right(changes: dict[str, Any], state: RowState) -> None:
     user = parsed(make_user(4))
     assert "username" not in user.fields
-    row = stored_as(user) | to_item(changes)
+    row = stored_as(user) | changes
     assert row_state(user, row, AS_OF) == state
 
 
