@@ -15,8 +15,8 @@ from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import Ids
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import RECENT_MS, SHOWN
+from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION, Row, number
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import Deletion
@@ -52,7 +52,7 @@ class DeletionFinder:
     def __init__(
         self,
         users_table: UsersTable,
-        runs: RunsTable,
+        instance: TableInstance,
         pages: PageLedger,
         scans: SavedScans,
         *,
@@ -60,7 +60,7 @@ class DeletionFinder:
         time_left: Callable[[], float],
     ) -> None:
         self._users_table = users_table
-        self._runs = runs
+        self._instance = instance
         self._pages = pages
         self._scans = scans
         self._most_percent = most_percent
@@ -70,7 +70,7 @@ class DeletionFinder:
         """Raise ClerkRefused unless this is the instance that the table is audited against: a key of another
         one would have all the users marked who are not in that."""
         here = clerk.instance_id()
-        known = self._runs.remember_instance(here)
+        known = self._instance.remember(here)
         if here != known:
             raise ClerkRefused(
                 f"The secret key is the Clerk instance {here}'s, but the table is audited against {known}. "

@@ -150,13 +150,6 @@ class RunsTable:
 
     # What is known beside the runs
 
-    def remember_instance(self, instance_id: str) -> str:
-        """The Clerk instance that the users table belongs to: this one, if it is the first."""
-        if self._items.put_new({"runId": "instance", "part": "instance", "instanceId": instance_id}):
-            return instance_id
-        remembered: str = (self._items.get("instance", "instance") or {})["instanceId"]
-        return remembered
-
     def webhooks(self) -> Webhooks | None:
         """When webhooks arrived, None if none ever did."""
         return self._arrivals.read()

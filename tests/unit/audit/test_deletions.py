@@ -18,8 +18,10 @@ from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
 from clerk_sync.users.drift import RECENT_MS
+from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
+from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.runs import OWNER, RunsInMemory
 
@@ -200,7 +202,7 @@ class Audit:
         self.time_left: Callable[[], float] = lambda: 1
         self.finder = DeletionFinder(
             table,
-            memory.runs,
+            TableInstance(peaceful_dynamodb(), "Runs", "Users"),
             memory.pages,
             memory.scans,
             most_percent=most_percent,
