@@ -25,6 +25,7 @@ from clerk_sync.runs.events import Request
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
+from clerk_sync.text import sentence
 
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
@@ -165,10 +166,10 @@ class Lease:
     def _fail_or_stay_open(self, error: ClerkError | AwsError) -> None:
         if self.run.is_left_over(self._acquired_at):
             # Otherwise every later invocation would join a run that cannot end, and none would start anew.
-            self._fail(f"{error}. The run began over a day ago and is given up.")
+            self._fail(f"{sentence(error)} The run began over a day ago and is given up.")
             return
         self._release()
-        raise type(error)(f"{error}. {self._stays_open()}") from error
+        raise type(error)(f"{sentence(error)} {self._stays_open()}") from error
 
     def _continue_in_new_invocation(self) -> None:
         if not self.has_progressed:

@@ -19,6 +19,7 @@ from clerk_sync.runs.run_record import (
     load_counts,
     progress,
 )
+from clerk_sync.text import counted
 from clerk_sync.users.drift import Finding, tally
 from clerk_sync.users.user import UserProblem
 
@@ -119,10 +120,11 @@ def count_in_run(page: PageRecord, counts: Counts, only_if: str) -> Write:
 
 def given_up(page: PageRecord) -> UserProblem:
     """The problem of a page that ended in the dead-letter queue."""
+    users = counted(page["userCount"], "user")
     return UserProblem(
         None,
-        f"Page {number_of(page)} ({page['userCount']} users) could not be written; its message is in "
-        "PagesDeadLetterQueue. Fix the cause, which the log of WorkerFunction names, and redrive the queue.",
+        f"Page {number_of(page)} ({users}) could not be written; its message is in PagesDeadLetterQueue. Fix "
+        "the cause, which the log of WorkerFunction names, and redrive the queue.",
     )
 
 

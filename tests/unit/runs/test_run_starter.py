@@ -1,19 +1,20 @@
 """Which run an event starts or joins, and what only a new run can report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Self
 
 import pytest
 
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.errors import ClerkUnavailable
+from clerk_sync.errors import ClerkUnavailable, EventError
 from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
 from clerk_sync.runs.completion import finish
-from clerk_sync.runs.events import backfill_request
+from clerk_sync.runs.events import Request, audit_request, backfill_request
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import STALE_MS, Counts, Mode, Run
+from clerk_sync.runs.run_starter import RunStarter
 from tests.support.lanes import InTurn
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import RunsInMemory
@@ -68,7 +69,11 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def invoke(memory: RunsInMemory, mode: Mode, clerk: type[EmptyClerk] = EmptyClerk) -> None:
     """Invoke BackfillFunction."""
-    resources = Resources(
+    backfill.backfill(resources(memory, clerk), backfill_request({"mode": mode, "waitSeconds": 0}))
+
+
+def resources(memory: RunsInMemory, clerk: type[EmptyClerk] = EmptyClerk) -> Resources:
+    return Resources(
         runs=memory.runs,
         pages=memory.pages,
         queue=BusyQueue(),
@@ -81,7 +86,6 @@ def invoke(memory: RunsInMemory, mode: Mode, clerk: type[EmptyClerk] = EmptyCler
         open_lanes=InTurn,
         sleep=lambda _: None,
     )
-    backfill.backfill(resources, backfill_request({"mode": mode, "waitSeconds": 0}))
 
 
 def start_another(memory: RunsInMemory, mode: Mode) -> None:
@@ -93,6 +97,24 @@ def start_another(memory: RunsInMemory, mode: Mode) -> None:
 
 def a_run(mode: Mode, started_at: int) -> Run:
     return Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=False, started_at=started_at)
+
+
+@pytest.mark.parametrize("request_of", [backfill_request, audit_request])
+def test_an_unknown_run_id_is_an_error_and_starts_nothing(
+    memory: RunsInMemory, request_of: Callable[[Any], Request]
+) -> None:
+    request = request_of({"runId": "hello"})
+    with pytest.raises(EventError, match="Nothing was started: there is no run hello"):
+        RunStarter(resources(memory), request, invoked_at=NOW).open()
+    assert memory.dynamodb.items == {}
+
+
+def test_a_run_id_that_has_expired_is_an_error_and_starts_nothing(memory: RunsInMemory) -> None:
+    run_id = memory.paged(a_run("full", NOW), counts=Counts(created=9))
+    del memory.dynamodb.items[run_id, "run"]
+    with pytest.raises(EventError, match=f"there is no run {run_id}"):
+        RunStarter(resources(memory), backfill_request({"runId": run_id}), invoked_at=NOW).open()
+    assert memory.runs.current("full").run is None
 
 
 def test_a_run_that_cannot_end_is_given_up_after_a_day_and_not_before(memory: RunsInMemory) -> None:
