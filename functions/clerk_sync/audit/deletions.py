@@ -11,11 +11,10 @@ from dataclasses import replace
 from clerk_sync.audit.scan import SavedScans, Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
+from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import Ids
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, SHOWN
 from clerk_sync.users.row import DELETED, VERSION, Row, number
@@ -53,7 +52,6 @@ class DeletionFinder:
     def __init__(
         self,
         users_table: UsersTable,
-        runs: RunsTable,
         pages: PageLedger,
         scans: SavedScans,
         *,
@@ -61,23 +59,10 @@ class DeletionFinder:
         time_left: Callable[[], float],
     ) -> None:
         self._users_table = users_table
-        self._runs = runs
         self._pages = pages
         self._scans = scans
         self._most_percent = most_percent
         self._time_left = time_left
-
-    def check_instance(self, clerk: ClerkClient) -> None:
-        """Raise ClerkRefused unless this is the instance that the table is audited against: a key of another
-        one would have all the users marked who are not in that."""
-        here = clerk.instance_id()
-        known = self._runs.remember_instance(here)
-        if here != known:
-            raise ClerkRefused(
-                f"The secret key is the Clerk instance {here}'s, but the table is audited against {known}. "
-                "Use that one's secret key. If you moved to another on purpose, delete the item whose runId "
-                "is 'instance' from RunsTable."
-            )
 
     def find(
         self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]

@@ -55,12 +55,14 @@ class Lease:
 
     @contextmanager
     def open_clerk(self) -> Iterator[ClerkClient]:
-        """Add what an earlier invocation has sent, open Clerk and check the users table."""
+        """Add what an earlier invocation sent, open Clerk, and check that the users table fits and is this
+        Clerk instance's."""
         # Recovering comes before anything that may fail for good: a page that counts must be the run's.
         self._recover()
         with self.resources.open_clerk(self._before_pause) as clerk:
             try:
                 self.resources.check_table()
+                self._check_instance(clerk)
                 yield clerk
             finally:
                 count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
@@ -118,6 +120,22 @@ class Lease:
         run = replace(self.run, deletions=deletions or self.run.deletions)
         self.resources.runs.end_paging(run, self._owner, now_ms())
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
+
+    def _check_instance(self, clerk: ClerkClient) -> None:
+        """Raise ClerkRefused if the key is another instance's: its users would get rows, and an audit would
+        mark those of the instance that the table belongs to."""
+        here, instance = clerk.instance_id(), self.resources.instance
+        # A dry run writes nothing, so it decides nothing about the table either.
+        known = instance.read() or here if self.run.dry_run else instance.remember(here)
+        if other := {known, self.run.instance_id or here} - {here}:
+            raise ClerkRefused(
+                f"The secret key is for the Clerk instance {here}, but table {self.resources.users_table} "
+                f"belongs to {', '.join(other)}. Use that one's secret key. If you moved the table to "
+                "another instance on purpose, delete the item whose runId is 'instance' from RunsTable."
+            )
+        if self.run.instance_id != here:
+            self.resources.runs.set_instance(self.run.run_id, self._owner, here)
+            self.run = replace(self.run, instance_id=here)
 
     def _recover(self) -> None:
         pages_before = self.run.pages

@@ -12,7 +12,7 @@ from clerk_sync.metrics import count
 from clerk_sync.runs.completion import finish, give_up_lost_pages
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.run import Mode, Run, Scope
 from clerk_sync.runs.runs_table import Current
 
 OVERLAP_MS = 10 * 60 * 1000
@@ -81,15 +81,18 @@ class RunStarter:
         modes: tuple[Mode, ...] = get_args(Mode)
         currents = {mode: after if mode == request.mode else runs.current(mode) for mode in modes}
         webhooks = runs.webhooks()
+        r = self._resources
+        scope = Scope(r.instance.read(), r.users_table, self._create_missing)
         run = Run(
             run_id=_new_run_id(request.mode),
             mode=request.mode,
             create_missing=self._create_missing,
             dry_run=request.dry_run,
             started_at=now_ms(),
-            since=_since(currents.values()) if request.mode == "incremental" else None,
+            users_table=scope.users_table,
+            since=_since(currents.values(), scope) if request.mode == "incremental" else None,
             webhooks_since=webhooks.first_at if webhooks else None,
-            full_run_at=currents["full"].complete_started_at,
+            full_run_at=full.started_at if (full := currents["full"].watermark) else None,
         )
         if not runs.start(run, after=after):
             return None
@@ -119,10 +122,12 @@ def _checked(run: Run, request: Request) -> Run:
     return run
 
 
-def _since(currents: Iterable[Current]) -> int | None:
-    """How far back to read: to the start of the last complete run of any mode, None if there is none."""
-    starts = [current.complete_started_at for current in currents]
-    return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
+def _since(currents: Iterable[Current], scope: Scope) -> int | None:
+    """How far back to read: to the start of the last complete run of this scope, whatever its mode. None: to
+    the first user, as no such run is known."""
+    watermarks = [current.watermark for current in currents]
+    starts = [watermark.started_at for watermark in watermarks if watermark and watermark.scope == scope]
+    return max(starts) - OVERLAP_MS if starts else None
 
 
 def _emit_overdue_metrics(currents: Iterable[Current], new: Run) -> None:

@@ -200,7 +200,6 @@ class Audit:
         self.time_left: Callable[[], float] = lambda: 1
         self.finder = DeletionFinder(
             table,
-            memory.runs,
             memory.pages,
             memory.scans,
             most_percent=most_percent,
