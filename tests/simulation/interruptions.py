@@ -741,7 +741,6 @@ class Episode:
             resources = self._opened(event, "audit")
             finder = DeletionFinder(
                 self.users_table,
-                TableInstance(cast(Any, self.dynamodb), "RunsTable", "UsersTable"),
                 resources.pages,
                 SavedScans(cast(Any, self.dynamodb), "RunsTable"),
                 most_percent=self._most_percent,
@@ -777,6 +776,8 @@ class Episode:
             runs=self._runs_table(),
             pages=self._page_ledger(),
             queue=self.queue,
+            instance=TableInstance(cast(Any, self.dynamodb), "RunsTable", "users"),
+            users_table="users",
             open_clerk=self._open_clerk,
             check_table=partial(self._check_settings, "describe table", "The table is of another shape"),
             page_size=PAGE_SIZE,

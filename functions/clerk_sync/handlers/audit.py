@@ -16,7 +16,6 @@ from clerk_sync.handlers.settings import AuditSettings
 from clerk_sync.log import logger
 from clerk_sync.runs.events import audit_request
 from clerk_sync.runs.resources import RESERVE_SECONDS
-from clerk_sync.users.instance import TableInstance
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -33,7 +32,6 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
     resources = open_resources(settings, context)
     finder = DeletionFinder(
         users_table(settings),
-        TableInstance(client("dynamodb"), settings.runs_table, settings.users_table),
         resources.pages,
         SavedScans(client("dynamodb"), settings.runs_table),
         most_percent=settings.max_deletions_percent,
