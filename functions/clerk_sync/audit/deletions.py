@@ -11,11 +11,11 @@ from dataclasses import replace
 from clerk_sync.audit.scan import SavedScans, Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
+from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import IdSet
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, SHOWN
 from clerk_sync.users.row import DELETED, VERSION, Row, number
 from clerk_sync.users.table import UsersTable
@@ -40,8 +40,8 @@ def reason_to_hold_back(gone: int, rows: int, run: Run, max_percent: float) -> s
         return "Not one of the users in this Clerk instance had a row: is it the right one?"
     if gone > max(ALWAYS_ALLOWED, rows * max_percent / 100):
         return (
-            f"{gone:,} of {rows:,} are more than MaxDeletionsPercent ({max_percent:g} %) allows. If they "
-            "are really gone from Clerk, raise it for one audit."
+            f"{gone:,} of {counted(rows, 'row')} would be marked, more than MaxDeletionsPercent "
+            f"({max_percent:g} %) allows. If those users were deleted in Clerk, raise it for one audit."
         )
     return None
 
@@ -52,7 +52,6 @@ class DeletionFinder:
     def __init__(
         self,
         users_table: UsersTable,
-        runs: RunsTable,
         pages: PageLedger,
         scans: SavedScans,
         *,
@@ -60,23 +59,10 @@ class DeletionFinder:
         time_left: Callable[[], float],
     ) -> None:
         self._users_table = users_table
-        self._runs = runs
         self._pages = pages
         self._scans = scans
         self._max_percent = max_percent
         self._time_left = time_left
-
-    def check_instance(self, clerk: ClerkClient) -> None:
-        """Raise ClerkRefused unless this is the instance that the table is audited against: with another
-        instance's key, every row would be marked whose user is not in that instance."""
-        here = clerk.instance_id()
-        known = self._runs.remember_instance(here)
-        if here != known:
-            raise ClerkRefused(
-                f"The secret key belongs to the Clerk instance {here}, but the table is audited against "
-                f"{known}. Use the secret key of {known}. If you changed the instance on purpose, delete the "
-                "item whose runId is 'instance' from RunsTable."
-            )
 
     def find(
         self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
@@ -88,9 +74,9 @@ class DeletionFinder:
         """
         if run.settled_pages < run.pages:
             return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
-        counted = clerk.count()
-        if not is_complete(run.total_users, run.expected_users or 0, counted):
-            listed = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
+        expected = clerk.count()
+        if not is_complete(run.total_users, run.expected_users or 0, expected):
+            listed = f"Clerk listed {run.total_users:,} of the {counted(expected, 'user')} that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
         scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
         rows = self._users_table.read(scan.gone, consistent=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal, TypedDict
 
 from clerk_sync.runs.run import ProblemResult, Run, Status
+from clerk_sync.text import counted
 from clerk_sync.users.drift import Found, FoundUser, Kind, Tally
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
@@ -90,9 +91,9 @@ def _advice(report: Report, unasked: int) -> Iterator[str]:
     if report["deletionsHeldBack"]:
         yield f"No row was marked as deleted. {report['deletionsHeldBack']}"
     if report["errorCount"]:
-        yield f"Users that could not be compared: {report['errorCount']:,}; see errors."
+        yield f"{counted(report['errorCount'], 'user')} could not be compared: see errors."
     if unasked:
-        yield f"Rows whose users may be gone too, more than one audit asks for: {unasked:,}. Audit again."
+        yield f"{counted(unasked, 'more row')} may be of deleted users, too many to confirm. Audit again."
     held_back = ("notInClerk",) if report["deletionsHeldBack"] else ()
     if any(report[kind]["count"] for kind in KINDS if kind not in held_back):
         yield (

@@ -99,14 +99,35 @@ class MissedDeletions:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run covers. A watermark that was set for another scope says nothing about this one.
+
+    `instance_id` is the Clerk instance that the users table belongs to; None before the first run knows it.
+    """
+
+    instance_id: str | None
+    users_table: str
+    create_missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """When the last complete run of a mode was started (ms), and what it covered."""
+
+    started_at: int
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run as it is recorded. All times in ms.
 
-    `since` is how far back an incremental run reads; None means every user. `expected_users` is Clerk's own
-    count at the start. `pages` were sent so far, with `total_users` users; `settled_pages` of them have an
-    outcome. `paged_at` is when the last page was sent; `failure` says why reading stopped early.
-    `webhooks_since` is when the first webhook arrived, `full_run_at` when the last complete full run was
-    started, and `deletions` is what an audit found of users who are gone.
+    `users_table` is written, and `instance_id` read, once that is known. `since` is how far back an
+    incremental run reads; None means every user. `expected_users` is Clerk's own count at the start. `pages`
+    were sent so far, with `total_users` users; `settled_pages` of them have an outcome, and `given_up_pages`
+    of those are in the dead-letter queue. `paged_at` is when the last page was sent; `failure` says why
+    reading stopped early. `webhooks_since` is when the first webhook arrived, `full_run_at` when the last
+    complete full run was started, and `deletions` is what an audit found of users who are gone.
     """
 
     run_id: str
@@ -114,12 +135,15 @@ class Run:
     create_missing: bool
     dry_run: bool
     started_at: int
+    users_table: str = ""
+    instance_id: str | None = None
     since: int | None = None
     status: Status = "RUNNING"
     expected_users: int | None = None
     pages: int = 0
     total_users: int = 0
     settled_pages: int = 0
+    given_up_pages: int = 0
     counts: Counts = field(default_factory=Counts)
     cursor: Place = BEGINNING
     paged_at: int | None = None
@@ -157,9 +181,13 @@ class Run:
         return None if self.expected_users is None else max(self.expected_users, self.total_users)
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every user that it had to read was read and written."""
-        return self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
+    def watermark(self) -> Watermark | None:
+        """The watermark that this run sets: none unless all its pages were written. Malformed users don't
+        hold it back."""
+        is_written = self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
+        if not is_written or self.given_up_pages:
+            return None
+        return Watermark(self.started_at, Scope(self.instance_id, self.users_table, self.create_missing))
 
     @property
     def has_drift(self) -> bool:

@@ -86,7 +86,7 @@ def test_the_report_has_the_documented_shape() -> None:
         "timestamp": 2_000,
         "errors": [{"clerkUserId": "user_7", "reason": "odd"}],
         "advice": [
-            "Users that could not be compared: 1; see errors.",
+            "1 user could not be compared: see errors.",
             FIX,
             "Webhooks should have delivered 4 of these changes. Check the endpoint in Clerk's dashboard: it "
             "is enabled, sends all four events and is answered 204.",
@@ -145,12 +145,12 @@ def test_the_verdict_is_ok_only_if_every_row_was_compared_and_right(
         (
             NOTHING,
             {"deletions": MissedDeletions(unasked=30)},
-            ["Rows whose users may be gone too, more than one audit asks for: 30. Audit again."],
+            ["30 more rows may be of deleted users, too many to confirm. Audit again."],
         ),
         (
             NOTHING,
             {"counts": Counts(errors=1_234)},
-            ["Users that could not be compared: 1,234; see errors."],
+            ["1,234 users could not be compared: see errors."],
         ),
         (
             NOTHING,

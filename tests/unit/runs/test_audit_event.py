@@ -12,12 +12,12 @@ KEYS = ("repair", "waitSeconds", "runId")
 
 
 def test_an_empty_event_is_an_audit_that_repairs_nothing() -> None:
-    assert audit_request({}) == Request("audit", None, True, 60, None, {})
+    assert audit_request({}) == Request("audit", None, True, 45, None, {})
 
 
 def test_each_key_is_optional() -> None:
-    assert audit_request({"repair": True}) == Request("audit", None, False, 60, None, {"repair": True})
-    assert audit_request({"repair": False}) == Request("audit", None, True, 60, None, {"repair": False})
+    assert audit_request({"repair": True}) == Request("audit", None, False, 45, None, {"repair": True})
+    assert audit_request({"repair": False}) == Request("audit", None, True, 45, None, {"repair": False})
     event = {"waitSeconds": 0, "runId": "audit-1"}
     assert audit_request(event) == Request("audit", None, True, 0, "audit-1", event)
 
