@@ -10,10 +10,11 @@ _NAMES_PER_CALL = 100
 
 
 def look(stack: Stack) -> Iterator[Result]:
-    topic = stack.outputs["AlertsTopic"]
-    pages = stack.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    sns, topic = stack.client("sns"), stack.outputs["AlertsTopic"]
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
-    yield subscriptions_result(subscriptions, stack.parameters.get("AlertEmail", ""), topic)
+    pending = sum(_is_pending(sns, subscription["SubscriptionArn"]) for subscription in subscriptions)
+    yield subscriptions_result(subscriptions, pending, stack.parameters.get("AlertEmail", ""), topic)
     names = {logical: name for logical, name in stack.resources.items() if logical.endswith("Alarm")}
     found = stack.client("cloudwatch").describe_alarms(
         AlarmNames=list(names.values()), MaxRecords=_NAMES_PER_CALL
@@ -21,7 +22,9 @@ def look(stack: Stack) -> Iterator[Result]:
     yield from alarms_results(names, found["MetricAlarms"])
 
 
-def subscriptions_result(subscriptions: Sequence[Mapping[str, str]], email: str, topic: str) -> Result:
+def subscriptions_result(
+    subscriptions: Sequence[Mapping[str, str]], pending: int, email: str, topic: str
+) -> Result:
     """Whether the alarms' messages are delivered. An address is not shown."""
     subject = "alarm notifications"
     of_email = [one for one in subscriptions if one["Protocol"] == "email" and one["Endpoint"] == email]
@@ -29,9 +32,8 @@ def subscriptions_result(subscriptions: Sequence[Mapping[str, str]], email: str,
         command = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
         found = "AlertEmail has no subscription: SNS drops one that is not confirmed within 2 days."
         return wrong(subject, found, f"Subscribe again, and confirm: {command}")
-    pending = [one for one in subscriptions if not one["SubscriptionArn"].startswith("arn:")]
     if pending:
-        found = f"{len(pending)} of {len(subscriptions)} subscriptions of AlertsTopic wait to be confirmed."
+        found = f"{pending} of {len(subscriptions)} subscriptions of AlertsTopic wait to be confirmed."
         return wrong(subject, found, "Open the link in the message that AWS sent to each, within 2 days.")
     if not subscriptions:
         return ok(subject, "nobody is notified, as AlertEmail is empty and AlertsTopic has no subscription")
@@ -50,6 +52,14 @@ def alarms_results(names: Mapping[str, str], alarms: Sequence[Mapping[str, Any]]
             yield wrong("alarms", *fault)
     if is_well:
         yield ok("alarms", f"none of the {len(names)} is in alarm")
+
+
+def _is_pending(sns: Any, arn: str) -> bool:
+    """AWS lists no ARN for a subscription that is not confirmed; the local AWS does."""
+    if not arn.startswith("arn:"):
+        return True
+    attributes: Mapping[str, str] = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+    return attributes.get("PendingConfirmation") == "true"
 
 
 def _fault(logical_id: str, alarm: Mapping[str, Any] | None) -> tuple[str, str] | None:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from clerk_sync.errors import SettingsError
+from clerk_sync.handlers.environment import Environment
 from clerk_sync.handlers.settings import (
     AuditSettings,
     BackfillSettings,
@@ -16,14 +17,7 @@ from clerk_sync.handlers.settings import (
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
 
-
-class ReadsEnvironment(Protocol):
-    """A function's settings. `from_env` raises SettingsError."""
-
-    def from_env(self, variables: Mapping[str, str]) -> object: ...
-
-
-SETTINGS: Mapping[str, ReadsEnvironment] = {
+SETTINGS: Mapping[str, type[Environment]] = {
     "BackfillFunction": BackfillSettings,
     "WorkerFunction": WorkerSettings,
     "AuditFunction": AuditSettings,
@@ -86,7 +80,7 @@ def state_fault(
 
 
 def variables_fault(
-    function: str, variables: Mapping[str, str], expected: Mapping[str, str], settings: ReadsEnvironment
+    function: str, variables: Mapping[str, str], expected: Mapping[str, str], settings: type[Environment]
 ) -> tuple[str, str] | None:
     """What is wrong with the environment variables, and what to do. Quotes no value."""
     to_do = (
@@ -96,7 +90,8 @@ def variables_fault(
     overriding = [name for name in SECRETS if variables.get(name)]
     if overriding:
         return f"The environment variable {overriding[0]} is used in place of SSM.", f"Remove it. {to_do}"
-    differing = [name for name in variables if name in expected and variables[name] != expected[name]]
+    read = [name.upper() for name in settings.model_fields] + ["POWERTOOLS_SERVICE_NAME"]
+    differing = [name for name in read if name in expected and variables.get(name, "") != expected[name]]
     if differing:
         names = ", ".join(differing)
         return f"The environment does not say what the stack's parameters say: {names}.", to_do

@@ -6,6 +6,7 @@ from typing import get_args
 
 from clerk_sync.audit.report import KINDS, Report, report
 from clerk_sync.clock import now_ms
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import UserProblem
@@ -15,7 +16,6 @@ from tests.cloud.result import Mark, Result, ok, unknown, wrong
 from tests.cloud.schedule_expression import last_two_due
 from tests.cloud.stack import Stack
 
-DAY_MS = 24 * 3600 * 1000
 GRACE = timedelta(minutes=15)
 """How late a run may start."""
 
@@ -24,14 +24,15 @@ type Due = tuple[int, int]
 
 
 def look(stack: Stack) -> Iterator[Result]:
-    runs, now = RunsTable(stack.client("dynamodb"), stack.outputs["RunsTable"]), now_ms()
+    dynamodb, table, now = stack.client("dynamodb"), stack.outputs["RunsTable"], now_ms()
+    runs, pages = RunsTable(dynamodb, table), PageLedger(dynamodb, table)
     for mode in get_args(Mode):
         run = last_run(runs, mode)
-        result = run_result(mode, run, runs.problems(run.run_id) if run and run.counts.errors else [], now)
+        result = run_result(mode, run, pages.problems(run) if run else [], now)
         if result.mark is Mark.OK:
             result = _overdue(stack, mode, run, now) or result
         if result.mark is Mark.OK and mode == "audit" and run and run.is_over:
-            made = report(run, runs.findings(run.run_id), [], runs.webhooks(), now)
+            made = report(run, pages.findings(run.run_id), [], runs.webhooks(), now)
             result = audit_result(made, run.deletions.rows if run.deletions else 0, now)
         yield result
 
@@ -54,7 +55,7 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
     since, ask = age(now - run.started_at), f'invoke {function} with {{"runId": "{run.run_id}"}}'
     if not run.is_over:
         progress = f"{run.run_id} began {since} ago and has dealt with {run.counts.total:,} users"
-        if now - run.started_at > DAY_MS:
+        if run.is_left_over(now):
             return wrong(subject, f"{progress}. It should be over.", f"Its log says why. {ask.capitalize()}.")
         return ok(subject, f"{progress} so far")
     reasons = run.errors(problems)

@@ -1,10 +1,11 @@
 """A simulated Clerk Backend API: an instance in memory, served over HTTP on this machine.
 
-It has what a reader of users needs: ``GET /v1/users``, ``/v1/users/count``, ``/v1/users/{id}``
-and ``/v1/instance``; and for its session tokens ``/.well-known/jwks.json``, which in the cloud
-is at another address, the instance's own. A query parameter it does not simulate is refused with
-a 422, so that no filter is ever ignored unnoticed. "Before" and "after" leave out the very moment
-they name, and ids are taken as they are, without the plus or minus that Clerk allows in front.
+It has what a reader of users needs: ``GET /v1/users``, ``/v1/users/count``, ``/v1/users/{id}``,
+``/v1/instance`` and ``/v1/jwks``; and its session tokens' keys at ``/.well-known/jwks.json``
+too, which in the cloud is at another address, the instance's own. A query parameter it does not
+simulate is refused with a 422, so that no filter is ever ignored unnoticed. "Before" and "after"
+leave out the very moment they name, and ids are taken as they are, without the plus or minus that
+Clerk allows in front.
 
 Run ``python -m tests.local.clerk.simulated_clerk --users 500 --port 8400`` to try things by hand.
 """
@@ -568,7 +569,9 @@ class SimulatedClerk:
 
     def _route(self, request: Request) -> bytes:
         if request.path == "/v1/instance":
-            return _to_json({"object": "instance", "id": self.instance_id})
+            return _to_json({"object": "instance", "id": self.instance_id, "environment_type": "development"})
+        if request.path == "/v1/jwks":
+            return self._keys(request)
         path = re.fullmatch("/v1/users(?:/([^/]+))?", request.path)
         if not path:
             raise _not_found("There is nothing at this path")

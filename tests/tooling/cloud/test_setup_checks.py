@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.errors import SettingsError
+from clerk_sync.handlers.environment import Environment
 from tests.cloud.checks import alarms, clerk, deployment, functions, queues, schedules, secrets
 from tests.cloud.checks.secrets import Stored
 from tests.cloud.result import Mark, Result
@@ -53,30 +53,25 @@ def test_an_environment_variable_is_a_parameter_in_upper_case() -> None:
     assert functions.upper_snake("UsersTableKey") == "USERS_TABLE_KEY"
 
 
-class Strict:
-    """Settings that need a URL."""
-
-    @staticmethod
-    def from_env(variables: Any) -> object:
-        if "CLERK_API_URL" not in variables:
-            raise SettingsError("CLERK_API_URL is missing")
-        return None
+class Settings(Environment):
+    clerk_api_url: str
+    page_size: int = 0
 
 
 def test_a_function_s_variables_are_compared_with_the_parameters_and_never_quoted() -> None:
-    expected = {"CLERK_API_URL": "https://api.clerk.com/v1", "PAGE_SIZE": "500"}
+    expected = {"CLERK_API_URL": "https://api.clerk.com/v1", "POWERTOOLS_SERVICE_NAME": "clerk-sync"}
 
     def fault(**variables: str) -> str:
-        found = functions.variables_fault("f", variables, expected, Strict)
+        found = functions.variables_fault("f", expected | variables, expected, Settings)
         return found[0] if found else ""
 
-    good = {"CLERK_API_URL": expected["CLERK_API_URL"]}
-    assert fault(**good, OTHER="x") == ""
-    assert fault(CLERK_API_URL="https://secret.example") == (
-        "The environment does not say what the stack's parameters say: CLERK_API_URL."
-    )
-    assert "CLERK_API_URL is missing" in fault(PAGE_SIZE="500")
-    found = fault(**good, CLERK_SECRET_KEY="sk_live_hidden")
+    assert fault(OTHER="x") == ""
+    differs = "The environment does not say what the stack's parameters say: "
+    assert fault(CLERK_API_URL="https://hidden.example") == f"{differs}CLERK_API_URL."
+    assert fault(CLERK_API_URL="") == f"{differs}CLERK_API_URL."
+    assert fault(POWERTOOLS_SERVICE_NAME="other") == f"{differs}POWERTOOLS_SERVICE_NAME."
+    assert "PAGE_SIZE" in fault(PAGE_SIZE="many")
+    found = fault(CLERK_SECRET_KEY="sk_live_hidden")
     assert "CLERK_SECRET_KEY is used in place of SSM" in found
     assert "hidden" not in found
 
@@ -220,25 +215,20 @@ def test_a_queue_that_sets_nothing_aside_is_found(attributes: dict[str, str]) ->
     assert_wrong(queues.redrive_result(attributes, "dlq"), "not set aside", "PagesDeadLetterQueue")
 
 
-def subscription(endpoint: str, arn: str = "arn:aws:sns:x", protocol: str = "email") -> dict[str, str]:
-    return {"Protocol": protocol, "Endpoint": endpoint, "SubscriptionArn": arn}
-
-
 def test_an_address_that_is_not_subscribed_or_not_confirmed_is_found() -> None:
-    mine = "me@example.org"
+    mine = {"Protocol": "email", "Endpoint": "me@example.org"}
+    other = {"Protocol": "https", "Endpoint": "https://example.org"}
 
-    def result(*subscriptions: dict[str, str], email: str = mine) -> Result:
-        found = alarms.subscriptions_result(subscriptions, email, "arn:topic")
-        assert mine not in found.finding + found.to_do
+    def result(*subscriptions: dict[str, str], pending: int = 0, email: str = "me@example.org") -> Result:
+        found = alarms.subscriptions_result(subscriptions, pending, email, "arn:topic")
+        assert "me@" not in found.finding + found.to_do
         return found
 
-    assert result(subscription(mine)).finding == "1 confirmed"
-    assert_wrong(result(subscription(mine, "PendingConfirmation")), "1 of 1", "Open the link")
-    assert_wrong(result(subscription("other")), "no subscription", "aws sns subscribe --topic-arn arn:topic")
-    other = subscription("https://x", "PendingConfirmation", "https")
-    assert_wrong(result(subscription(mine), other), "1 of 2", "Open the link")
+    assert result(mine, other).finding == "2 confirmed"
+    assert_wrong(result(mine, other, pending=1), "1 of 2", "Open the link")
+    assert_wrong(result(other), "no subscription", "aws sns subscribe --topic-arn arn:topic")
     assert result(email="").mark is Mark.OK
-    assert result(subscription("queue", protocol="sqs"), email="").mark is Mark.OK
+    assert result(other, email="").finding == "1 confirmed"
 
 
 def test_an_alarm_that_fires_is_disabled_or_gone_is_found_by_name() -> None:
