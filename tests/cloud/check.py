@@ -1,4 +1,4 @@
-"""python3 -m tests.cloud check STACK: is a deployed stack set up right?"""
+"""python3 -m tests.cloud check [STACK]: is a deployed stack set up right?"""
 
 import argparse
 import json
@@ -53,8 +53,6 @@ def main(options: argparse.Namespace) -> int:
     except AWS_ERRORS as error:
         print(*explained(error), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     if options.json:
         print(json.dumps(dump(stack, results), indent=2))
     else:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +16,17 @@ from tests.cloud.checks.schedules import SCHEDULES
 from tests.cloud.result import Mark, Result, is_well
 from tests.cloud.stack import Clients, find_stack
 from tests.integration.stack import Stack
-from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, free_port
+from tests.local.aws.local_aws import CREDENTIALS, REGION, SECRET_KEY, WEBHOOK_SECRET, free_port
 from tests.local.clerk.fake_users import broken_users, make_users
 from tests.local.clerk.session_tokens import jwks, new_key
 from tests.local.clerk.simulated_clerk import Fault, SimulatedClerk
 from tests.local.commands.sign import LOCAL_SECRET
+from tests.support.launched import Launched, launched
 
 DAY_MS = 24 * 3600 * 1000
 OTHER_SECRET = "whsec_b3RoZXIgc2VjcmV0IG9mIGFub3RoZXIgZW5kcG9pbnQ="
 
+type Check = Callable[..., AbstractContextManager[Launched]]
 type Plant = Callable[[Stack, SimulatedClerk], AbstractContextManager[object]]
 
 
@@ -365,3 +368,58 @@ def test_what_aws_does_not_answer_cannot_be_told(
     assert answer.subject == "alarms"
     assert bool(answer.to_do) == leaves_it_open
     assert is_well(results) != leaves_it_open
+
+
+# The command itself.
+
+
+@pytest.fixture
+def checking(deployed: Stack, tmp_path: Path) -> Check:
+    account = {"AWS_ENDPOINT_URL": deployed.aws.endpoint, "AWS_DEFAULT_REGION": REGION, **CREDENTIALS}
+
+    def check(*arguments: str, **environment: str) -> AbstractContextManager[Launched]:
+        variables = account | {"HOME": str(tmp_path)} | environment
+        return launched("check", *arguments, package="tests.cloud", folder=tmp_path, environment=variables)
+
+    return check
+
+
+def test_the_command_prints_a_line_for_each_and_exits_with_0(
+    healthy: tuple[Stack, SimulatedClerk], checking: Check
+) -> None:
+    with checking(healthy[0].name) as command:
+        assert command.finish() == 0, command.said
+    *lines, empty, last = command.said.splitlines()
+    assert all(line.startswith("ok ") for line in lines)
+    assert (empty, last) == ("", f"All is well: {len(lines)} ok.")
+
+
+def test_the_command_exits_with_1_where_something_is_wrong(
+    healthy: tuple[Stack, SimulatedClerk], checking: Check
+) -> None:
+    stack, _ = healthy
+    with secret(stack, SECRET_KEY, None), checking(stack.name, "--json") as command:
+        assert command.finish() == 1, command.said
+    report = json.loads(command.said)
+    assert (report["stack"], report["region"], report["isWell"]) == (stack.name, REGION, False)
+    [fault] = [result for result in report["results"] if result["mark"] == "wrong"]
+    assert fault["subject"] == "secret key"
+    assert fault["finding"] == f"There is no SSM parameter {SECRET_KEY}."
+    assert "aws ssm put-parameter" in fault["toDo"]
+
+
+NOBODY = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def test_the_command_says_in_a_line_why_it_cannot_look(checking: Check) -> None:
+    for stack, environment, message in [
+        ("no-stack", {}, "There is no stack no-stack in us-east-1 of this AWS account. Name the stack"),
+        ("aws-sam-cli-managed-default", {}, "has no output RunsTable: it is not a stack of clerk-sync"),
+        ("x", NOBODY, "There are no AWS credentials. Sign in"),
+        ("x", {"AWS_DEFAULT_REGION": ""}, "No AWS region is set. Set AWS_DEFAULT_REGION"),
+        ("x", {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}, "AWS can't be reached: "),
+    ]:
+        with checking(stack, **environment) as command:
+            assert command.finish() == 1
+        assert command.said.count("\n") == 1, command.said
+        assert message in command.said
