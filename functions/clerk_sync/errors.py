@@ -7,7 +7,7 @@ ClerkSyncError
 ├── SignatureError       a webhook that Clerk did not sign
 ├── TokenError           a session token that does not prove who is calling
 ├── ClerkError
-│   ├── ClerkRefused     Clerk will not answer this at all: the key, the address, the request
+│   ├── ClerkRefused     Clerk's API refuses the key, the address or the request
 │   ├── UserUnknown      Clerk has no such user
 │   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
@@ -47,7 +47,7 @@ class ClerkError(ClerkSyncError):
 
 
 class ClerkRefused(ClerkError):
-    """Clerk refuses the key, the address or the request: trying again cannot help."""
+    """Clerk's API refuses the key, the address or the request: trying again does not help."""
 
 
 class UserUnknown(ClerkError):
@@ -59,7 +59,7 @@ class CursorRefused(ClerkError):
 
 
 class ClerkUnavailable(ClerkError):
-    """Clerk gave no usable answer in the time there was."""
+    """Clerk gave no usable answer, or a firewall or proxy answered instead. Trying later may help."""
 
 
 class AwsError(ClerkSyncError):

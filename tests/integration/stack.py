@@ -13,6 +13,7 @@ from clerk_sync.aws.dynamodb import from_item, to_item
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
 from clerk_sync.webhook.arrivals import Arrivals
+from tests.local.aws.conditions import ALL_ON
 from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
 from tests.local.aws.processes import processes_with
 from tests.local.clerk.simulated_clerk import SimulatedClerk
@@ -40,7 +41,10 @@ def wanted_row(payload: Mapping[str, Any]) -> Row:
 
 
 class Stack:
-    """One deployment of template.yaml on the local AWS, with a Clerk at an address of its own."""
+    """One deployment of template.yaml on the local AWS, with a Clerk at an address of its own.
+
+    Every optional part is deployed unless `parameters` say otherwise.
+    """
 
     def __init__(self, aws: LocalAws, name: str, parameters: Mapping[str, str]) -> None:
         self.aws = aws
@@ -49,6 +53,7 @@ class Stack:
         self._put_secrets()
         self.outputs: Outputs = aws.deploy(
             {
+                **ALL_ON,
                 "ClerkApiUrl": f"http://127.0.0.1:{self._clerk_port}/v1",
                 "ClerkRequestsPerSecond": "100",
                 "ClerkIssuer": f"http://127.0.0.1:{self._clerk_port}",

@@ -313,6 +313,9 @@ def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
+        Fault.html(403, {"cf-mitigated": "challenge"}),
+        Fault.status(404, body=b'{"message": "no route matched"}'),
+        Fault.html(200),
         Fault.html(502),
         Fault.status(500),
         Fault.drop(),
@@ -320,9 +323,9 @@ def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
         Fault.garbled(),
         Fault.not_a_list(),
     ],
-    ids=["html", "500", "drop", "half a body", "garbled", "not a list"],
+    ids=["403", "404", "portal", "html", "500", "drop", "half a body", "garbled", "not a list"],
 )
-def test_clerks_bad_moments_are_waited_out(stack: Stack, fault: Fault) -> None:
+def test_a_transient_failure_of_clerks_is_retried(stack: Stack, fault: Fault) -> None:
     users = make_users(700)
     with stack.clerk(users) as clerk:
         clerk.on_request = lambda number, _: fault if number in (1, 3) else None
@@ -353,6 +356,23 @@ def test_while_clerk_is_down_the_run_stays_open_and_says_so(stack: Stack) -> Non
         clerk.on_request = None
         result = stack.backfill()
     assert result["runId"] == run_id
+    assert (result["status"], result["totalClerkUsers"]) == ("COMPLETED", 1_200)
+
+
+def test_a_403_that_is_not_from_clerk_leaves_the_run_open_and_does_not_blame_the_key(stack: Stack) -> None:
+    with stack.clerk(make_users(1_200)) as clerk:
+        # The long Retry-After ends the retries at once.
+        blocked = Fault.html(
+            403, {"Server": "cloudflare", "cf-mitigated": "challenge", "Retry-After": "5000"}
+        )
+        clerk.on_request = lambda number, _: blocked if number > 2 else None
+        with pytest.raises(FunctionError) as error:
+            stack.backfill()
+        for part in ("403 (text/html", "cf-mitigated: challenge", "between here and Clerk", "stays open"):
+            assert part in str(error.value)
+        assert SECRET_KEY not in str(error.value)
+        clerk.on_request = None
+        result = stack.backfill()
     assert (result["status"], result["totalClerkUsers"]) == ("COMPLETED", 1_200)
 
 

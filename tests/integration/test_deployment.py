@@ -5,15 +5,18 @@ import re
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk
 from tests.integration.test_webhooks import event, post
-from tests.local.aws.local_aws import LOCAL, ROOT, LocalAws, build
+from tests.local.aws.conditions import ALL_OFF, ALL_ON
+from tests.local.aws.local_aws import ROOT, LocalAws, build
+from tests.local.aws.sam_transform import transformed
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.local.commands.sign import LOCAL_SECRET, signed, signed_in
 
@@ -43,18 +46,24 @@ def test_the_artifact_is_small_and_imports_alone(tmp_path: Path) -> None:
 
 
 LICENCES = {"MIT", "MIT-0", "BSD-3-Clause", "Apache-2.0 OR BSD-3-Clause", "PSF-2.0", "MPL-2.0"}
-"""All permissive but the last, which asks that changes of its own files be published. There are none."""
-
-IN_A_FILE_ALONE = {"jinja2": "BSD-3-Clause"}
-"""Packages whose metadata doesn't name their licence; their LICENSE.txt does."""
+"""All are permissive but MPL-2.0: it asks to publish changes of the package's files, and there are none."""
 
 
-def test_what_is_deployed_has_the_licences_that_the_readme_names() -> None:
+BSD = "License :: OSI Approved :: BSD License"
+"""Jinja2's metadata says no more; its licence file is BSD-3-Clause."""
+
+
+def licence_of(package: Distribution) -> str:
+    metadata = package.metadata
+    if BSD in (metadata.get_all("Classifier") or []):
+        return "BSD-3-Clause"
+    return metadata.get("License-Expression") or metadata["License"]
+
+
+def test_the_docs_name_the_licence_of_every_deployed_package() -> None:
     deployed: dict[str, set[str]] = {}
     for package in distributions(path=[str(build() / "BackfillFunction")]):
-        licence = package.metadata.get("License-Expression") or package.metadata.get("License")
-        licence = licence or IN_A_FILE_ALONE[package.name.lower()]
-        deployed.setdefault(licence, set()).add(package.name.lower().replace("_", "-"))
+        deployed.setdefault(licence_of(package), set()).add(package.name.lower().replace("_", "-"))
     _, _, section = (ROOT / "docs/operations.md").read_text().partition("\n| licence |")
     table, _, _ = section.partition("\n\n")
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
@@ -62,49 +71,80 @@ def test_what_is_deployed_has_the_licences_that_the_readme_names() -> None:
     assert deployed.keys() <= LICENCES
 
 
-def test_the_runs_are_scheduled(stack: Stack) -> None:
+def declared_resources() -> dict[str, str | None]:
+    """The condition, if any, of every resource that CloudFormation is given, by logical id."""
+    resources = transformed(ALL_ON)["Resources"]
+    return {without_hash(name): resource.get("Condition") for name, resource in resources.items()}
+
+
+def deployed_resources(stack: Stack) -> set[str]:
+    """The logical ids of what is deployed."""
+    pages = stack.aws.client("cloudformation").get_paginator("list_stack_resources")
+    found = (one for page in pages.paginate(StackName=stack.name) for one in page["StackResourceSummaries"])
+    return {without_hash(one["LogicalResourceId"]) for one in found}
+
+
+def without_hash(logical_id: str) -> str:
+    """SAM ends the name of the Api's deployment with a hash of the Api's definition."""
+    return re.sub("(?<=^ApiDeployment).*", "", logical_id)
+
+
+def schedules_of(stack: Stack) -> list[dict[str, Any]]:
+    """Every schedule that invokes a function of the stack."""
     client = stack.aws.client("scheduler")
     schedules = [client.get_schedule(Name=s["Name"]) for s in client.list_schedules()["Schedules"]]
-    ours = [s for s in schedules if stack.outputs["BackfillFunction"] in s["Target"]["Arn"]]
-    events = {s["ScheduleExpression"]: json.loads(s["Target"]["Input"]) for s in ours}
-    audit = [s for s in schedules if stack.outputs["AuditFunction"] in s["Target"]["Arn"]]
-    assert [(s["ScheduleExpression"], json.loads(s["Target"]["Input"])) for s in audit] == [
-        ("cron(0 4 ? * SUN *)", {"repair": True, "waitSeconds": 840})
-    ]
-    assert events == {
+    return [schedule for schedule in schedules if f":function:{stack.name}-" in schedule["Target"]["Arn"]]
+
+
+def test_runs_and_audits_are_scheduled(stack: Stack) -> None:
+    schedules = schedules_of(stack)
+    assert {s["ScheduleExpression"]: json.loads(s["Target"]["Input"]) for s in schedules} == {
         "cron(0 2 ? * SUN *)": {"mode": "full", "waitSeconds": 0},
         "cron(0 0 * * ? *)": {"mode": "incremental", "waitSeconds": 0},
+        "cron(0 4 ? * SUN *)": {"repair": True, "waitSeconds": 840},
     }
-    assert {s["State"] for s in ours} == {"ENABLED"}
-    assert all("SchedulesDeadLetterQueue" in s["Target"]["DeadLetterConfig"]["Arn"] for s in ours)
+    for schedule in schedules:
+        is_audit = "repair" in schedule["Target"]["Input"]
+        function = stack.outputs["AuditFunction" if is_audit else "BackfillFunction"]
+        assert schedule["Target"]["Arn"].endswith(f":{function}")
+        assert schedule["State"] == "ENABLED"
+        assert "SchedulesDeadLetterQueue" in schedule["Target"]["DeadLetterConfig"]["Arn"]
 
 
-def test_an_existing_table_with_a_key_of_its_own_is_written_to(aws: LocalAws) -> None:
+def test_all_conditions_on_deploys_every_resource(stack: Stack) -> None:
+    assert deployed_resources(stack) == declared_resources().keys()
+
+
+@pytest.fixture(scope="module")
+def minimal(aws: LocalAws) -> Stack:
+    """A stack with every condition off, so with an existing table, which has a key of its own."""
     aws.client("dynamodb").create_table(
-        TableName="people",
+        TableName=ALL_OFF["ExistingUsersTable"],
         KeySchema=[{"AttributeName": "sub", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "sub", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    users = make_users(25)
-    stack = Stack(
-        aws,
-        "clerk-sync-existing",
-        {
-            "ExistingUsersTable": "people",
-            "UsersTableKey": "sub",
-            "CreateMissingUsers": "false",
-            "PageSize": "10",
-            "FullSyncSchedule": "",
-            "IncrementalSyncSchedule": "",
-            "AuditSchedule": "",
-            "ClerkIssuer": "",
-            "WebhookIpRanges": "127.0.0.0/8,203.0.113.0/24",
-        },
-    )
-    assert "ProfileFunction" not in stack.outputs
-    assert httpx.put(f"{stack.outputs['ApiUrl']}/users/me").status_code == 403, "there is no such route"
-    assert stack.outputs["UsersTable"] == "people"
+    settings = {"UsersTableKey": "sub", "CreateMissingUsers": "false", "PageSize": "10"}
+    return Stack(aws, "clerk-sync-existing", ALL_OFF | settings)
+
+
+def test_all_conditions_off_deploys_no_conditional_resource(minimal: Stack) -> None:
+    assert deployed_resources(minimal) == {
+        name for name, condition in declared_resources().items() if condition is None
+    }
+    assert "ProfileFunction" not in minimal.outputs
+    assert httpx.put(f"{minimal.outputs['ApiUrl']}/users/me").status_code == 403, "there is no such route"
+
+
+def test_schedules_set_to_never_are_disabled(minimal: Stack) -> None:
+    schedules = schedules_of(minimal)
+    assert len(schedules) == 3
+    assert {schedule["State"] for schedule in schedules} == {"DISABLED"}
+
+
+def test_an_existing_table_with_its_own_key_is_synced(minimal: Stack) -> None:
+    stack, users = minimal, make_users(25)
+    assert stack.outputs["UsersTable"] == ALL_OFF["ExistingUsersTable"]
     for user in users[:20]:
         stack.put_row(user["id"], plan="pro")
     with stack.clerk(users):
@@ -200,34 +240,13 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
     assert [secret for secret in [*secrets, *tokens, *emails, "Marked-"] if secret in log] == []
 
 
-TRANSLATE = """
-import json
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
-
-template = yaml_parse(open("template.yaml").read())
-template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
-values = {name: one.get("Default", "") for name, one in template["Parameters"].items()}
-values |= {"WebhookIpRanges": "203.0.113.0/24,198.51.100.0/24", "AWS::Region": "us-east-1"}
-made = Translator({}, Parser()).translate(template, values)
-print(json.dumps(made["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-policy"]))
-"""
-
-
-def test_webhooks_may_be_taken_from_some_addresses_alone() -> None:
-    # MiniStack 1.5.33 does not heed an API's policy, so this is what SAM makes of it.
-    answer = subprocess.run(
-        [LOCAL / "ministack/bin/python", "-c", TRANSLATE],
-        cwd=ROOT,
-        env={"AWS_DEFAULT_REGION": "us-east-1"},
-        capture_output=True,
-        check=True,
-    )
-    allow, deny = json.loads(answer.stdout)["Statement"]
+def test_webhook_ip_ranges_deny_other_addresses() -> None:
+    # MiniStack 1.5.33 does not enforce an API's policy, so this tests what CloudFormation is given.
+    api = transformed(ALL_ON)["Resources"]["Api"]["Properties"]["Body"]
+    allow, deny = api["x-amazon-apigateway-policy"]["Statement"]
     assert (allow["Effect"], allow["Resource"]) == ("Allow", "execute-api:/*")
     condition, denied, otherwise = deny["Fn::If"]
     assert (condition, otherwise) == ("HasWebhookIpRanges", {"Ref": "AWS::NoValue"})
     assert (denied["Effect"], denied["Resource"]) == ("Deny", "execute-api:/*/POST/webhooks/clerk")
-    ranges = {"Fn::Split": [",", "203.0.113.0/24,198.51.100.0/24"]}
+    ranges = {"Fn::Split": [",", ALL_ON["WebhookIpRanges"]]}
     assert denied["Condition"] == {"NotIpAddress": {"aws:SourceIp": ranges}}

@@ -468,7 +468,7 @@ def dynamodb_calls_since(stack: Stack, moment: float) -> list[str]:
     return [call.operation for call in calls if any(name.startswith("dynamodb:") for name, _ in call.actions)]
 
 
-def test_news_is_one_request_to_dynamodb(stack: Stack) -> None:
+def test_event_with_a_change_is_a_read_and_a_write(stack: Stack) -> None:
     user = make_user(2)
     assert post(stack, event(user, "user.created")).status_code == 204
     in_order = [
@@ -480,17 +480,17 @@ def test_news_is_one_request_to_dynamodb(stack: Stack) -> None:
     for body in in_order:
         before, moment = stack.rows(), time.time()
         assert post(stack, body).status_code == 204
-        assert dynamodb_calls_since(stack, moment) == ["UpdateItem"]
+        assert dynamodb_calls_since(stack, moment) == ["GetItem", "UpdateItem"]
         assert stack.rows() != before
 
 
-def test_no_news_is_one_request_to_dynamodb_too(stack: Stack) -> None:
+def test_event_with_nothing_new_is_a_read(stack: Stack) -> None:
     user = make_user(2)
     for _ in range(2):
         assert post(stack, event(user)).status_code == 204
     moment = time.time()
     assert post(stack, event(user)).status_code == 204
-    assert dynamodb_calls_since(stack, moment) == ["UpdateItem"]
+    assert dynamodb_calls_since(stack, moment) == ["GetItem"]
 
 
 # What it lacks

@@ -24,7 +24,6 @@ from clerk_sync import metrics
 from clerk_sync.audit import deletions
 from clerk_sync.audit.deletions import DeletionFinder
 from clerk_sync.audit.report import report
-from clerk_sync.aws.dynamodb import attribute
 from clerk_sync.clerk import parallel_listing
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import (
@@ -43,8 +42,9 @@ from clerk_sync.runs.page import Page
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
+from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import Result
-from clerk_sync.users.write_rule import DELETED, VERSION, Write
+from clerk_sync.users.write_rule import Write
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.lanes import InTurn
@@ -596,14 +596,14 @@ class Episode:
     def _fill_table(self) -> None:
         """Rows that are right, wrong, missing or marked, and some that nobody in Clerk has."""
         dice, rows = self.world.dice, self.users_table.rows
-        synced = {VERSION: attribute(1)}
+        synced = {VERSION: 1}
         for payload in self.users.payloads:
-            right = {**synced, "createdAt": attribute(payload["created_at"])}
-            defects: list[Item] = [{}, {}, {}, {"firstName": attribute("Old")}, {DELETED: attribute(1)}]
+            right = {**synced, "createdAt": payload["created_at"]}
+            defects: list[dict[str, Any]] = [{}, {}, {}, {"firstName": "Old"}, {DELETED: 1}]
             if dice.random() < 0.9:
                 rows[payload["id"]] = {**right, **dice.choice(defects)}
         rows |= {f"orphan_{n}": dict(synced) for n in range(dice.choice(ORPHANS))}
-        rows["app_only"] = {"plan": attribute("free")}
+        rows["app_only"] = {"plan": "free"}
 
     def _with_faults(self) -> None:
         dice = self.world.dice

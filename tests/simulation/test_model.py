@@ -10,16 +10,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from clerk_sync.aws.dynamodb import Item, attribute, whole_number
 from clerk_sync.errors import UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
-from clerk_sync.users.upsert import store_unread, upsert
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number
+from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
-from clerk_sync.users.write_rule import ACTIVITY, DELETED, DELETION_GRACE_MS, VERSION
+from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from clerk_sync.webhook.event import parse_webhook
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import app_attributes, foreign_part, odd_attributes, owned_part, stored_as
+from tests.support.strategies import app_attributes, foreign_part, odd_values, owned_part, stored_as
 from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 START = 1_800_000_000_000
@@ -46,10 +46,10 @@ edits = st.fixed_dictionaries(
 placeholders = st.fixed_dictionaries(
     {},
     optional={
-        "firstName": st.just({"S": "Test"}) | odd_attributes,
-        "lastSignInAt": st.sampled_from([attribute(1), attribute(START * 3)]) | odd_attributes,
-        "lastActiveAt": st.just(attribute(START + 5)) | odd_attributes,
-        "createdAt": odd_attributes,
+        "firstName": st.just("Test") | odd_values,
+        "lastSignInAt": st.sampled_from([1, START * 3]) | odd_values,
+        "lastActiveAt": st.just(START + 5) | odd_values,
+        "createdAt": odd_values,
     },
 )
 """What an app may have put where the synced fields go, before anybody synced."""
@@ -71,7 +71,7 @@ class Sync(RuleBasedStateMachine):
         """What arrives while a page load is asking Clerk."""
         self.apps: dict[str, dict[str, Any]] = {}
         self.told_deleted: set[str] = set()
-        self.before: dict[str, Item] = {}
+        self.before: dict[str, Row] = {}
         self.table = FakeUsersTable()
         self.profiles = Profiles(
             self.table,
@@ -232,7 +232,14 @@ class Sync(RuleBasedStateMachine):
             assert event.change is not None
             assert not isinstance(event.change, UserProblem)
             changes: list[Change] = [event.change]
-            store_unread(self.table, event.change, as_of=event.timestamp, create_missing=self.create_missing)
+            row = self.table.get(event.change.id)
+            store(
+                self.table,
+                event.change,
+                row,
+                as_of=event.timestamp,
+                create_missing=self.create_missing,
+            )
         else:
             page = Page.load(body)
             changes = [*page.users, *page.deletions]
@@ -243,7 +250,7 @@ class Sync(RuleBasedStateMachine):
             row = self.table.rows.get(change.id)
             assert row is not None or not self.create_missing
             if row is not None and isinstance(change, User):
-                assert (whole_number(row.get(VERSION)) or 0) >= change.updated_at
+                assert (number(row, VERSION) or 0) >= change.updated_at
             if row is not None and isinstance(change, Deletion):
                 assert DELETED in row
                 self.told_deleted.add(change.id)
@@ -275,12 +282,12 @@ class Sync(RuleBasedStateMachine):
     # The app
 
     @rule(user_id=ids, values=app_attributes, made_up=placeholders)
-    def the_app_writes(self, user_id: str, values: Item, made_up: Item) -> None:
+    def the_app_writes(self, user_id: str, values: Row, made_up: Row) -> None:
         """In a row that nobody has synced it may fill in ours as well, until Clerk's are known."""
-        row = self.table.rows.setdefault(user_id, {"clerkUserId": attribute(user_id)})
-        row |= {name: dict(typed) for name, typed in values.items()}
+        row = self.table.rows.setdefault(user_id, {})
+        row |= values
         if VERSION not in row and DELETED not in row:
-            row |= {name: dict(typed) for name, typed in made_up.items()}
+            row |= made_up
         self.apps[user_id] = self.apps.get(user_id, {}) | dict(values)
 
     # What holds at any time
@@ -291,21 +298,21 @@ class Sync(RuleBasedStateMachine):
         assert before.keys() <= rows.keys()
         for user_id, row in rows.items():
             was = before.get(user_id, {})
-            assert foreign_part(row) == {"clerkUserId": attribute(user_id)} | self.apps.get(user_id, {})
+            assert foreign_part(row) == self.apps.get(user_id, {})
             assert DELETED not in row or self.is_deleted(user_id)
             self.assert_not_back(row, was)
             self.assert_as_clerk_was(user_id, row)
             assert DELETED in row or user_id not in self.told_deleted
         self.before = {user_id: dict(row) for user_id, row in rows.items()}
 
-    def assert_not_back(self, row: Item, was: Item) -> None:
+    def assert_not_back(self, row: Row, was: Row) -> None:
         for name in (VERSION, DELETED, *(ACTIVITY if VERSION in was else ())):
-            now, then = whole_number(row.get(name)), whole_number(was.get(name))
+            now, then = number(row, name), number(was, name)
             assert then is None or (now is not None and now >= then), f"{name} went back"
 
-    def assert_as_clerk_was(self, user_id: str, row: Item) -> None:
+    def assert_as_clerk_was(self, user_id: str, row: Row) -> None:
         """All of one version, and no activity that was not."""
-        version = whole_number(row.get(VERSION))
+        version = number(row, VERSION)
         states = [state for _, state in self.history[user_id] if state]
         if version is None:
             return
@@ -352,7 +359,7 @@ def stored(state: dict[str, Any]) -> dict[str, Any]:
     return stored_as(parsed(state))
 
 
-def of_a_version(row: Item) -> dict[str, Any]:
+def of_a_version(row: Row) -> dict[str, Any]:
     """What changes with the version and not without."""
     return {name: row[name] for name in SYNCED_FIELDS if name in row and name not in ACTIVITY}
 

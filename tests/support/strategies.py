@@ -5,11 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from clerk_sync.aws.dynamodb import Attribute, attribute
+from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Opaque, Value
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
-from clerk_sync.users.write_rule import DELETED, OWNED, VERSION
 
-ACTIVITY = ("lastSignInAt", "lastActiveAt")
 TIMES = ("lastSignInAt", "createdAt", "lastActiveAt")
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -73,36 +71,35 @@ changes: st.SearchStrategy[Change] = st.one_of(
 )
 """Of one user. `lastActiveAt` moves without a new version, so some snapshots are active after theirs."""
 
-odd_attributes: st.SearchStrategy[Attribute] = st.sampled_from(
+odd_values: st.SearchStrategy[Value] = st.sampled_from(
     [
-        {"NULL": True},
-        {"BOOL": False},
-        {"S": ""},
-        {"S": "17"},
-        {"N": "1.5"},
-        {"L": []},
-        {"M": {}},
-        {"SS": ["a"]},
+        Opaque({"NULL": True}),
+        Opaque({"BOOL": False}),
+        "",
+        "17",
+        Opaque({"N": "1.5"}),
+        Opaque({"L": []}),
+        Opaque({"M": {}}),
+        Opaque({"SS": ["a"]}),
     ]
 )
 
-app_attributes: st.SearchStrategy[dict[str, Attribute]] = st.dictionaries(
-    st.sampled_from(["theme", "orders", "clerkOther", "updatedAt"]), odd_attributes
+app_attributes: st.SearchStrategy[dict[str, Value]] = st.dictionaries(
+    st.sampled_from(["theme", "orders", "clerkOther", "updatedAt"]), odd_values
 )
 
 
-def rows(user_id: str = "user_1") -> st.SearchStrategy[dict[str, Attribute]]:
-    """Rows with and without a version or a mark; placeholders and values of wrong types; an app's own."""
-    right = {
-        name: (
-            st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])
-        ).map(attribute)
-        for name in OWNED
-    }
-    owned = st.fixed_dictionaries({}, optional={name: good | odd_attributes for name, good in right.items()})
-    return st.builds(
-        lambda mine, theirs: {"clerkUserId": attribute(user_id), **theirs, **mine}, owned, app_attributes
-    )
+_right_values: dict[str, st.SearchStrategy[Value]] = {
+    name: st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])
+    for name in OWNED
+}
+
+rows: st.SearchStrategy[dict[str, Value]] = st.builds(
+    lambda theirs, mine: {**theirs, **mine},
+    app_attributes,
+    st.fixed_dictionaries({}, optional={name: right | odd_values for name, right in _right_values.items()}),
+)
+"""With and without a version or a mark; placeholders and values of wrong types; an app's own."""
 
 
 def owned_part(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +112,4 @@ def foreign_part(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def stored_as(user: User) -> dict[str, Any]:
     """The owned attributes of a row that holds just this snapshot."""
-    return {name: attribute(value) for name, value in user.fields.items()} | {
-        VERSION: attribute(user.updated_at)
-    }
+    return {**user.fields, VERSION: user.updated_at}

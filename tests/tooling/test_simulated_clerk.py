@@ -515,6 +515,9 @@ class TestFaults:
         clerk.on_request = fault(Fault.html(502))
         answer = client.get("/users")
         assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html")
+        clerk.on_request = fault(Fault.html(403, {"cf-mitigated": "challenge"}))
+        answer = client.get("/users")
+        assert (answer.status_code, answer.headers["cf-mitigated"]) == (403, "challenge")
         clerk.on_request = fault(Fault.status(500, body=b"oops"))
         assert client.get("/users").content == b"oops"
         clerk.on_request = fault(Fault.garbled())

@@ -8,7 +8,6 @@ mark nobody, so either all fits, or none is marked.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from clerk_sync.aws.dynamodb import Item, whole_number
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
@@ -16,9 +15,9 @@ from clerk_sync.runs.id_digests import Ids
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.runs.runs_table import RunsTable, Scan
 from clerk_sync.users.drift import RECENT_MS, SHOWN
+from clerk_sync.users.row import DELETED, VERSION, Row, number
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import Deletion
-from clerk_sync.users.write_rule import DELETED, VERSION
 
 IDS_PER_REQUEST = 100
 """How many users Clerk can be asked for by name at once."""
@@ -142,7 +141,7 @@ def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> list[str]:
     return [user_id for user_id in user_ids if user_id not in alive]
 
 
-def _is_unheard_of(row: Item, now: int) -> bool:
+def _is_unheard_of(row: Row, now: int) -> bool:
     """Whether no webhook has told of the deletion, nor may one be on its way still: who was there a moment
     ago was deleted since."""
-    return DELETED not in row and (whole_number(row.get(VERSION)) or 0) <= now - RECENT_MS
+    return DELETED not in row and (number(row, VERSION) or 0) <= now - RECENT_MS

@@ -28,14 +28,6 @@ def from_item(item: Item) -> dict[str, Any]:
     return {name: _value(typed) for name, typed in item.items()}
 
 
-def whole_number(typed: Attribute | None) -> int | None:
-    """The number in `{"N": …}`, or None for an absent attribute or one that is no whole number."""
-    try:
-        return int(typed["N"]) if typed else None
-    except (KeyError, ValueError):
-        return None
-
-
 def _value(typed: Attribute) -> Any:
     kind, value = next(iter(typed.items()))
     return int(value) if kind == "N" else value

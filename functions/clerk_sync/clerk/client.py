@@ -1,4 +1,4 @@
-"""The edge to Clerk's Backend API: paced, retried, its errors translated.
+"""The edge to Clerk's Backend API: rate limit, retries, and Clerk's errors as this package's own.
 
 Facts from https://clerk.com/docs/reference/backend-api and the OpenAPI description of 2026-05-12.
 """
@@ -14,23 +14,52 @@ from urllib.parse import quote
 import httpx
 
 from clerk_sync.aws.secrets import Secret
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime, UserUnknown
+from clerk_sync.clerk.responses import ClerkApiError, clerk_error, describe, retry_after, where_to_look
+from clerk_sync.errors import (
+    ClerkError,
+    ClerkRefused,
+    ClerkUnavailable,
+    CursorRefused,
+    OutOfTime,
+    UserUnknown,
+)
 from clerk_sync.users.user import read_users
+
+type Query = Mapping[str, str | int | Sequence[str]]
 
 API_VERSION = "2026-05-12"
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES = 8
 _MAX_PAUSE = 20.0
 _USUAL_PAUSE = 60.0
+"""Seconds; when a longer one does not fit into the time left, the next invocation could not wait either."""
+_RETRIED = (408, 425, 429)
+
+
+class _RetryableError(Exception):
+    """A request that may succeed when it is made again.
+
+    `is_failure`: it counts as one of the tries. A 429 or 503 with Retry-After does not.
+    """
+
+    def __init__(self, reason: str, response: httpx.Response | None = None) -> None:
+        advice = None if response is None else where_to_look(response)
+        super().__init__(f"{reason}. {advice}" if advice else reason)
+        self.reason = reason
+        self.retry_after = None if response is None else retry_after(response)
+        status = None if response is None else response.status_code
+        self.is_failure = self.retry_after is None or status not in (429, 503)
 
 
 class ClerkClient:
-    """Reads users, at most `requests_per_second`, for any number of threads; use it as a context manager.
+    """Reads users. Threads may share a client. Use it as a context manager.
 
-    `time_left` gives the seconds that may still be spent; `on_wait` is told of each pause before
-    another try (seconds, why); `http` is a connection to share. `requests_made` and `throttled` count what
-    was asked, and how much of it Clerk put off. Every method raises ClerkRefused, ClerkUnavailable or
-    OutOfTime.
+    `requests_per_second` is for all threads together. `time_left` returns the seconds that may still be
+    spent. `on_wait` is called before each pause between tries, with its seconds and the reason. `http` is a
+    connection to share. `requests_made` counts the requests, `throttled` those that got a 429.
+
+    Only a 4xx with Clerk's own error code is final. Everything else is tried again, as a firewall, a proxy or
+    a cut connection may be the cause. Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
     """
 
     requests_made = 0
@@ -71,56 +100,50 @@ class ClerkClient:
         self._http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
-        """`GET /users`: user objects with what is synced of them, oldest first unless `order_by` says
-        otherwise.
-
-        Raises CursorRefused too, if `starting_after` is given.
-        """
+        """`GET /users`: user objects, with only the fields that are synced. The default `order_by` is
+        `created_at`, oldest first. With `starting_after`, it raises CursorRefused too."""
         return self._get("/users", {"order_by": "created_at", **query}, read_users)
 
     def user(self, user_id: str) -> Any:
         """`GET /users/{id}`: one user object. Raises UserUnknown too."""
-
-        def read(body: bytes) -> Any:
-            answer = json.loads(body)
-            if not isinstance(answer, dict) or answer.get("id") != user_id:
-                raise ValueError("not this user")
-            return answer
-
-        return self._get(f"/users/{quote(user_id, safe='')}", {}, read)
+        return self._get(f"/users/{quote(user_id, safe='')}", {}, _user_with_id(user_id))
 
     def instance_id(self) -> str:
-        """`GET /instance`: which instance the secret key belongs to."""
+        """`GET /instance`: the id of the instance that the secret key belongs to."""
         return self._get("/instance", {}, _instance_id)
 
     def count(self) -> int:
-        """`GET /users/count`."""
+        """`GET /users/count`: how many users the instance has."""
         return self._get("/users/count", {}, _total_count)
 
-    def _get[T](
-        self, path: str, query: Mapping[str, str | int | Sequence[str]], read: Callable[[bytes], T]
-    ) -> T:
+    def _get[T](self, path: str, query: Query, read: Callable[[bytes], T]) -> T:
         failures = 0
         while True:
             self._pace()
-            pause = None
             try:
-                response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
-                if response.status_code == 200:
-                    return read(response.content)
-                why = self._why(response)
-                self.throttled += response.status_code == 429
-                if response.status_code < 500 and response.status_code not in (408, 425, 429):
-                    raise self._refusal(response.status_code, why, path, query)
-                pause = _retry_after(response)
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                raise ClerkRefused(f"ClerkApiUrl is {self._url!r}, which is no address: {error}") from error
-            except httpx.HTTPError as error:
-                why = f"{type(error).__name__}: {error}"
+                return self._try_once(path, query, read)
+            except _RetryableError as error:
+                failures += error.is_failure
+                self._wait(error, failures)
+
+    def _try_once[T](self, path: str, query: Query, read: Callable[[bytes], T]) -> T:
+        try:
+            response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise ClerkRefused(f"ClerkApiUrl is {self._url!r}, which is no address: {error}") from error
+        except httpx.HTTPError as error:
+            raise _RetryableError(f"{type(error).__name__}: {error}".rstrip(".")) from error
+        status = response.status_code
+        if status == 200:
+            try:
+                return read(response.content)
             except (ValueError, RecursionError):
-                why = "an answer that is not what its API describes"
-            failures += pause is None  # a 429 or 503 with Retry-After is Clerk's plan, not its failure
-            self._wait(failures, pause, why)
+                reason = f"{describe(response)}, but not the JSON that its description promises"
+                raise _RetryableError(reason, response) from None
+        self.throttled += status == 429
+        if 400 <= status < 500 and status not in _RETRIED and (refusal := clerk_error(response)):
+            raise self._refusal(response, refusal, path, query)
+        raise _RetryableError(describe(response), response)
 
     def _pace(self) -> None:
         with self._pacing:
@@ -135,57 +158,55 @@ class ClerkClient:
         with self._pacing:
             self._next_request_at = max(self._next_request_at, time.monotonic() + seconds)
 
-    def _wait(self, failures: int, retry_after: float | None, why: str) -> None:
-        if self._is_closed:  # by another thread, which wants no more
+    def _wait(self, error: _RetryableError, failures: int) -> None:
+        """Pause before another try. Raises ClerkUnavailable or OutOfTime if there is to be none."""
+        if self._is_closed:  # by another thread, which needs no more answers
             raise ClerkUnavailable("The connection to Clerk is closed")
-        pause = retry_after
-        if pause is None:
-            pause = random.uniform(0.5, 1) * min(_MAX_PAUSE, 0.5 * 2**failures)
-        if pause >= self._time_left() and failures < _TRIES and pause <= _USUAL_PAUSE:
-            raise OutOfTime
-        if failures >= _TRIES or pause >= self._time_left():
-            raise ClerkUnavailable(f"{self._url} gives no usable answer; the last one: {why}")
-        if retry_after is not None:
-            self._pause_all(retry_after)  # it is the instance's limit, not this thread's
-        self._on_wait(pause, why)
-        self._sleep(pause)
+        seconds = error.retry_after or 0.0
+        if error.is_failure:
+            seconds = max(seconds, random.uniform(0.5, 1) * min(_MAX_PAUSE, 0.5 * 2**failures))
+        no_answer = f"{self._url} gives no usable answer. The last one: {error}"
+        has_time = seconds < self._time_left()
+        if failures >= _TRIES or (seconds > _USUAL_PAUSE and not has_time):
+            raise ClerkUnavailable(no_answer)
+        if not has_time:
+            raise OutOfTime(no_answer)
+        if error.retry_after is not None:
+            self._pause_all(error.retry_after)  # the limit is the instance's, not this thread's
+        self._on_wait(seconds, error.reason)
+        self._sleep(seconds)
 
-    def _why(self, response: httpx.Response) -> str:
-        """The status with Clerk's own error code and trace id, never its text, which can quote input."""
-        try:
-            body = json.loads(response.content)
-            details = [body["errors"][0]["code"], body["clerk_trace_id"]]
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            details = [response.headers.get("content-type", "no content type")]
-        return f"{response.status_code} ({', '.join(str(d)[:80] for d in details)})"
-
-    def _refusal(self, status: int, why: str, path: str, query: Mapping[str, Any]) -> Exception:
-        if status in (401, 403):
+    def _refusal(self, response: httpx.Response, error: ClerkApiError, path: str, query: Query) -> ClerkError:
+        answer = describe(response)
+        if response.status_code in (401, 403):
             return ClerkRefused(
-                f"Clerk refuses the secret key in {self._secret.source}: {why}. It must be the secret key "
+                f"Clerk refuses the secret key in {self._secret.source}: {answer}. It must be the secret key "
                 f"(sk_live_… or sk_test_…) of the instance to read. {self._secret.remedy}"
             )
         if "starting_after" in query:
-            return CursorRefused(why)
-        if path.startswith("/users/") and "resource_not_found" in why:
+            return CursorRefused(answer)
+        if path.startswith("/users/") and error.code == "resource_not_found":
             return UserUnknown("Clerk has no such user")
         return ClerkRefused(
-            f"{self._url} answers {why}. Is ClerkApiUrl the address of Clerk's Backend API "
+            f"{self._url} answers {answer}. Is ClerkApiUrl the address of Clerk's Backend API "
             "(https://api.clerk.com/v1)?"
         )
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return max(1.0, float(response.headers["Retry-After"]))
-    except (KeyError, ValueError):
-        return None
+def _user_with_id(user_id: str) -> Callable[[bytes], Any]:
+    def read(body: bytes) -> Any:
+        user = json.loads(body)
+        if not isinstance(user, dict) or user.get("id") != user_id:
+            raise ValueError("not this user")
+        return user
+
+    return read
 
 
 def _total_count(body: bytes) -> int:
     answer = json.loads(body)
     count = answer.get("total_count") if isinstance(answer, dict) else None
-    if not isinstance(count, int):
+    if type(count) is not int or count < 0:
         raise ValueError("no total_count")
     return count
 

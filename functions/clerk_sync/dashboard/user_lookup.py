@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clerk_sync.aws.dynamodb import Item, whole_number
 from clerk_sync.clock import now_ms
+from clerk_sync.users.row import DELETED, Row, number
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import DELETED, Verdict, Write, decide
+from clerk_sync.users.write_rule import Verdict, Write, decide
 
 if TYPE_CHECKING:
     from clerk_sync.clerk.client import ClerkClient
@@ -73,20 +73,20 @@ def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
     return SearchResult(_listed(users, rows, as_of), orphan_row)
 
 
-def row_state(user: User | None, row: Item | None, as_of: int) -> RowState | None:
+def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None:
     """The state of a row, given the user as Clerk had them at `as_of` (ms); None: Clerk has no such user."""
     if row is None:
         return None
     decision = decide(user, row, as_of=as_of, create_missing=True) if user else Verdict.UNCHANGED
     differing = (*decision.put, *decision.remove) if isinstance(decision, Write) else ()
-    return RowState(whole_number(row.get(DELETED)), differing)
+    return RowState(number(row, DELETED), differing)
 
 
 def _parsed(payloads: Sequence[Any]) -> list[User | UserProblem]:
     return [parse_user(payload) for payload in payloads]
 
 
-def _listed(users: Sequence[User | UserProblem], rows: Mapping[str, Item], as_of: int) -> list[ListedUser]:
+def _listed(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[ListedUser]:
     return [
         ListedUser(user, row_state(user, rows.get(user.id), as_of) if isinstance(user, User) else None)
         for user in users

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws.clients import client
-from clerk_sync.aws.dynamodb import Item, whole_number
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
 from clerk_sync.handlers.api_gateway import headers as request_headers
@@ -19,6 +18,7 @@ from clerk_sync.metrics import count
 from clerk_sync.profile.profile import Profiles
 from clerk_sync.profile.refresh_claims import Refreshes
 from clerk_sync.profile.session_token import KeyOf, PublishedKeys, fixed_key, verified_user_id
+from clerk_sync.users.row import Opaque, Row
 from clerk_sync.users.table import UsersTable
 
 if TYPE_CHECKING:
@@ -90,11 +90,10 @@ def _row(method: str, user_id: str, profiles: Profiles) -> Answer:
     return 200, _shown(user_id, row) | ({"stale": True} if is_stale else {})
 
 
-def _shown(user_id: str, row: Item) -> dict[str, Any]:
+def _shown(user_id: str, row: Row) -> dict[str, Any]:
     """Only what the sync owns, as it writes it: what else the app keeps in a row may not be for the user."""
-    texts = {name: typed["S"] for name, typed in row.items() if "S" in typed}
-    numbers = {name: number for name, typed in row.items() if (number := whole_number(typed)) is not None}
-    return {"clerkUserId": user_id, **texts, **numbers}
+    shown = {name: value for name, value in row.items() if not isinstance(value, Opaque)}
+    return {"clerkUserId": user_id, **shown}
 
 
 def _caller(headers: dict[str, str], settings: ProfileSettings) -> str:

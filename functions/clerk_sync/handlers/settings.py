@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from clerk_sync.errors import SettingsError
-from clerk_sync.users.write_rule import OWNED
+from clerk_sync.users.row import OWNED
 
 
 class _Environment:

@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clerk_sync.aws.dynamodb import Item, whole_number
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkSyncError, ClerkUnavailable, UserUnknown
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import Refreshes
+from clerk_sync.users.row import VERSION, Row, number
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
 from clerk_sync.users.user import UserProblem, parse_user
-from clerk_sync.users.write_rule import VERSION
 
 CLAIM_MS = 10_000
 """Longer than a page load takes to ask Clerk; others wait that long for a row, and then ask themselves."""
@@ -26,7 +25,7 @@ _PAUSE_SECONDS = 0.1
 class Profile:
     """A row, and whether it may be older than was wanted because Clerk could not be asked."""
 
-    row: Item
+    row: Row
     is_stale: bool
 
 
@@ -54,7 +53,7 @@ class Profiles:
         self._sleep = sleep
         self._down_until = 0
 
-    def get(self, user_id: str) -> Item | None:
+    def get(self, user_id: str) -> Row | None:
         """The row as it is. Raises AwsError."""
         return self._users_table.get(user_id)
 
@@ -88,14 +87,14 @@ class Profiles:
             self._sleep(_PAUSE_SECONDS)
             has_waited = True
 
-    def _is_fresh(self, row: Item, refreshed_at: int, started_at: int) -> bool:
-        version = whole_number(row.get(VERSION))
+    def _is_fresh(self, row: Row, refreshed_at: int, started_at: int) -> bool:
+        version = number(row, VERSION)
         if version is None:
             return False
         # What Clerk told of its own accord counts too: a version is true at least when it was made.
         return max(version, refreshed_at) > started_at - self._max_age_ms
 
-    def _refresh(self, user_id: str, row: Item | None, claim: int) -> Profile | None:
+    def _refresh(self, user_id: str, row: Row | None, claim: int) -> Profile | None:
         asked_at = now_ms()
         try:
             user = parse_user(self._ask_clerk(user_id))
@@ -114,7 +113,7 @@ class Profiles:
         return Profile(stored.row, is_stale=False) if stored.row else None
 
 
-def _stale_profile(user_id: str, row: Item | None, why: str) -> Profile:
+def _stale_profile(user_id: str, row: Row | None, why: str) -> Profile:
     """What there is, where Clerk is not asked; a claim that came to nothing is left to lapse."""
     logger.warning("profile_not_refreshed", clerkUserId=user_id, reason=why, hasRow=row is not None)
     if row is None:

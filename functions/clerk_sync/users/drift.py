@@ -7,9 +7,9 @@ from enum import StrEnum
 from fnmatch import translate
 from typing import TypedDict
 
-from clerk_sync.aws.dynamodb import Item, whole_number
+from clerk_sync.users.row import DELETED, VERSION, Row, number
 from clerk_sync.users.user import SYNCED_FIELDS, Change, User
-from clerk_sync.users.write_rule import DELETED, VERSION, Write
+from clerk_sync.users.write_rule import Write
 
 RECENT_MS = 10 * 60 * 1000
 """A change this young may still be on its way by webhook, so a row that lacks it is not wrong yet."""
@@ -55,7 +55,7 @@ class DriftClassifier:
     webhooks_since: int | None
     full_run_at: int | None
 
-    def finding(self, change: Change, row: Item | None, write: Write) -> Finding | None:
+    def finding(self, change: Change, row: Row | None, write: Write) -> Finding | None:
         """What was wrong with the row that this write puts right; None if nothing was."""
         if not isinstance(change, User) or change.updated_at > self.read_at - RECENT_MS:
             return None
@@ -65,7 +65,7 @@ class DriftClassifier:
             return None
         return Finding(change.id, kind, fields if row else (), self._is_missed(change, row))
 
-    def _kind(self, user: User, row: Item | None, write: Write, fields: tuple[str, ...]) -> Kind | None:
+    def _kind(self, user: User, row: Row | None, write: Write, fields: tuple[str, ...]) -> Kind | None:
         if row is None:
             return Kind.MISSING
         if DELETED in write.remove:
@@ -79,10 +79,10 @@ class DriftClassifier:
     def _is_news(self, user: User) -> bool:
         return self.full_run_at is not None and int(user.fields.get("lastActiveAt", 0)) > self.full_run_at
 
-    def _is_missed(self, user: User, row: Item | None) -> bool:
+    def _is_missed(self, user: User, row: Row | None) -> bool:
         if self.webhooks_since is None or user.updated_at < self.webhooks_since:
             return False
-        version = whole_number(row.get(VERSION)) if row else None
+        version = number(row, VERSION) if row else None
         return version is None or version < user.updated_at
 
 
@@ -92,9 +92,9 @@ def placeholder_pattern(globs: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)
 
 
-def _texts(row: Item, fields: tuple[str, ...]) -> list[str]:
+def _texts(row: Row, fields: tuple[str, ...]) -> list[str]:
     """The texts in fields that differ, and the whole name if a part of it does."""
-    texts = {name: row[name]["S"] for name in SYNCED_FIELDS if "S" in row.get(name, {})}
+    texts = {name: text for name in SYNCED_FIELDS if isinstance(text := row.get(name), str)}
     name = " ".join(texts[part] for part in ("firstName", "lastName") if part in texts)
     differing = [texts[field] for field in fields if field in texts]
     return [*differing, name] if {"firstName", "lastName"} & set(fields) else differing

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.clients import attempts, translated
+from clerk_sync.aws.conditional_write import ConditionalWrite, partiql_statement, update_item_request
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
 from clerk_sync.errors import AwsError, SettingsError
-from clerk_sync.users.write_rule import DELETED, OWNED, VERSION, BlindWrite, Write, type_of
+from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
+from clerk_sync.users.write_rule import Write
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -45,7 +46,7 @@ class Written:
 class Lost:
     """Somebody else was quicker. `row` is theirs, or None if that takes another read to know."""
 
-    row: Item | None
+    row: Row | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class UsersTable:
                 f"The key of table {self._table!r} is {names}, but UsersTableKey says {self._key!r}: the "
                 "table must have that one attribute, a string (S), as its whole key."
             )
-        odd = [f"{name} ({types[name]})" for name in OWNED if name in types and types[name] != type_of(name)]
+        odd = [f"{name} ({types[name]})" for name in OWNED if name in types and types[name] != _type_of(name)]
         if odd:
             raise SettingsError(
                 f"Table {self._table!r} has an index with {', '.join(odd)} in its key, and DynamoDB takes no "
@@ -100,14 +101,14 @@ class UsersTable:
                 "index, or have it on another attribute."
             )
 
-    def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Item]:
+    def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
         """The owned attributes of the rows there are, by user id. Eventually consistent is half the price,
         and a write that was decided on an old row fails its condition and is decided again."""
-        rows: dict[str, Item] = {}
+        rows: dict[str, Row] = {}
         with translated(f"reading from table {self._table!r}"):
             for ids in batched(user_ids, KEYS_PER_READ, strict=False):
                 for item in self._read_batch([{self._key: attribute(i)} for i in ids], consistent):
-                    rows[item[self._key]["S"]] = item
+                    rows[item[self._key]["S"]] = _row(item)
         return rows
 
     # Batches of PartiQL, as `python3 -m tests.local bench` compares the ways there are: 5,000 conditional
@@ -124,7 +125,7 @@ class UsersTable:
                 results += self._write_batch(batch)
         return results
 
-    def get(self, user_id: str) -> Item | None:
+    def get(self, user_id: str) -> Row | None:
         """The owned attributes of one row as it is now, or None."""
         with translated(f"reading from table {self._table!r}"):
             answer = self._dynamodb.get_item(
@@ -134,7 +135,7 @@ class UsersTable:
                 ExpressionAttributeNames={f"#{name}": name for name in OWNED},
                 ConsistentRead=True,
             )
-        return answer.get("Item")
+        return _row(answer["Item"]) if "Item" in answer else None
 
     def unmarked(self, after: str | None) -> Iterator[tuple[list[str], str | None]]:
         """The ids of the rows that are synced and not marked as deleted, from anywhere after a key: some at a
@@ -155,22 +156,17 @@ class UsersTable:
             if after is None:
                 return
 
-    def update(self, write: Write | BlindWrite) -> Written | Lost:
+    def update(self, write: Write) -> Written | Lost:
         """Carry out one write by itself. A lost one hands over the row as it is, at no cost; None: there is
         no row."""
-        expressions = _update_item(self._key, write)
+        request = update_item_request(self._conditional(write))
         errors = self._dynamodb.exceptions
         for _ in self._attempts():
             with translated(f"writing to table {self._table!r}"):
                 try:
-                    self._dynamodb.update_item(
-                        TableName=self._table,
-                        Key={self._key: attribute(write.user_id)},
-                        ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                        **expressions,
-                    )
+                    self._dynamodb.update_item(**request)
                 except errors.ConditionalCheckFailedException as error:
-                    return Lost(_owned(cast("Item | None", error.response.get("Item"))))
+                    return _lost(error.response)
                 except errors.TransactionConflictException:
                     continue  # a transaction of the app's; the SDK doesn't try again by itself
             return Written()
@@ -201,7 +197,7 @@ class UsersTable:
         todo = list(writes)
         for _ in self._attempts():
             answer = self._dynamodb.batch_execute_statement(
-                Statements=[self._statement(write) for write in todo]
+                Statements=[partiql_statement(self._conditional(write)) for write in todo]  # type: ignore[misc]
             )
             for write, response in zip(todo, answer["Responses"], strict=True):
                 result = _result(response)
@@ -212,14 +208,9 @@ class UsersTable:
                 return [results[write.user_id] for write in writes]
         raise self._throttled()
 
-    def _statement(self, write: Write) -> Any:
-        make = _insert if write.expected is None else _update
-        statement, parameters = make(self._table, self._key, write)
-        return {
-            "Statement": statement,
-            "Parameters": parameters,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
+    def _conditional(self, write: Write) -> ConditionalWrite:
+        put = {name: _attribute(value) for name, value in write.put.items()}
+        return ConditionalWrite(self._table, self._key, write.user_id, put, write.remove, _expected(write))
 
     def _attempts(self) -> Iterator[None]:
         return attempts(8, first=0.1, longest=5.0, sleep=self._sleep)
@@ -231,71 +222,36 @@ class UsersTable:
         )
 
 
-def _insert(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
-    pairs = {key: attribute(write.user_id), **write.put}
-    names = ", ".join("'" + name.replace("'", "''") + "': ?" for name in pairs)
-    return f"INSERT INTO {_quoted(table)} VALUE {{{names}}}", list(pairs.values())
+def _lost(answer: Mapping[str, Any]) -> Lost:
+    return Lost(_row(answer["Item"]) if "Item" in answer else None)
 
 
-def _update(table: str, key: str, write: Write) -> tuple[str, list[Any]]:
-    expected = write.expected or {}
-    clauses = [f"SET {_quoted(name)}=?" for name in write.put]
-    clauses += [f"REMOVE {_quoted(name)}" for name in write.remove]
-    conditions = [f"{_quoted(key)}=?"]
-    parameters = [*write.put.values(), attribute(write.user_id)]
-    for name, value in expected.items():
-        if value is None:
-            conditions.append(f"{_quoted(name)} IS MISSING")
-        elif "NULL" in value:
-            conditions.append(f"{_quoted(name)} IS NULL")  # as in SQL, nothing equals NULL
-        else:
-            conditions.append(f"{_quoted(name)}=?")
-            parameters.append(value)
-    statement = f"UPDATE {_quoted(table)} {' '.join(clauses)} WHERE {' AND '.join(conditions)}"
-    return statement, parameters
+def _row(item: Item) -> Row:
+    return {name: _value(item[name]) for name in OWNED if name in item}
 
 
-def _update_item(key: str, write: Write | BlindWrite) -> dict[str, Any]:
-    """The same as UpdateItem's expressions."""
-    conditions, values = _expected(write) if isinstance(write, Write) else _unread(write)
-    changes = []
-    if write.put:
-        changes.append("SET " + ", ".join(f"#{name} = :{name}" for name in write.put))
-    if write.remove:
-        changes.append("REMOVE " + ", ".join(f"#{name}" for name in write.remove))
-    change, condition = " ".join(changes), " AND ".join(conditions)
-    names = re.findall(r"#\w+", f"{change} {condition}")
-    return {
-        "UpdateExpression": change,
-        "ConditionExpression": condition,
-        "ExpressionAttributeNames": {name: key if name == "#key" else name[1:] for name in names},
-        "ExpressionAttributeValues": {f":{name}": value for name, value in write.put.items()} | values,
-    }
+def _value(typed: Attribute) -> Value:
+    match typed:
+        case {"S": str(text)}:
+            return text
+        case {"N": str(digits)} if digits.removeprefix("-").isdecimal():
+            return int(digits)
+    return Opaque(typed)
 
 
-def _expected(write: Write) -> tuple[list[str], dict[str, Attribute]]:
+def _expected(write: Write) -> dict[str, Attribute | None] | None:
     if write.expected is None:
-        return ["attribute_not_exists(#key)"], {}
-    conditions = ["attribute_exists(#key)"]
-    for name, value in write.expected.items():
-        conditions.append(f"attribute_not_exists(#{name})" if value is None else f"#{name} = :was_{name}")
-    return conditions, {f":was_{name}": value for name, value in write.expected.items() if value is not None}
+        return None
+    return {name: None if value is None else _attribute(value) for name, value in write.expected.items()}
 
 
-def _unread(write: BlindWrite) -> tuple[list[str], dict[str, Attribute]]:
-    conditions = [] if write.may_create else ["attribute_exists(#key)"]
-    conditions += [f"(attribute_not_exists(#{name}) OR #{name} < :below_{name})" for name in write.below]
-    conditions += [f"attribute_not_exists(#{name})" for name in write.absent]
-    conditions += [f"attribute_exists(#{name})" for name in write.present]
-    return conditions, {f":below_{name}": attribute(value) for name, value in write.below.items()}
+def _attribute(value: Value) -> Attribute:
+    return value.stored if isinstance(value, Opaque) else attribute(value)
 
 
-def _owned(item: Item | None) -> Item | None:
-    return item and {name: value for name, value in item.items() if name in OWNED}
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _type_of(name: str) -> str:
+    """The DynamoDB type of an owned attribute: those whose names end so are times (ms)."""
+    return "N" if name.endswith("At") else "S"
 
 
 def _result(response: Mapping[str, Any]) -> Result | None:
@@ -307,7 +263,7 @@ def _result(response: Mapping[str, Any]) -> Result | None:
     if code in _THROTTLED:
         return None
     if code in ("ConditionalCheckFailed", "DuplicateItem"):
-        return Lost(error.get("Item"))
+        return _lost(error)
     if code in _OF_THE_ROW:
         return Refused(f"DynamoDB refused the write: {code}")
     raise AwsError(f"DynamoDB refuses writes: {code}: {error.get('Message', '')}")

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clerk_sync.aws.dynamodb import Item
 from clerk_sync.errors import AwsError
 from clerk_sync.users.drift import DriftClassifier, Finding
+from clerk_sync.users.row import ACTIVITY, Row
 from clerk_sync.users.table import Lost, Refused, UsersTable, Written
 from clerk_sync.users.user import Change, User, UserProblem
-from clerk_sync.users.write_rule import ACTIVITY, Verdict, Write, decide, decide_blindly
+from clerk_sync.users.write_rule import Verdict, Write, decide
 
 _DECISIONS = 6
 
@@ -43,11 +43,11 @@ def upsert(
     """
     outcome = Outcome()
     undecided = _newest(changes, outcome)
-    rows: Mapping[str, Item | None] = table.read(undecided)
+    rows: Mapping[str, Row | None] = table.read(undecided)
     for attempt in range(_DECISIONS):
         writes = _decide_all(undecided, rows, outcome, as_of, create_missing)
         results = _rehearse(writes, attempt) if dry_run else table.write(writes)
-        lost: dict[str, Item | None] = {}
+        lost: dict[str, Row | None] = {}
         for write, result in zip(writes, results, strict=True):
             match result:
                 case Written():
@@ -77,21 +77,11 @@ def upsert(
 class Stored:
     """A row after one change; None: there is none, and none was to be made."""
 
-    row: Item | None
+    row: Row | None
     is_written: bool
 
 
-def store_unread(table: UsersTable, change: Change, *, as_of: int, create_missing: bool) -> bool:
-    """Apply the write rule to one change, in one request if the row is as most are. Returns whether
-    anything was written. Raises AwsError."""
-    match table.update(decide_blindly(change, create_missing=create_missing)):
-        case Lost(row):
-            return store(table, change, row, as_of=as_of, create_missing=create_missing).is_written
-        case Written():
-            return True
-
-
-def store(table: UsersTable, change: Change, row: Item | None, *, as_of: int, create_missing: bool) -> Stored:
+def store(table: UsersTable, change: Change, row: Row | None, *, as_of: int, create_missing: bool) -> Stored:
     """Apply the write rule to one change, given the row that was read. Raises AwsError."""
     for _ in range(_DECISIONS):
         decision = decide(change, row, as_of=as_of, create_missing=create_missing)
@@ -108,7 +98,7 @@ def store(table: UsersTable, change: Change, row: Item | None, *, as_of: int, cr
 
 def _decide_all(
     undecided: Mapping[str, Change],
-    rows: Mapping[str, Item | None],
+    rows: Mapping[str, Row | None],
     outcome: Outcome,
     as_of: int,
     create_missing: bool,

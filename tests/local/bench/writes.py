@@ -11,10 +11,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from clerk_sync.aws.dynamodb import attribute
-from clerk_sync.users.table import UsersTable, Written, _update_item
+from clerk_sync.aws.conditional_write import update_item_request
+from clerk_sync.users.row import VERSION
+from clerk_sync.users.table import UsersTable, Written
 from clerk_sync.users.user import User, parse_user
-from clerk_sync.users.write_rule import VERSION, Write, decide
+from clerk_sync.users.write_rule import Write, decide
 from tests.local.aws.local_aws import CREDENTIALS, REGION, LocalAws
 from tests.local.bench.counter import CountingProxy
 from tests.local.bench.figures import table
@@ -59,7 +60,7 @@ def compare(aws: LocalAws, proxy: CountingProxy) -> str:
         counts = proxy.take()
 
         few = next(changes)(direct)[:25]
-        lost = replace(few[7], expected={VERSION: attribute(1)})
+        lost = replace(few[7], expected={VERSION: 1})
         written = way(direct, [*few[:7], lost, *few[8:]])
         rows.append(
             (
@@ -108,15 +109,11 @@ def _in_batches(dynamodb: Any, writes: Sequence[Write]) -> int:
 
 
 def _in_transactions(size: int, dynamodb: Any, writes: Sequence[Write]) -> int:
-    written = 0
+    users_table, written = UsersTable(dynamodb, TABLE, KEY), 0
     for batch in batched(writes, size, strict=False):
         items = [
             {
-                "Update": {
-                    "TableName": TABLE,
-                    "Key": {KEY: attribute(write.user_id)},
-                    **_update_item(KEY, write),
-                }
+                "Update": update_item_request(users_table._conditional(write)),
             }
             for write in batch
         ]

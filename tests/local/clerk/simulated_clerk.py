@@ -95,10 +95,10 @@ class Fault:
         return cls("answer", code, headers or {}, body)
 
     @classmethod
-    def html(cls, code: int = 502) -> Self:
-        """Answer as a proxy in front of Clerk would."""
-        page = b"<html><body><h1>Bad gateway</h1></body></html>"
-        return cls("answer", code, {"Content-Type": "text/html"}, page)
+    def html(cls, code: int = 502, headers: Mapping[str, str] | None = None) -> Self:
+        """Answer as a proxy or a firewall in front of Clerk would."""
+        page = b"<html><body><h1>Not from Clerk</h1></body></html>"
+        return cls("answer", code, {"Content-Type": "text/html", **(headers or {})}, page)
 
     @classmethod
     def hang(cls, seconds: float) -> Self:

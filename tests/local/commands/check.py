@@ -11,6 +11,7 @@ CHECKS = [
     [sys.executable, "-m", "mypy"],
     [str(LOCAL / "dev/bin/lint-imports"), "--no-cache"],
     [str(LOCAL / "sam/bin/sam"), "validate", "--lint", "--template-file", "template.yaml"],
+    [sys.executable, "-m", "tests.local.commands.lint_transformed"],
     [str(LOCAL / "check/bin/checkov")],  # as .checkov.yaml says
     [sys.executable, "-m", "tests.local.commands.advisories"],
 ]

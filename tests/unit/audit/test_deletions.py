@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
 from clerk_sync.audit.deletions import MOST, DeletionFinder, held_back, is_complete
-from clerk_sync.aws.dynamodb import Item, attribute
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
@@ -20,8 +19,8 @@ from clerk_sync.runs.page import Page
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
 from clerk_sync.runs.runs_table import Current, NewPage, RunsTable, Scan
 from clerk_sync.users.drift import RECENT_MS
+from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion, UserProblem
-from clerk_sync.users.write_rule import DELETED, VERSION
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import any_text, json_values
@@ -184,7 +183,7 @@ class ScannedTable(FakeUsersTable):
     """A scan gives so many rows at a time, in the order of a hash, and filters them after that. `on_batch`
     is called before each."""
 
-    def __init__(self, rows: Mapping[str, Item], *, at_once: int = 3) -> None:
+    def __init__(self, rows: Mapping[str, Row], *, at_once: int = 3) -> None:
         super().__init__(rows)
         self._at_once = at_once
         self.scanned: list[list[str]] = []
@@ -233,10 +232,10 @@ class FakeClerk(ClerkClient):
 
 
 NOT_DONE = "The workers are not done with the other users: audit again."
-SYNCED: Item = {VERSION: attribute(5)}
+SYNCED: Row = {VERSION: 5}
 
 
-def synced(user_ids: Sequence[str]) -> dict[str, Item]:
+def synced(user_ids: Sequence[str]) -> dict[str, Row]:
     return dict.fromkeys(user_ids, SYNCED)
 
 
@@ -316,8 +315,8 @@ def test_an_empty_table_has_nothing_to_mark() -> None:
 
 
 def test_rows_that_were_never_synced_or_are_marked_are_no_candidates() -> None:
-    theirs: dict[str, Item]
-    theirs = {"app_only": {"email": attribute("a@b.c")}, "marked": {**SYNCED, DELETED: attribute(5)}}
+    theirs: dict[str, Row]
+    theirs = {"app_only": {"email": "a@b.c"}, "marked": {**SYNCED, DELETED: 5}}
     clerk = FakeClerk(names(5))
     audit = Audit(ScannedTable({**synced(names(5)), **theirs}), names(5))
     assert audit.find(clerk, audit.run) == (MissedDeletions(rows=5), ())
@@ -525,7 +524,7 @@ def test_wherever_a_scan_is_cut_it_finds_the_same(
     number: int, gone: int, marked: set[int], at_once: int, cuts: list[bool], most: int
 ) -> None:
     rows = synced(names(number + gone))
-    rows |= {name: {**SYNCED, DELETED: attribute(5)} for n, name in enumerate(rows) if n in marked}
+    rows |= {name: {**SYNCED, DELETED: 5} for n, name in enumerate(rows) if n in marked}
     alive = names(number)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(deletions, "MOST", most)
@@ -600,7 +599,7 @@ def test_who_is_marked_or_has_no_row_by_the_end_is_not_counted(is_cut: bool) -> 
     clerk = FakeClerk(alive)
 
     def meanwhile() -> None:
-        table.rows[gone[0]] = {**SYNCED, DELETED: attribute(7)}
+        table.rows[gone[0]] = {**SYNCED, DELETED: 7}
         table.rows.pop(gone[1], None)
 
     clerk.on_request = meanwhile
@@ -621,7 +620,7 @@ def test_where_webhooks_have_brought_all_of_them_nobody_is_gone() -> None:
     table = ScannedTable(synced([*names(20), *gone]))
     audit = Audit(table, names(20))
     clerk = FakeClerk(names(20))
-    clerk.on_request = lambda: table.rows.update({name: {**SYNCED, DELETED: attribute(7)} for name in gone})
+    clerk.on_request = lambda: table.rows.update({name: {**SYNCED, DELETED: 7} for name in gone})
     assert audit.find(clerk, audit.run) == (MissedDeletions(rows=50), ())
 
 
@@ -714,7 +713,7 @@ def test_who_was_there_a_moment_ago_may_yet_be_told_of_by_a_webhook() -> None:
     alive = names(20)
     rows = synced([*alive, "gone"])
     for age, is_found in ((0, False), (RECENT_MS - 1, False), (RECENT_MS, True)):
-        rows["fresh"] = {VERSION: attribute(NOW - age)}
+        rows["fresh"] = {VERSION: NOW - age}
         audit = Audit(ScannedTable(rows), alive)
         found, to_mark = audit.find(FakeClerk(alive), audit.run)
         assert {one.id for one in to_mark} == ({"gone", "fresh"} if is_found else {"gone"})

@@ -2,7 +2,6 @@ from typing import Any, cast
 
 import pytest
 
-from clerk_sync.aws.dynamodb import to_item
 from clerk_sync.dashboard.user_lookup import (
     USERS_LISTED,
     ListedUser,
@@ -11,8 +10,8 @@ from clerk_sync.dashboard.user_lookup import (
     row_state,
     search,
 )
+from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import DELETED
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import stored_as
@@ -88,7 +87,7 @@ def test_a_search_is_by_whole_address_or_id(
 
 
 def test_a_search_finds_a_row_whose_user_is_not_in_clerk(table: FakeUsersTable) -> None:
-    table.rows["user_gone"] = dict(to_item({DELETED: 7}))
+    table.rows["user_gone"] = {DELETED: 7}
     assert search(cast(Any, FakeClerk([])), table, "user_gone").orphan_row == RowState(7)
     assert search(cast(Any, FakeClerk([])), table, "user_never").orphan_row is None
     assert search(cast(Any, FakeClerk([])), table, "gone@mail.test").orphan_row is None
@@ -110,7 +109,7 @@ def test_a_search_finds_a_row_whose_user_is_not_in_clerk(table: FakeUsersTable) 
 def test_the_write_rule_says_which_attributes_differ(changes: dict[str, Any], state: RowState) -> None:
     user = parsed(make_user(4))
     assert "username" not in user.fields
-    row = stored_as(user) | to_item(changes)
+    row = stored_as(user) | changes
     assert row_state(user, row, AS_OF) == state
 
 

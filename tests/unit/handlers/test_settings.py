@@ -9,7 +9,7 @@ from clerk_sync.handlers.settings import (
     WebhookSettings,
     WorkerSettings,
 )
-from clerk_sync.users.write_rule import OWNED
+from clerk_sync.users.row import OWNED
 
 RIGHT = {
     "CLERK_API_URL": "https://api.clerk.com/v1/",

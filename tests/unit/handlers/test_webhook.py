@@ -12,7 +12,7 @@ from clerk_sync.aws.dynamodb import attribute
 from clerk_sync.aws.secrets import CachedSecret, Secret
 from clerk_sync.errors import AwsError
 from clerk_sync.handlers import webhook
-from clerk_sync.users.write_rule import VERSION
+from clerk_sync.users.row import VERSION
 from clerk_sync.webhook.arrivals import Arrivals
 from tests.local.clerk.fake_users import make_user
 from tests.local.commands.sign import signature_headers
@@ -89,22 +89,25 @@ def answer(secret: str = OLD, **request: Any) -> int:
     return webhook.handler(event, Context())["statusCode"]
 
 
+def will_store(dynamodb: Stubber) -> None:
+    """There is no row of this user yet, and the write takes effect."""
+    dynamodb.add_response("get_item", {})
+    dynamodb.add_response("update_item", {})
+
+
 def other_event(kind: str) -> dict[str, Any]:
     body = json.dumps({"type": kind, "timestamp": 1, "data": {}})
     return {"body": body, "headers": signature_headers(body, OLD)}
 
 
-def test_news_is_one_request(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_response("update_item", {})
+def test_event_with_a_change_reads_the_row_and_writes_it(world: World, dynamodb: Stubber) -> None:
+    will_store(dynamodb)
     assert answer() == 204
     dynamodb.assert_no_pending_responses()
 
 
-def test_what_is_no_news_is_one_request(world: World, dynamodb: Stubber) -> None:
-    newer = {"users_table_key": attribute(make_user(1)["id"]), VERSION: attribute(10**14)}
-    dynamodb.add_client_error(
-        "update_item", "ConditionalCheckFailedException", modeled_fields={"Item": newer}
-    )
+def test_event_with_nothing_new_only_reads_the_row(world: World, dynamodb: Stubber) -> None:
+    dynamodb.add_response("get_item", {"Item": {VERSION: attribute(10**14)}})
     assert answer() == 204
     dynamodb.assert_no_pending_responses()
 
@@ -119,7 +122,7 @@ def test_what_is_refused_or_says_nothing_asks_dynamodb_nothing(world: World, dyn
 
 
 def test_a_table_that_fails_has_clerk_come_back(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_client_error("update_item", "AccessDeniedException")
+    dynamodb.add_client_error("get_item", "AccessDeniedException")
     assert answer() == 503
 
 
@@ -129,24 +132,24 @@ def test_headers_in_any_case_and_a_body_in_base64_will_do(
 ) -> None:
     headers = {spelled(name): value for name, value in signature_headers(BODY, OLD).items()}
     for is_base64 in (True, False):
-        dynamodb.add_response("update_item", {})
+        will_store(dynamodb)
         body = base64.b64encode(BODY.encode()).decode() if is_base64 else BODY
         assert answer(headers=headers, body=body, isBase64Encoded=is_base64) == 204
     dynamodb.assert_no_pending_responses()
 
 
 def test_a_secret_that_was_rotated_is_picked_up(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_response("update_item", {})
+    will_store(dynamodb)
     assert answer(OLD) == 204
     world.secret = f"{OLD},{NEW}"
     assert answer(NEW) == 401, "it was read just now"
     world.now += CachedSecret.AGAIN_SECONDS
     for secret in (NEW, OLD):
-        dynamodb.add_response("update_item", {})
+        will_store(dynamodb)
         assert answer(secret) == 204
 
     world.secret = NEW
-    dynamodb.add_response("update_item", {})
+    will_store(dynamodb)
     assert answer(OLD) == 204, "nothing has made it look"
     world.now += CachedSecret.KEPT_SECONDS + 1
     assert answer(OLD) == 401
@@ -170,7 +173,7 @@ def test_a_malformed_secret_that_was_mended_is_picked_up(
     assert world.asked == 1, "it was read just now"
     world.secret = OLD
     world.now += CachedSecret.AGAIN_SECONDS
-    dynamodb.add_response("update_item", {})
+    will_store(dynamodb)
     assert answer() == 204
     assert world.asked == 2
     dynamodb.assert_no_pending_responses()
@@ -179,20 +182,20 @@ def test_a_malformed_secret_that_was_mended_is_picked_up(
 def test_a_malformed_secret_beside_a_good_one_does_no_harm(world: World, dynamodb: Stubber) -> None:
     for world.secret in (f"{OLD},sk_test_madeUp", f"whsec_a {OLD}"):
         webhook._secret.cache_clear()
-        dynamodb.add_response("update_item", {})
+        will_store(dynamodb)
         assert answer() == 204
         assert answer(NEW) == 401
     dynamodb.assert_no_pending_responses()
 
 
 def test_a_forgery_while_ssm_is_down_does_not_take_the_secret_away(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_response("update_item", {})
+    will_store(dynamodb)
     assert answer() == 204
     world.now += CachedSecret.AGAIN_SECONDS
     world.is_ssm_down = True
     assert answer(NEW) == 503
     assert answer(NEW) == 401, "it has looked just now"
-    dynamodb.add_response("update_item", {})
+    will_store(dynamodb)
     assert answer() == 204
     assert world.asked == 2
     dynamodb.assert_no_pending_responses()
@@ -202,8 +205,16 @@ def test_arrivals_are_noted_now_and_then(world: World, dynamodb: Stubber) -> Non
     start = world.now
     for minutes in range(25):
         world.now = start + minutes * 60
-        assert answer(**other_event("email.created")) == 204
+        assert answer(**other_event("user.updated")) == 204
     assert world.noted == [int((start + minutes * 60) * 1000) for minutes in (0, 10, 20)]
+
+
+@pytest.mark.parametrize("kind", ["email.created", "organization.created", "clerk_sync.check"])
+def test_events_that_say_nothing_of_users_are_not_arrivals(
+    world: World, dynamodb: Stubber, kind: str
+) -> None:
+    assert answer(**other_event(kind)) == 204
+    assert world.noted == []
 
 
 def test_forgeries_are_not_arrivals(world: World, dynamodb: Stubber) -> None:
@@ -214,9 +225,9 @@ def test_forgeries_are_not_arrivals(world: World, dynamodb: Stubber) -> None:
 
 
 def test_a_change_that_was_not_stored_is_not_noted_and_taken_again(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_client_error("update_item", "AccessDeniedException")
+    dynamodb.add_client_error("get_item", "AccessDeniedException")
     assert answer() == 503
     assert world.noted == []
-    dynamodb.add_response("update_item", {})
+    will_store(dynamodb)
     assert answer() == 204
     assert len(world.noted) == 1

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.aws.dynamodb import Item, attribute, to_item
 from clerk_sync.errors import (
     AwsError,
     ClerkRefused,
@@ -18,8 +17,9 @@ from clerk_sync.errors import (
     UserUnknown,
 )
 from clerk_sync.profile.profile import CLAIM_MS, DOWN_MS, Profile, Profiles
+from clerk_sync.users.row import DELETED, VERSION, Opaque, Row
 from clerk_sync.users.user import User
-from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, VERSION
+from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import app_attributes, foreign_part, owned_part, rows, stored_as, users
 from tests.unit.profile.test_refresh_claims import FakeRefreshes
@@ -39,7 +39,7 @@ def clerk_user(updated_at: int = LONG_AGO, **fields: Any) -> dict[str, Any]:
 
 
 def row_of(version: int | None, **attributes: Any) -> dict[str, Any]:
-    return {"clerkUserId": attribute(ID), **to_item({VERSION: version, **attributes})}
+    return ({} if version is None else {VERSION: version}) | attributes
 
 
 @dataclass
@@ -67,7 +67,7 @@ class World:
     def ensure(self, **options: Any) -> Profile | None:
         return self.profiles(**options).ensure(ID)
 
-    def row(self) -> Item:
+    def row(self) -> Row:
         return owned_part(self.table.rows[ID])
 
     def pass_ms(self, ms: int) -> None:
@@ -95,7 +95,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def world_with(monkeypatch: pytest.MonkeyPatch, row: Item | None) -> World:
+def world_with(monkeypatch: pytest.MonkeyPatch, row: Row | None) -> World:
     world = World(FakeUsersTable({} if row is None else {ID: row}))
     monkeypatch.setattr("clerk_sync.profile.profile.now_ms", lambda: world.now)
     return world
@@ -119,7 +119,7 @@ def stored(version: int = LONG_AGO, **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("version", [START - MAX_AGE + 1, START - 1, START])
 def test_a_row_that_clerk_lately_told_of_is_fresh(version: int, world: World) -> None:
     world.table.rows[ID] = row_of(version, firstName="Ada", plan="pro")
-    assert world.ensure() == Profile(to_item({VERSION: version, "firstName": "Ada"}), is_stale=False)
+    assert world.ensure() == Profile({VERSION: version, "firstName": "Ada"}, is_stale=False)
     assert (world.asked_at, world.table.written, world.refreshes.told) == ([], [], [])
 
 
@@ -127,7 +127,7 @@ def test_a_row_that_clerk_lately_told_of_is_fresh(version: int, world: World) ->
 def test_a_row_that_clerk_was_lately_asked_for_is_fresh(refreshed_at: int, world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Ada")
     world.refreshes.refreshed[ID] = refreshed_at
-    assert world.ensure() == Profile(to_item({VERSION: LONG_AGO, "firstName": "Ada"}), is_stale=False)
+    assert world.ensure() == Profile({VERSION: LONG_AGO, "firstName": "Ada"}, is_stale=False)
     assert (world.asked_at, world.table.written, world.refreshes.told) == ([], [], [])
 
 
@@ -147,7 +147,7 @@ def test_a_stale_row_is_brought_up_to_date(version: int, world: World) -> None:
     world.clerk = lambda: clerk_user(START - MAX_AGE)
     assert world.ensure() == Profile(stored(START - MAX_AGE), is_stale=False)
     assert world.row() == stored(START - MAX_AGE)
-    assert foreign_part(world.table.rows[ID]) == to_item({"clerkUserId": ID, "plan": "pro"})
+    assert foreign_part(world.table.rows[ID]) == {"plan": "pro"}
     assert world.asked_at == [START]
 
 
@@ -164,7 +164,7 @@ def test_once_refreshed_a_row_is_fresh_from_when_clerk_was_asked(world: World) -
 
 
 def test_a_refresh_that_finds_nothing_new_writes_nothing(world: World) -> None:
-    world.table.rows[ID] = {"clerkUserId": attribute(ID), **stored()}
+    world.table.rows[ID] = stored()
     assert world.ensure() == Profile(stored(), is_stale=False)
     assert (world.asked_at, world.table.written) == ([START], [])
     assert world.refreshes.last(ID) == START
@@ -172,7 +172,7 @@ def test_a_refresh_that_finds_nothing_new_writes_nothing(world: World) -> None:
 
 def test_an_unknown_user_gets_a_row(world: World) -> None:
     assert world.ensure() == Profile(stored(), is_stale=False)
-    assert world.table.rows == {ID: {"clerkUserId": attribute(ID), **stored()}}
+    assert world.table.rows == {ID: stored()}
     assert world.ensure() == Profile(stored(), is_stale=False)
     assert world.asked_at == [START]
 
@@ -190,10 +190,12 @@ def test_an_apps_placeholder_is_never_fresh(
         world.refreshes.refreshed[ID] = START - 1
     assert world.ensure(create_missing=create_missing) == Profile(stored(), is_stale=False)
     assert world.row() == stored()
-    assert world.table.rows[ID].get("plan") == to_item(attributes).get("plan")
+    assert world.table.rows[ID].get("plan") == attributes.get("plan")
 
 
-@pytest.mark.parametrize("version", [{"S": str(START)}, {"NULL": True}, {"N": "1.5"}, {"BOOL": True}])
+@pytest.mark.parametrize(
+    "version", [str(START), *map(Opaque, ({"NULL": True}, {"N": "1.5"}, {"BOOL": True}))]
+)
 def test_a_version_that_is_none_is_not_fresh(version: Any, world: World) -> None:
     world.table.rows[ID] = {**row_of(None), VERSION: version}
     assert world.ensure() == Profile(stored(), is_stale=False)
@@ -221,7 +223,7 @@ def test_without_creating_a_row_that_goes_meanwhile_is_not_made_again(world: Wor
 
 @pytest.mark.parametrize("age", [0, 1])
 def test_without_a_tolerated_age_every_page_load_asks(age: int, world: World) -> None:
-    world.table.rows[ID] = {"clerkUserId": attribute(ID), **stored(START)}
+    world.table.rows[ID] = stored(START)
     world.clerk = lambda: clerk_user(START)
     world.now = START + age
     for n in range(1, 4):
@@ -252,7 +254,7 @@ def test_a_mark_stays_when_clerk_may_only_lag(world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, clerkDeletedAt=START - DELETION_GRACE_MS)
     profile = world.ensure()
     assert profile is not None
-    assert profile.row == world.row() == stored() | to_item({DELETED: START - DELETION_GRACE_MS})
+    assert profile.row == world.row() == stored() | {DELETED: START - DELETION_GRACE_MS}
 
 
 def test_a_user_unknown_to_clerk_gets_no_row(world: World) -> None:
@@ -298,7 +300,7 @@ def test_in_trouble_a_row_is_returned_as_it_is_and_called_stale(
 ) -> None:
     world.table.rows[ID] = row_of(version, firstName="Old", plan="pro")
     world.clerk = trouble
-    assert world.ensure() == Profile(to_item({VERSION: version, "firstName": "Old"}), is_stale=True)
+    assert world.ensure() == Profile(row_of(version, firstName="Old"), is_stale=True)
     assert world.table.written == []
     assert world.refreshes.last(ID) == 0
 
@@ -324,7 +326,7 @@ def test_after_a_failure_others_do_not_ask_at_once(trouble: Answer, world: World
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     world.clerk = trouble
     for _ in range(100):
-        assert world.ensure() == Profile(to_item({VERSION: LONG_AGO, "firstName": "Old"}), is_stale=True)
+        assert world.ensure() == Profile({VERSION: LONG_AGO, "firstName": "Old"}, is_stale=True)
         world.pass_ms(500)
     assert len(world.asked_at) > 1, "it never asks again"
     pauses = [later - earlier for earlier, later in zip(world.asked_at, world.asked_at[1:], strict=False)]
@@ -353,7 +355,7 @@ def test_after_clerk_failed_it_is_not_asked_for_anybody_for_a_while(
     world.clerk = lambda: clerk_user(id=OTHER)
     for at in (failed_at, failed_at + 1, failed_at + DOWN_MS - 1):
         world.now = at
-        old = to_item({VERSION: LONG_AGO, "firstName": "Old"})
+        old: Row = {VERSION: LONG_AGO, "firstName": "Old"}
         assert profiles.ensure(OTHER) == Profile(old, is_stale=True)
         with pytest.raises(ClerkUnavailable):
             profiles.ensure(ID)
@@ -370,7 +372,7 @@ def test_after_clerk_failed_a_fresh_row_is_still_fresh(world: World) -> None:
     profiles = world.profiles()
     with pytest.raises(ClerkUnavailable):
         profiles.ensure(ID)
-    assert profiles.ensure(OTHER) == Profile(to_item({VERSION: START, "firstName": "Ada"}), is_stale=False)
+    assert profiles.ensure(OTHER) == Profile({VERSION: START, "firstName": "Ada"}, is_stale=False)
 
 
 @pytest.mark.parametrize("odd", [failing(UserUnknown("no such user")), lambda: clerk_user(first_name=7)])
@@ -406,7 +408,7 @@ def test_whoever_comes_second_has_the_row_as_it_is(ms: int, world: World) -> Non
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     claimed(world)
     world.now += ms
-    assert world.ensure() == Profile(to_item({VERSION: LONG_AGO, "firstName": "Old"}), is_stale=True)
+    assert world.ensure() == Profile({VERSION: LONG_AGO, "firstName": "Old"}, is_stale=True)
     assert (world.asked_at, world.pauses) == ([], 0)
 
 
@@ -420,7 +422,7 @@ def test_whoever_comes_second_waits_for_clerks_row_where_there_is_none(
     claimed(world)
 
     def finish() -> None:
-        world.table.rows[ID] = {"clerkUserId": attribute(ID), **stored()}
+        world.table.rows[ID] = stored()
         world.refreshes.refreshed[ID] = START
 
     world.due[START + ms] = finish
@@ -480,7 +482,7 @@ def test_a_webhook_that_brings_the_row_ends_the_wait(world: World) -> None:
     claimed(world)
 
     def webhook() -> None:
-        world.table.rows[ID] = {"clerkUserId": attribute(ID), **stored(START + 90)}
+        world.table.rows[ID] = stored(START + 90)
 
     world.due[START + 100] = webhook
     assert world.ensure() == Profile(stored(START + 90), is_stale=False)
@@ -522,7 +524,7 @@ def test_the_claim_is_taken_before_clerk_is_asked_and_free_when_the_row_is_writt
 
 
 def test_a_newer_row_of_the_webhooks_is_what_is_returned(world: World) -> None:
-    newer = {"clerkUserId": attribute(ID), **stored(START + 5, firstName="Newer"), "plan": attribute("pro")}
+    newer = {**stored(START + 5, firstName="Newer"), "plan": "pro"}
 
     def webhook() -> None:
         world.table.rows[ID] = dict(newer)
@@ -534,7 +536,7 @@ def test_a_newer_row_of_the_webhooks_is_what_is_returned(world: World) -> None:
 
 def test_an_older_row_of_the_webhooks_loses(world: World) -> None:
     def webhook() -> None:
-        world.table.rows[ID] = {"clerkUserId": attribute(ID), **stored(LONG_AGO - 5, email="old@mail.test")}
+        world.table.rows[ID] = stored(LONG_AGO - 5, email="old@mail.test")
 
     world.table.rivals = [webhook]
     assert world.ensure() == Profile(stored(), is_stale=False)
@@ -542,14 +544,14 @@ def test_an_older_row_of_the_webhooks_loses(world: World) -> None:
 
 
 synced = st.builds(
-    lambda user, theirs: {"clerkUserId": attribute(ID), **theirs, **stored_as(user)},
+    lambda user, theirs: {**theirs, **stored_as(user)},
     users(st.just(ID), st.integers(10, 19)),
     app_attributes,
 )
 """Rows as another writer of ours leaves them, of versions that those of `rows` are not at."""
 
 
-@given(st.none() | rows(ID), st.none() | synced, st.integers(0, 25), st.booleans())
+@given(st.none() | rows, st.none() | synced, st.integers(0, 25), st.booleans())
 def test_the_row_that_is_returned_is_the_one_that_is_stored(
     row: Any, rival: Any, version: int, create_missing: bool
 ) -> None:
@@ -575,5 +577,5 @@ def test_the_row_that_is_returned_is_the_one_that_is_stored(
 def test_getting_a_row_asks_nobody_and_writes_nothing(world: World) -> None:
     assert world.profiles().get(ID) is None
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old", plan="pro")
-    assert world.profiles().get(ID) == to_item({VERSION: LONG_AGO, "firstName": "Old"})
+    assert world.profiles().get(ID) == {VERSION: LONG_AGO, "firstName": "Old"}
     assert (world.asked_at, world.table.written, world.refreshes.told) == ([], [], [])

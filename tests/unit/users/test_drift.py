@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.aws.dynamodb import Item, attribute
 from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.run import Counts, Run
@@ -24,9 +23,10 @@ from clerk_sync.users.drift import (
     placeholder_pattern,
     tally,
 )
+from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
-from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, VERSION, Write, decide
+from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import owned_part, rows, stored_as, users
@@ -52,16 +52,16 @@ def judge(**changes: Any) -> DriftClassifier:
     return DriftClassifier(**values | changes)
 
 
-def found(change: Change, row: Item | None, **changes: Any) -> Finding | None:
+def found(change: Change, row: Row | None, **changes: Any) -> Finding | None:
     """The finding about a row that the write rule would change."""
     write = decide(change, row, as_of=READ_AT, create_missing=True)
     assert isinstance(write, Write), "nothing is to be written"
     return judge(**changes).finding(change, row, write)
 
 
-def row(**changes: Any) -> Item:
+def row(**changes: Any) -> Row:
     """Ada's row with something wrong with it; None: absent."""
-    changed = {name: None if value is None else attribute(value) for name, value in changes.items()}
+    changed = {name: None if value is None else value for name, value in changes.items()}
     return {name: value for name, value in (RIGHT | changed).items() if value is not None}
 
 
@@ -87,7 +87,7 @@ def row(**changes: Any) -> Item:
     ],
 )
 def test_a_row_is_wrong_in_the_first_way_that_applies(
-    stored: Item | None, kind: Kind, fields: tuple[str, ...]
+    stored: Row | None, kind: Kind, fields: tuple[str, ...]
 ) -> None:
     assert found(ADA, stored) == Finding("ada", kind, fields, is_missed=False)
 
@@ -112,7 +112,7 @@ def test_only_a_snapshot_shows_what_was_wrong(change: Change) -> None:
 @pytest.mark.parametrize("stored", [None, row(lastName="Byron"), row(clerkDeletedAt=5)])
 @pytest.mark.parametrize(("age", "is_found"), [(0, False), (RECENT_MS - 1, False), (RECENT_MS, True)])
 def test_a_change_of_the_last_ten_minutes_may_be_on_its_way(
-    stored: Item | None, age: int, is_found: bool
+    stored: Row | None, age: int, is_found: bool
 ) -> None:
     changed = User("ada", READ_AT - age, ADA.fields)
     assert bool(found(changed, stored)) == is_found
@@ -136,7 +136,7 @@ def test_activity_since_the_last_full_run_is_news(full_run_at: int | None, is_fo
 
 def test_activity_that_clerk_does_not_have_is_wrong() -> None:
     never_active = User("ada", LONG_AGO, {"firstName": "Ada"})
-    stored = stored_as(never_active) | {"lastActiveAt": attribute(5), VERSION: attribute(7)}
+    stored = stored_as(never_active) | {"lastActiveAt": 5, VERSION: 7}
     assert found(never_active, stored, full_run_at=0) == Finding(
         "ada", Kind.DRIFTED, ("lastActiveAt",), is_missed=False
     )
@@ -237,16 +237,16 @@ def test_what_no_pattern_matches_as_a_whole_merely_drifted(changes: dict[str, An
 
 def test_a_user_whose_name_is_a_placeholder_has_a_right_row() -> None:
     user = User("u", 5, {"firstName": "Test", "lastName": "User", "email": "me@example.com", "createdAt": 3})
-    wrong = stored_as(user) | {"createdAt": attribute(2)}
+    wrong = stored_as(user) | {"createdAt": 2}
     finding = found(user, wrong)
     assert finding == Finding("u", Kind.DRIFTED, ("createdAt",), is_missed=False)
 
 
 def test_half_of_a_placeholder_name_may_be_right() -> None:
     user = User("u", 5, {"firstName": "Ada", "lastName": "User"})
-    wrong = stored_as(user) | {"firstName": attribute("Test")}
+    wrong = stored_as(user) | {"firstName": "Test"}
     assert found(user, wrong) == Finding("u", Kind.PLACEHOLDER, ("firstName",), is_missed=False)
-    wrong = stored_as(user) | {"firstName": attribute("Eda")}
+    wrong = stored_as(user) | {"firstName": "Eda"}
     assert found(user, wrong) == Finding("u", Kind.DRIFTED, ("firstName",), is_missed=False)
 
 
@@ -286,9 +286,9 @@ all_judges = st.builds(
 )
 
 
-@given(all_judges, users(), st.none() | rows(), st.booleans())
+@given(all_judges, users(), st.none() | rows, st.booleans())
 def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
-    judge: DriftClassifier, user: User, stored: Item | None, create: bool
+    judge: DriftClassifier, user: User, stored: Row | None, create: bool
 ) -> None:
     table = FakeUsersTable({} if stored is None else {"user_1": stored})
     outcome = upsert(table, [user], as_of=READ_AT, create_missing=create, judge=judge)
@@ -316,7 +316,7 @@ def test_a_finding_holds_no_value() -> None:
         5,
         {name: 123_456_789 if name.endswith("At") else SECRET + "in Clerk" for name in SYNCED_FIELDS},
     )
-    stored = {name: {"N": "987654321"} if name.endswith("At") else {"S": SECRET} for name in SYNCED_FIELDS}
+    stored: Row = {name: 987654321 if name.endswith("At") else SECRET for name in SYNCED_FIELDS}
     for globs in ([], [SECRET]):
         finding = found(theirs, stored, placeholders=placeholder_pattern(globs))
         assert finding
@@ -438,8 +438,8 @@ def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
     table = FakeUsersTable(
         {
             "ada": row(lastName="User", clerkUpdatedAt=5),
-            "marked": stored_as(User("marked", 3, {})) | {DELETED: attribute(5)},
-            "active": stored_as(active) | {"lastActiveAt": attribute(3)},
+            "marked": stored_as(User("marked", 3, {})) | {DELETED: 5},
+            "active": stored_as(active) | {"lastActiveAt": 3},
             "gone": stored_as(User("gone", 3, {})),
         }
     )
@@ -466,13 +466,13 @@ def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
     counted = runs.get(RUN.run_id)
     assert counted
     assert counted.counts == Counts(created=1, updated=4, missed_by_webhooks=1, findings=3)
-    assert table.rows["gone"][DELETED] == attribute(7)
+    assert table.rows["gone"][DELETED] == 7
 
 
 # While rows are written
 
 IDS = ["user_1", "user_2", "user_3"]
-tables = st.fixed_dictionaries({}, optional={user_id: rows(user_id) for user_id in IDS})
+tables = st.fixed_dictionaries({}, optional=dict.fromkeys(IDS, rows))
 some_users = st.lists(users(st.sampled_from(IDS)), max_size=6)
 
 
@@ -516,11 +516,11 @@ def test_a_row_that_the_first_read_does_not_show_is_not_missing(dry_run: bool) -
 class LateTable(FakeUsersTable):
     """A read that need not be consistent gives the rows as they were."""
 
-    def __init__(self, rows: Mapping[str, Item], then: Mapping[str, Item]) -> None:
+    def __init__(self, rows: Mapping[str, Row], then: Mapping[str, Row]) -> None:
         super().__init__(rows)
         self._then = FakeUsersTable(then)
 
-    def read(self, user_ids: Any, *, consistent: bool = False) -> dict[str, Item]:
+    def read(self, user_ids: Any, *, consistent: bool = False) -> dict[str, Row]:
         return super().read(user_ids) if consistent else self._then.read(user_ids)
 
 
@@ -528,9 +528,9 @@ class LateTable(FakeUsersTable):
 @pytest.mark.parametrize(
     "then", [row(lastName="Byron"), row(clerkUpdatedAt=1, lastName="Byron"), row(clerkDeletedAt=5)]
 )
-def test_a_row_that_was_right_by_then_is_no_finding(then: Item, dry_run: bool) -> None:
+def test_a_row_that_was_right_by_then_is_no_finding(then: Row, dry_run: bool) -> None:
     # What guards a row changes along with it, or a write would take effect on what was decided before.
-    then = {**then, VERSION: attribute(LONG_AGO - 1)}
+    then = {**then, VERSION: LONG_AGO - 1}
     table = LateTable({"ada": RIGHT}, {"ada": then})
     outcome = upsert(table, [ADA], as_of=READ_AT, create_missing=True, dry_run=dry_run, judge=judge())
     assert outcome == Outcome(unchanged=1)
@@ -538,7 +538,7 @@ def test_a_row_that_was_right_by_then_is_no_finding(then: Item, dry_run: bool) -
 
 @given(tables, tables, some_users, st.booleans(), all_judges)
 def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
-    now: dict[str, Item], then: dict[str, Item], given_users: list[User], create: bool, judge: DriftClassifier
+    now: dict[str, Row], then: dict[str, Row], given_users: list[User], create: bool, judge: DriftClassifier
 ) -> None:
     go = partial(upsert, changes=given_users, as_of=READ_AT, create_missing=create)
     dry = go(LateTable(now, then), judge=judge, dry_run=True)
@@ -555,7 +555,7 @@ def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
 
 @given(tables, some_users, st.lists(some_users, max_size=4), st.booleans(), st.booleans(), all_judges)
 def test_each_finding_is_a_write_that_took_effect(
-    start: dict[str, Item],
+    start: dict[str, Row],
     given_users: list[User],
     others: list[list[User]],
     create: bool,

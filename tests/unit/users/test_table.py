@@ -9,21 +9,14 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.aws.dynamodb import Item, attribute
+from clerk_sync.aws.dynamodb import attribute
 from clerk_sync.errors import AwsError, SettingsError
+from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row
 from clerk_sync.users.table import Lost, Refused, UsersTable, Written
-from clerk_sync.users.user import Change
-from clerk_sync.users.write_rule import (
-    DELETED,
-    OWNED,
-    VERSION,
-    BlindWrite,
-    Verdict,
-    Write,
-    decide,
-    decide_blindly,
-)
-from tests.support.strategies import changes, rows
+from clerk_sync.users.user import Change, User, parse_user
+from clerk_sync.users.write_rule import Write, decide
+from tests.local.clerk.fake_users import make_user
+from tests.support.strategies import changes, rows, stored_as
 
 type Answer = dict[str, Any]
 
@@ -95,7 +88,7 @@ def table_on(
 
 
 def insert(user_id: str) -> Write:
-    return Write(user_id, {VERSION: attribute(1)}, (), None)
+    return Write(user_id, {VERSION: 1}, (), None)
 
 
 def inserts(count: int) -> list[Write]:
@@ -136,7 +129,7 @@ def statement_of(write: Write, **table: str) -> tuple[str, list[Any]]:
 
 
 def test_a_new_row_is_an_insert_which_fails_where_there_is_one() -> None:
-    write = Write("user_1", {"firstName": {"S": "Ada"}, VERSION: {"N": "5"}}, (), None)
+    write = Write("user_1", {"firstName": "Ada", VERSION: 5}, (), None)
     assert statement_of(write) == (
         "INSERT INTO \"Users\" VALUE {'clerkUserId': ?, 'firstName': ?, 'clerkUpdatedAt': ?}",
         [{"S": "user_1"}, {"S": "Ada"}, {"N": "5"}],
@@ -146,9 +139,9 @@ def test_a_new_row_is_an_insert_which_fails_where_there_is_one() -> None:
 def test_an_update_changes_what_is_told_if_the_row_is_what_was_expected() -> None:
     write = Write(
         "user_1",
-        {"firstName": {"S": "Ada"}, VERSION: {"N": "6"}},
+        {"firstName": "Ada", VERSION: 6},
         ("email", DELETED),
-        {VERSION: {"N": "5"}, DELETED: {"N": "9"}, "lastSignInAt": None, "lastActiveAt": {"S": "x"}},
+        {VERSION: 5, DELETED: 9, "lastSignInAt": None, "lastActiveAt": "x"},
     )
     statement, parameters = statement_of(write)
     assert statement == (
@@ -172,7 +165,7 @@ def test_an_update_may_only_remove() -> None:
 
 @pytest.mark.parametrize(
     "write",
-    [insert("u"), Write("u", {VERSION: attribute(2)}, ("email",), {VERSION: attribute(1), DELETED: None})],
+    [insert("u"), Write("u", {VERSION: 2}, ("email",), {VERSION: 1, DELETED: None})],
 )
 def test_there_is_a_parameter_for_each_question_mark(write: Write) -> None:
     statement, parameters = statement_of(write)
@@ -198,7 +191,7 @@ def test_quotes_in_the_keys_name_cannot_end_it() -> None:
 
 
 def test_nothing_equals_null_so_it_is_asked_for_by_name() -> None:
-    write = Write("u", {}, ("email",), {VERSION: {"NULL": True}, DELETED: {"N": "1"}})
+    write = Write("u", {}, ("email",), {VERSION: Opaque({"NULL": True}), DELETED: 1})
     statement, parameters = statement_of(write)
     assert statement.endswith('WHERE "clerkUserId"=? AND "clerkUpdatedAt" IS NULL AND "clerkDeletedAt"=?')
     assert parameters == [{"S": "u"}, {"N": "1"}]
@@ -269,7 +262,7 @@ def test_a_lost_update_hands_over_the_row_that_won() -> None:
     failed = {"Error": {"Code": "ConditionalCheckFailed", "Message": "no", "Item": won}}
     gone = {"Error": {"Code": "ConditionalCheckFailed", "Message": "no"}}
     dynamodb = FakeDynamoDb(Scripted(user_0=[failed], user_1=[gone]))
-    assert table_on(dynamodb).write(inserts(2)) == [Lost(won), Lost(None)]
+    assert table_on(dynamodb).write(inserts(2)) == [Lost({VERSION: 9}), Lost(None)]
 
 
 def test_a_write_that_can_never_be_is_refused_alone() -> None:
@@ -311,10 +304,10 @@ def test_the_sdks_errors_say_what_was_being_done_to_which_table(say: Callable[[A
 
 
 KEYS = ("clerkUserId", "user-id", "a.b", "key")
-BLIND = BlindWrite("u", {VERSION: attribute(2)}, ("email",), {VERSION: 2}, (DELETED,), (), may_create=True)
+UPDATE = Write("u", {VERSION: 2}, ("email",), {VERSION: 1, DELETED: None})
 
 
-def update_of(write: Write | BlindWrite, key: str = "clerkUserId") -> Any:
+def update_of(write: Write, key: str = "clerkUserId") -> Any:
     dynamodb = FakeDynamoDb(lambda _: OK)
     assert table_on(dynamodb, key=key).update(write) == Written()
     [request] = dynamodb.asked
@@ -327,17 +320,15 @@ def spelled_out(request: Any, expression: str) -> str:
     return re.sub(r"[#:]\w+", lambda found: str(given_names[found[0]]), request[expression])
 
 
-maybe_rows = st.none() | rows("u")
+maybe_rows = st.none() | rows
 
 
 @given(changes, maybe_rows, st.booleans(), st.sampled_from(KEYS))
 def test_an_updates_expressions_use_just_what_is_given_for_them(
-    change: Change, row: Item | None, create: bool, key: str
+    change: Change, row: Row | None, create: bool, key: str
 ) -> None:
-    decision = decide(change, row, as_of=0, create_missing=create)
-    for write in (decision, decide_blindly(change, create_missing=create)):
-        if isinstance(write, Verdict):
-            continue
+    write = decide(change, row, as_of=0, create_missing=create)
+    if isinstance(write, Write):
         request = update_of(write, key)
         used = re.findall(r"[#:][^\s,()]+", f"{request['UpdateExpression']} {request['ConditionExpression']}")
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
@@ -349,7 +340,7 @@ def test_an_updates_expressions_use_just_what_is_given_for_them(
 
 
 def test_an_update_for_a_new_row_fails_where_there_is_one() -> None:
-    request = update_of(Write("u", {"firstName": {"S": "Ada"}, VERSION: {"N": "5"}}, (), None))
+    request = update_of(Write("u", {"firstName": "Ada", VERSION: 5}, (), None))
     assert (
         spelled_out(request, "UpdateExpression")
         == "SET firstName = {'S': 'Ada'}, clerkUpdatedAt = {'N': '5'}"
@@ -358,43 +349,23 @@ def test_an_update_for_a_new_row_fails_where_there_is_one() -> None:
 
 
 def test_an_update_by_itself_expects_what_the_row_was() -> None:
-    expected = {
-        VERSION: {"N": "5"},
-        DELETED: None,
-        "lastSignInAt": {"NULL": True},
-        "lastActiveAt": {"S": "x"},
-    }
-    request = update_of(Write("u", {VERSION: {"N": "6"}}, ("email", "username"), expected))
+    expected: Row = {VERSION: 5, "lastSignInAt": Opaque({"NULL": True}), "lastActiveAt": "x"}
+    request = update_of(Write("u", {VERSION: 6}, ("email", "username"), {**expected, DELETED: None}))
     assert (
         spelled_out(request, "UpdateExpression") == "SET clerkUpdatedAt = {'N': '6'} REMOVE email, username"
     )
     assert spelled_out(request, "ConditionExpression").split(" AND ") == [
         "attribute_exists(clerkUserId)",
         "clerkUpdatedAt = {'N': '5'}",
-        "attribute_not_exists(clerkDeletedAt)",
         "lastSignInAt = {'NULL': True}",
         "lastActiveAt = {'S': 'x'}",
+        "attribute_not_exists(clerkDeletedAt)",
     ]
 
 
 def test_an_update_by_itself_may_only_remove() -> None:
-    request = update_of(Write("u", {}, ("email",), {VERSION: {"N": "5"}}))
+    request = update_of(Write("u", {}, ("email",), {VERSION: 5}))
     assert spelled_out(request, "UpdateExpression") == "REMOVE email"
-
-
-@pytest.mark.parametrize("may_create", [True, False])
-def test_a_blind_write_expects_nothing_newer(may_create: bool) -> None:
-    write = BlindWrite(
-        "u", {VERSION: attribute(9)}, (), {VERSION: 9, "lastActiveAt": 10}, (DELETED,), ("email",), may_create
-    )
-    conditions = spelled_out(update_of(write), "ConditionExpression").split(" AND ")
-    assert conditions == [
-        *([] if may_create else ["attribute_exists(clerkUserId)"]),
-        "(attribute_not_exists(clerkUpdatedAt) OR clerkUpdatedAt < {'N': '9'})",
-        "(attribute_not_exists(lastActiveAt) OR lastActiveAt < {'N': '10'})",
-        "attribute_not_exists(clerkDeletedAt)",
-        "attribute_exists(email)",
-    ]
 
 
 def raising(*errors: Exception | None) -> Callable[[Any], Answer]:
@@ -412,20 +383,20 @@ def raising(*errors: Exception | None) -> Callable[[Any], Answer]:
 
 def test_a_lost_update_by_itself_hands_over_only_what_the_sync_owns() -> None:
     row = {"clerkUserId": {"S": "u"}, VERSION: {"N": "9"}, "email": {"S": "a@b.c"}, "plan": {"S": "pro"}}
-    lost = table_on(FakeDynamoDb(raising(ConditionFailed(Item=row)))).update(BLIND)
-    assert lost == Lost({VERSION: {"N": "9"}, "email": {"S": "a@b.c"}})
+    lost = table_on(FakeDynamoDb(raising(ConditionFailed(Item=row)))).update(UPDATE)
+    assert lost == Lost({VERSION: 9, "email": "a@b.c"})
 
 
 def test_a_row_without_any_of_ours_is_not_no_row() -> None:
     row = {"clerkUserId": {"S": "u"}, "plan": {"S": "pro"}}
-    assert table_on(FakeDynamoDb(raising(ConditionFailed(Item=row)))).update(BLIND) == Lost({})
-    assert table_on(FakeDynamoDb(raising(ConditionFailed()))).update(BLIND) == Lost(None)
+    assert table_on(FakeDynamoDb(raising(ConditionFailed(Item=row)))).update(UPDATE) == Lost({})
+    assert table_on(FakeDynamoDb(raising(ConditionFailed()))).update(UPDATE) == Lost(None)
 
 
 def test_a_transaction_in_the_way_is_waited_for() -> None:
     pauses = Pauses()
     dynamodb = FakeDynamoDb(raising(Conflict(), Conflict(), None))
-    assert table_on(dynamodb, sleep=pauses).update(BLIND) == Written()
+    assert table_on(dynamodb, sleep=pauses).update(UPDATE) == Written()
     assert len(dynamodb.asked) == 3
     assert len(pauses) == 2
 
@@ -434,7 +405,7 @@ def test_a_transaction_that_is_in_the_way_without_end_is_an_error_after_a_bounde
     pauses = Pauses()
     dynamodb = FakeDynamoDb(raising(Conflict()))
     with pytest.raises(AwsError, match="'Users'"):
-        table_on(dynamodb, sleep=pauses).update(BLIND)
+        table_on(dynamodb, sleep=pauses).update(UPDATE)
     assert 5 <= len(dynamodb.asked) <= 20
     assert sum(pauses) < 60
 
@@ -452,7 +423,7 @@ def test_a_transaction_that_is_in_the_way_without_end_is_an_error_after_a_bounde
 def test_any_other_error_is_ours_and_not_tried_again(error: Exception) -> None:
     dynamodb = FakeDynamoDb(raising(error))
     with pytest.raises(AwsError, match="writing to table 'Users'"):
-        table_on(dynamodb).update(BLIND)
+        table_on(dynamodb).update(UPDATE)
     with pytest.raises(AwsError, match="reading from table 'Users'"):
         table_on(dynamodb).get("u")
     assert len(dynamodb.asked) == 2
@@ -464,7 +435,7 @@ def test_any_other_error_is_ours_and_not_tried_again(error: Exception) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_one_row_is_read_as_it_is_now_and_only_what_the_sync_owns_of_it(key: str) -> None:
     dynamodb = FakeDynamoDb(lambda _: {"Item": {VERSION: {"N": "1"}}})
-    assert table_on(dynamodb, key=key).get("u") == {VERSION: {"N": "1"}}
+    assert table_on(dynamodb, key=key).get("u") == {VERSION: 1}
     [request] = dynamodb.asked
     assert request["Key"] == {key: {"S": "u"}}
     assert request["ConsistentRead"] is True
@@ -475,7 +446,7 @@ def test_one_row_is_read_as_it_is_now_and_only_what_the_sync_owns_of_it(key: str
 
 
 @pytest.mark.parametrize(("answer", "row"), [({}, None), ({"Item": {}}, {})])
-def test_a_row_that_has_none_of_ours_is_told_from_no_row(answer: Answer, row: Item | None) -> None:
+def test_a_row_that_has_none_of_ours_is_told_from_no_row(answer: Answer, row: Row | None) -> None:
     assert table_on(FakeDynamoDb(lambda _: answer)).get("u") == row
 
 
@@ -546,6 +517,37 @@ def test_only_the_key_and_what_the_sync_owns_is_read() -> None:
     assert {names[placeholder] for placeholder in projected} == {"clerkUserId", *OWNED}
 
 
+ODD = (
+    {"NULL": True},
+    {"BOOL": True},
+    {"BOOL": False},
+    *({"N": text} for text in ("1.5", "-0.5", "1e200")),
+    *({"L": []}, {"M": {"a": {"N": "1"}}}, {"SS": ["a"]}, {"NS": ["1"]}, {"B": b"1"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ({"S": ""}, ""),
+        ({"S": "1"}, "1"),
+        *(({"N": str(number)}, number) for number in (0, 1, -17_280_000_000, 10**30)),
+        *((odd, Opaque(odd)) for odd in ODD),
+    ],
+)
+def test_stored_value_is_read_as_a_plain_one_and_asked_for_as_it_was_stored(typed: Any, value: Any) -> None:
+    table = table_on(FakeDynamoDb(lambda _: {"Item": {VERSION: typed}}))
+    assert table.get("u") == {VERSION: value}
+    request = update_of(Write("u", {}, ("email",), {VERSION: value}))
+    assert request["ExpressionAttributeValues"] == {":was_clerkUpdatedAt": typed}
+
+
+def test_no_two_stored_values_of_different_types_are_read_as_equal() -> None:
+    items = [{}, *({VERSION: typed} for typed in ({"S": "1"}, {"N": "1"}, *ODD))]
+    read = [table_on(FakeDynamoDb(lambda _, item=item: {"Item": item})).get("u") for item in items]  # type: ignore[misc]
+    assert all(read.count(row) == 1 for row in read)
+
+
 def test_requests_are_what_the_sdk_takes() -> None:
     dynamodb = boto3.client(
         "dynamodb", region_name="eu-west-1", aws_access_key_id="made", aws_secret_access_key="up"
@@ -558,8 +560,8 @@ def test_requests_are_what_the_sdk_takes() -> None:
         )
         stub.add_client_error("describe_table", "ResourceNotFoundException")
         table = table_on(dynamodb)
-        assert table.read(["a"]) == {"a": found}
-        update = Write("b", {VERSION: {"N": "2"}}, ("email",), {VERSION: {"N": "1"}, DELETED: None})
+        assert table.read(["a"]) == {"a": {VERSION: 1}}
+        update = Write("b", {VERSION: 2}, ("email",), {VERSION: 1, DELETED: None})
         assert table.write([insert("a"), update]) == [Written(), Written()]
         with pytest.raises(SettingsError, match="ExistingUsersTable"):
             table.check()
@@ -578,13 +580,13 @@ def test_requests_for_one_row_are_what_the_sdk_takes() -> None:
         stub.add_client_error("update_item", "ValidationException")
         stub.add_response("get_item", {"Item": {VERSION: {"N": "3"}}})
         table = table_on(dynamodb)
-        assert table.update(BLIND) == Written()
-        assert table.update(Write("u", {}, ("email",), {VERSION: {"NULL": True}})) == Lost(
-            {VERSION: {"N": "3"}}
+        assert table.update(UPDATE) == Written()
+        assert table.update(Write("u", {}, ("email",), {VERSION: Opaque({"NULL": True})})) == Lost(
+            {VERSION: 3}
         )
         with pytest.raises(AwsError):
-            table.update(BLIND)
-        assert table.get("u") == {VERSION: {"N": "3"}}
+            table.update(UPDATE)
+        assert table.get("u") == {VERSION: 3}
         stub.assert_no_pending_responses()
 
 
@@ -632,6 +634,20 @@ def test_an_index_on_a_synced_attribute_must_be_of_its_type() -> None:
     iso = described(("clerkUserId", "HASH"), clerkUserId="S", email="S", createdAt="S")
     with pytest.raises(SettingsError, match=r"index with createdAt \(S\)"):
         table_on(FakeDynamoDb(iso)).check()
+
+
+def test_each_owned_attribute_is_written_with_the_type_that_an_index_on_it_must_have() -> None:
+    user = parse_user(make_user(0))
+    assert isinstance(user, User)
+    for name, value in {**stored_as(user), DELETED: 1}.items():
+        typed = attribute(value)
+        for letter in ("S", "N"):
+            table = table_on(FakeDynamoDb(described(("id", "HASH"), id="S", **{name: letter})), key="id")
+            if letter in typed:
+                table.check()
+            else:
+                with pytest.raises(SettingsError, match=name):
+                    table.check()
 
 
 def test_a_table_that_is_not_there_is_an_error_that_says_what_to_correct() -> None:

@@ -1,30 +1,25 @@
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.aws.dynamodb import Attribute, Item, attribute
 from clerk_sync.errors import AwsError
-from clerk_sync.users.upsert import Outcome, Stored, store, store_unread, upsert
-from clerk_sync.users.user import Change, Deletion, SignIn, User
-from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, VERSION
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, Value
+from clerk_sync.users.upsert import Outcome, Stored, store, upsert
+from clerk_sync.users.user import Change, User
+from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import ACTIVITY, changes, owned_part, rows, stored_as, users
+from tests.support.strategies import changes, owned_part, plausible, rows, stored_as, users
 
 IDS = ["user_1", "user_2", "user_3"]
 AS_OF = DELETION_GRACE_MS + 10
 """Past the grace of every mark that `rows` makes."""
 
-tables = st.fixed_dictionaries({}, optional={user_id: rows(user_id) for user_id in IDS})
+tables = st.fixed_dictionaries({}, optional=dict.fromkeys(IDS, rows))
 some_users = st.lists(users(st.sampled_from(IDS)), max_size=6)
-
-
-def row(user_id: str, user: User) -> Item:
-    return {"clerkUserId": attribute(user_id), **stored_as(user)}
 
 
 def total(outcome: Outcome) -> int:
@@ -33,14 +28,12 @@ def total(outcome: Outcome) -> int:
 
 def test_each_user_is_counted_as_what_became_of_it() -> None:
     right, stale = User("right", 5, {"firstName": "Ada"}), User("stale", 4, {})
-    table = FakeUsersTable(
-        {"right": row("right", right), "stale": row("stale", stale)}, refused=["impossible"]
-    )
+    table = FakeUsersTable({"right": stored_as(right), "stale": stored_as(stale)}, refused=["impossible"])
     given_users = [right, User("stale", 5, {}), User("new", 1, {}), User("impossible", 1, {})]
     outcome = upsert(table, given_users, as_of=1, create_missing=True)
     assert (outcome.created, outcome.updated, outcome.unchanged, outcome.skipped) == (1, 1, 1, 0)
     assert [(problem.clerk_user_id, problem.reason) for problem in outcome.problems] == [("impossible", "no")]
-    assert table.rows["new"] == row("new", User("new", 1, {}))
+    assert table.rows["new"] == stored_as(User("new", 1, {}))
 
 
 def test_unknown_users_are_skipped_and_counted() -> None:
@@ -59,13 +52,13 @@ def test_a_user_given_twice_is_written_once_as_the_newer_one() -> None:
     for pair in ([older, newer], [newer, older]):
         table = FakeUsersTable()
         assert upsert(table, pair, as_of=1, create_missing=True) == Outcome(created=1, unchanged=1)
-        assert table.rows == {"a": row("a", newer)}
+        assert table.rows == {"a": stored_as(newer)}
         assert len(table.written) == 1
 
 
 @given(tables, some_users, st.booleans(), st.booleans(), st.sets(st.sampled_from(IDS)))
 def test_the_counts_add_up_to_the_users_given(
-    start: dict[str, Item], given_users: list[User], create: bool, dry_run: bool, refused: set[str]
+    start: dict[str, Row], given_users: list[User], create: bool, dry_run: bool, refused: set[str]
 ) -> None:
     table = FakeUsersTable(start, refused=refused)
     outcome = upsert(table, given_users, as_of=AS_OF, create_missing=create, dry_run=dry_run)
@@ -75,7 +68,7 @@ def test_the_counts_add_up_to_the_users_given(
 
 @given(tables, some_users, st.booleans(), st.integers(0, AS_OF))
 def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
-    start: dict[str, Item], given_users: list[User], create: bool, as_of: int
+    start: dict[str, Row], given_users: list[User], create: bool, as_of: int
 ) -> None:
     dry, real = FakeUsersTable(start), FakeUsersTable(start)
     before = deepcopy(dry.rows)
@@ -86,7 +79,7 @@ def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
 
 
 @given(tables, some_users, st.integers(0, AS_OF))
-def test_to_repeat_it_changes_nothing(start: dict[str, Item], given_users: list[User], as_of: int) -> None:
+def test_to_repeat_it_changes_nothing(start: dict[str, Row], given_users: list[User], as_of: int) -> None:
     table = FakeUsersTable(start)
     upsert(table, given_users, as_of=as_of, create_missing=True)
     before = deepcopy(table.rows)
@@ -105,15 +98,15 @@ def rival_batches(draw: st.DrawFn) -> list[list[User]]:
     """Batches of snapshots, no two of a user with the same version."""
     batches = draw(st.lists(st.lists(users(st.sampled_from(IDS)), max_size=4), min_size=2, max_size=5))
     numbers = iter(draw(st.permutations(range(20))))
-    return [[User(user.id, next(numbers), user.fields) for user in batch] for batch in batches]
+    return [[plausible(user.id, next(numbers), user.fields) for user in batch] for batch in batches]
 
 
 @given(rival_batches(), tables.map(lambda start: {k: v for k, v in start.items() if k != "user_1"}))
 def test_upserts_that_overtake_each_other_end_as_the_newest_snapshots(
-    batches: list[list[User]], start: dict[str, Item]
+    batches: list[list[User]], start: dict[str, Row]
 ) -> None:
     # Each one is interrupted, between reading and writing, by the whole of the next one.
-    start = {user_id: owned_part({**found, "clerkUpdatedAt": {"S": "?"}}) for user_id, found in start.items()}
+    start = {user_id: owned_part({**found, "clerkUpdatedAt": "?"}) for user_id, found in start.items()}
     table = FakeUsersTable(start)
     outcomes = [Outcome()] * len(batches)
 
@@ -131,7 +124,7 @@ def test_upserts_that_overtake_each_other_end_as_the_newest_snapshots(
 
 def change(table: FakeUsersTable, user: User) -> Callable[[], None]:
     def rival() -> None:
-        table.rows[user.id] = {"clerkUserId": attribute(user.id), **stored_as(user)}
+        table.rows[user.id] = stored_as(user)
 
     return rival
 
@@ -141,38 +134,38 @@ def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
     table.rivals = [change(table, User("a", 3, {"firstName": "Newer"}))]
     outcome = upsert(table, [User("a", 2, {}), User("b", 2, {})], as_of=1, create_missing=True)
     assert outcome == Outcome(created=1, unchanged=1)
-    assert table.rows["a"] == row("a", User("a", 3, {"firstName": "Newer"}))
+    assert table.rows["a"] == stored_as(User("a", 3, {"firstName": "Newer"}))
     assert table.reads == [["a", "b"], ["a"]], "only who was lost is read again"
 
 
 def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -> None:
-    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.unseen = {"a"}
     outcome = upsert(table, [User("a", 2, {"firstName": "Ada"})], as_of=1, create_missing=True)
     assert outcome == Outcome(updated=1)
-    assert table.rows["a"] == row("a", User("a", 2, {"firstName": "Ada"}))
+    assert table.rows["a"] == stored_as(User("a", 2, {"firstName": "Ada"}))
 
 
 def test_a_lost_update_is_decided_again_without_another_read() -> None:
-    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [change(table, User("a", 2, {"lastName": "Between"}))]
     outcome = upsert(table, [User("a", 3, {"firstName": "Ada"})], as_of=1, create_missing=True)
     assert outcome == Outcome(updated=1)
-    assert table.rows["a"] == row("a", User("a", 3, {"firstName": "Ada"}))
+    assert table.rows["a"] == stored_as(User("a", 3, {"firstName": "Ada"}))
     assert table.reads == [["a"]]
 
 
 def test_a_deletion_that_comes_between_wins() -> None:
-    marked = {**row("a", User("a", 1, {})), DELETED: attribute(500)}
-    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    marked = {**stored_as(User("a", 1, {})), DELETED: 500}
+    table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [lambda: table.rows.update(a=dict(marked))]
     assert upsert(table, [User("a", 2, {})], as_of=400, create_missing=True) == Outcome(updated=1)
-    assert table.rows["a"] == {**row("a", User("a", 2, {})), DELETED: attribute(500)}
+    assert table.rows["a"] == {**stored_as(User("a", 2, {})), DELETED: 500}
 
 
 @pytest.mark.parametrize(("create", "outcome"), [(True, Outcome(created=1)), (False, Outcome(skipped=1))])
 def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool, outcome: Outcome) -> None:
-    table = FakeUsersTable({"a": row("a", User("a", 1, {}))})
+    table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [table.rows.clear]
     assert upsert(table, [User("a", 2, {})], as_of=1, create_missing=create) == outcome
 
@@ -184,7 +177,7 @@ def test_a_few_lost_races_are_no_problem() -> None:
 
 
 def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:
-    table = FakeUsersTable({"a": row("a", User("a", 0, {}))})
+    table = FakeUsersTable({"a": stored_as(User("a", 0, {}))})
     table.rivals = [change(table, User("a", n, {})) for n in range(1, 50)]
     given_users = [User("a", 100, {}), User("b", 100, {})]
     outcome = upsert(table, given_users, as_of=1, create_missing=True)
@@ -207,80 +200,37 @@ def test_activity_does_not_go_back_within_one_call() -> None:
     table = FakeUsersTable()
     readings = [User("a", 1, {"lastActiveAt": 9}), User("a", 1, {"lastActiveAt": 3})]
     upsert(table, readings, as_of=1, create_missing=True)
-    assert table.rows["a"]["lastActiveAt"] == {"N": "9"}
+    assert table.rows["a"]["lastActiveAt"] == 9
 
 
 # One change by itself
 
 A = User("a", 5, {"firstName": "Ada"})
 A_LOT_LATER = User("a", 99, {})
-OLD = {**row("a", User("a", 4, {"lastName": "Old", "lastSignInAt": 3})), "plan": attribute("pro")}
-maybe_rows = st.none() | rows()
+OLD = {**stored_as(User("a", 4, {"lastName": "Old", "lastSignInAt": 3})), "plan": "pro"}
+maybe_rows = st.none() | rows
 
 
 def requests(table: FakeUsersTable) -> tuple[int, int, int]:
-    """How many reads of many, reads of one, and writes of one there were."""
+    """The numbers of batch reads, single reads and single writes."""
     return len(table.reads), len(table.gets), len(table.updates)
 
 
-@pytest.mark.parametrize("change", [A, Deletion("a", 9), SignIn("a", 9)])
-def test_news_of_a_known_user_is_one_request(change: Change) -> None:
-    table = FakeUsersTable({"a": OLD})
-    assert store_unread(table, change, as_of=9, create_missing=False)
-    assert requests(table) == (0, 0, 1)
-    assert table.rows["a"] != OLD
-
-
-@pytest.mark.parametrize("change", [A, Deletion("a", 9)])
-def test_news_of_an_unknown_user_is_one_request(change: Change) -> None:
-    table = FakeUsersTable()
-    assert store_unread(table, change, as_of=9, create_missing=True)
-    assert requests(table) == (0, 0, 1)
-    assert table.rows.keys() == {"a"}
-
-
-@pytest.mark.parametrize("change", [A, User("a", 4, {}), SignIn("a", 2)])
-def test_what_is_no_news_is_one_request_and_no_write(change: Change) -> None:
-    current = {**row("a", A), "lastSignInAt": attribute(2), "lastActiveAt": attribute(2)}
-    table = FakeUsersTable({"a": row("a", A) if change == A else current})
-    assert not store_unread(table, change, as_of=9, create_missing=True)
-    assert requests(table) == (0, 0, 1)
-    assert table.written == []
-
-
-@pytest.mark.parametrize("change", [A, Deletion("a", 9), SignIn("a", 9)])
-def test_an_unknown_user_that_is_not_to_be_made_is_one_request(change: Change) -> None:
-    table = FakeUsersTable()
-    assert not store_unread(table, change, as_of=9, create_missing=False)
-    assert requests(table) == (0, 0, 1)
-    assert table.rows == {}
-
-
-def test_a_change_that_takes_a_look_at_the_row_is_two_requests() -> None:
-    marked = OLD | {DELETED: attribute(7)}
-    table = FakeUsersTable({"a": marked})
-    assert store_unread(table, A, as_of=8, create_missing=True)
-    assert requests(table) == (0, 0, 2)
-    assert table.rows["a"] == {**row("a", A), **{name: marked[name] for name in (DELETED, "plan")}}
-
-
 @given(changes, maybe_rows, st.integers(0, AS_OF), st.booleans())
-def test_however_a_change_is_stored_the_row_ends_the_same(
-    change: Change, before: Item | None, as_of: int, create: bool
+def test_webhook_and_run_store_a_change_alike(
+    change: Change, before: Row | None, as_of: int, create: bool
 ) -> None:
     start = {} if before is None else {"user_1": before}
-    unread, read, run = FakeUsersTable(start), FakeUsersTable(start), FakeUsersTable(start)
-    is_written = store_unread(unread, change, as_of=as_of, create_missing=create)
-    store(read, change, read.get("user_1"), as_of=as_of, create_missing=create)
-    upsert(run, [change], as_of=as_of, create_missing=create)
-    assert unread.rows == read.rows == run.rows
-    assert is_written == bool(unread.written)
-    assert [len(table.written) for table in (unread, read, run)] == [is_written] * 3
+    by_itself, in_batch = FakeUsersTable(start), FakeUsersTable(start)
+    stored = store(by_itself, change, before, as_of=as_of, create_missing=create)
+    upsert(in_batch, [change], as_of=as_of, create_missing=create)
+    assert by_itself.rows == in_batch.rows
+    assert [len(table.written) for table in (by_itself, in_batch)] == [stored.is_written] * 2
 
 
 @given(changes, maybe_rows, st.lists(maybe_rows, max_size=5), st.integers(0, AS_OF), st.booleans())
 def test_the_row_that_is_returned_is_the_one_in_the_table(
-    change: Change, before: Item | None, others: list[Item | None], as_of: int, create: bool
+    change: Change, before: Row | None, others: list[Row | None], as_of: int, create: bool
 ) -> None:
     table = FakeUsersTable({} if before is None else {"user_1": before})
     table.rivals = [partial(set_row, table, other) for other in others]
@@ -293,7 +243,7 @@ def test_the_row_that_is_returned_is_the_one_in_the_table(
         assert stored == Stored(read, is_written=False)
 
 
-def set_row(table: FakeUsersTable, row: Item | None) -> None:
+def set_row(table: FakeUsersTable, row: Row | None) -> None:
     """As whoever keeps to the write rule: fields change along with what guards them."""
     if row is None:
         table.rows.clear()
@@ -301,12 +251,12 @@ def set_row(table: FakeUsersTable, row: Item | None) -> None:
         table.rows["user_1"] = dict(row)
 
 
-def guards(row: Item) -> list[Attribute | None]:
+def guards(row: Row) -> list[Value | None]:
     return [row.get(name) for name in (VERSION, DELETED, *ACTIVITY)]
 
 
 def test_a_row_that_is_right_costs_no_request() -> None:
-    table = FakeUsersTable({"a": row("a", A)})
+    table = FakeUsersTable({"a": stored_as(A)})
     right = stored_as(A)
     assert store(table, A, right, as_of=1, create_missing=True) == Stored(right, is_written=False)
     assert store(table, A, None, as_of=1, create_missing=False) == Stored(None, is_written=False)
@@ -325,7 +275,7 @@ def test_a_change_that_loses_is_decided_again_on_the_row_that_won() -> None:
     last = User("a", 12, {"username": "ada"})
     stored = store(table, last, stored_as(newer), as_of=1, create_missing=True)
     assert stored == Stored(stored_as(last), is_written=True)
-    assert table.rows["a"] == row("a", last)
+    assert table.rows["a"] == stored_as(last)
 
 
 def test_a_row_that_somebody_takes_away_is_made_again_or_not() -> None:
@@ -336,13 +286,12 @@ def test_a_row_that_somebody_takes_away_is_made_again_or_not() -> None:
         assert stored == Stored(stored_as(A) if create else None, is_written=create)
 
 
-@pytest.mark.parametrize(("store_it", "tries"), [(partial(store, row=None), 6), (store_unread, 7)])
-def test_a_change_that_keeps_losing_is_an_error_in_the_end(store_it: Callable[..., Any], tries: int) -> None:
+def test_store_raises_after_six_lost_races() -> None:
     table = FakeUsersTable()
     table.rivals = [partial(make_or_take_away, table, n) for n in range(50)]
     with pytest.raises(AwsError, match="row of a changed"):
-        store_it(table, A_LOT_LATER, as_of=1, create_missing=True)
-    assert len(table.updates) == tries
+        store(table, A_LOT_LATER, None, as_of=1, create_missing=True)
+    assert len(table.updates) == 6
     assert table.written == []
 
 
@@ -350,11 +299,11 @@ def make_or_take_away(table: FakeUsersTable, n: int) -> None:
     if n % 2:
         table.rows.clear()
     else:
-        table.rows["a"] = {**row("a", User("a", n, {})), DELETED: attribute(n)}
+        table.rows["a"] = {**stored_as(User("a", n, {})), DELETED: n}
 
 
 def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
-    table = FakeUsersTable({"a": row("a", User("a", 0, {}))})
+    table = FakeUsersTable({"a": stored_as(User("a", 0, {}))})
     table.rivals = [change(table, User("a", n, {})) for n in range(1, 6)]
     stored = store(table, A_LOT_LATER, stored_as(User("a", 0, {})), as_of=1, create_missing=True)
     assert stored.is_written
@@ -363,7 +312,5 @@ def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
 
 def test_a_table_that_fails_is_an_error_of_the_change() -> None:
     table = FakeUsersTable(refused=["a"])
-    with pytest.raises(AwsError):
-        store_unread(table, A, as_of=1, create_missing=True)
     with pytest.raises(AwsError):
         store(table, A, None, as_of=1, create_missing=True)
