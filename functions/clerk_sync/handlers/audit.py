@@ -31,15 +31,14 @@ def handler(event: Any, context: LambdaContext) -> Report:
 
 def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Report:
     request = audit_request(event)
-    backfill = settings.backfill
-    runs = RunsTable(client("dynamodb"), backfill.runs_table)
+    runs = RunsTable(client("dynamodb"), settings.runs_table)
     find_deletions = DeletionFinder(
-        UsersTable(client("dynamodb"), backfill.users_table, backfill.users_table_key),
+        UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key),
         runs,
         most_percent=settings.max_deletions_percent,
         time_left=lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS,
     )
-    run = open_backfill(backfill, context, find_deletions).go_on(request)
+    run = open_backfill(settings, context, find_deletions).go_on(request)
     problems = runs.problems(run.run_id) if run.counts.errors else []
     made = report(run, runs.findings(run.run_id), problems, runs.webhooks(), now_ms())
     logger.info(

@@ -55,7 +55,7 @@ def open_backfill(
         open_clerk=open_clerk,
         check_table=UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key).check,
         page_size=settings.page_size,
-        create_missing=settings.create_missing,
+        create_missing=settings.create_missing_users,
         time_left=time_left,
         go_on_later=go_on_later,
         open_lanes=lambda: Threads(_lanes(settings.clerk_requests_per_second)),

@@ -77,7 +77,7 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
     row = table.get(change.id)
-    stored = store(table, change, row, as_of=event.timestamp, create_missing=settings.create_missing)
+    stored = store(table, change, row, as_of=event.timestamp, create_missing=settings.create_missing_users)
     logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
     count(WebhooksAccepted=1)
 
