@@ -30,6 +30,8 @@ HOSTILE = (
     "\"' onmouseover='document.title = 1' autofocus onfocus='document.title = 1",
 )
 
+expect.set_options(timeout=30_000)  # a cold start, on a busy machine
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
 
 
