@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
 from clerk_sync.webhook.arrivals import Arrivals
@@ -64,6 +65,7 @@ class Stack:
         )
         self.key = parameters.get("UsersTableKey", "clerkUserId")
         self.runs = RunsTable(aws.client("dynamodb"), self.outputs["RunsTable"])
+        self.pages = PageLedger(aws.client("dynamodb"), self.outputs["RunsTable"])
         self._pool = ThreadPoolExecutor(8)
 
     def reset(self) -> None:

@@ -15,6 +15,7 @@ from clerk_sync.dashboard.wording import explain
 from clerk_sync.errors import EventError
 from clerk_sync.handlers.settings import DashboardSettings
 from clerk_sync.log import logger
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.table import UsersTable
 
@@ -52,9 +53,8 @@ def _widget(request: WidgetRequest) -> str:
 def _runs() -> list[RunWithErrors]:
     settings = DashboardSettings.from_env()
     runs = RunsTable(client("dynamodb"), settings.runs_table)
-    return [
-        (run, run.errors(runs.problems(run.run_id) if run.counts.errors else [])) for run in runs.latest()
-    ]
+    pages = PageLedger(client("dynamodb"), settings.runs_table)
+    return [(run, run.errors(pages.problems(run))) for run in runs.latest()]
 
 
 def _users(wanted: str) -> LatestUsers | SearchResult:

@@ -18,6 +18,7 @@ from botocore.exceptions import (
 from clerk_sync.aws.clients import client
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import UserProblem
@@ -34,9 +35,10 @@ class NothingToFollowError(Exception):
 def main() -> int:
     options = _options()
     try:
-        runs = RunsTable(client("dynamodb"), runs_table_of(options.stack))
+        table = runs_table_of(options.stack)
+        runs = RunsTable(client("dynamodb"), table)
         run = follow(runs, find(runs, options.run_id).run_id)
-        print(summary(run, runs.problems(run.run_id) if run.counts.errors else []))
+        print(summary(run, PageLedger(client("dynamodb"), table).problems(run)))
     except (NoCredentialsError, PartialCredentialsError):
         return _failed(
             "There are no AWS credentials: sign in ('aws sso login', 'aws configure') or set AWS_PROFILE."
