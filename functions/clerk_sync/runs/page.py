@@ -6,15 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
-from clerk_sync.errors import MessageError
+from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs.run import Run
 from clerk_sync.users.user import SYNCED_FIELDS, Deletion, User, UserProblem
 
+VERSION = 1
+"""The format of the pages that are sent. Pages of the version before are read too: when the format changes,
+raise this, and give each new field a default that fits a page of the version before."""
 MAX_BYTES = 512 * 1024
 """What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
 
 
+_NEWER = "newer_version"
 _BYTES_OF_NAMES = 300
 _BYTES_OF_A_NUMBER = 20
 _BYTES_OF_A_CHARACTER = 12
@@ -32,7 +37,7 @@ class Page(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kind: Literal["clerk-sync/page"] = "clerk-sync/page"
-    version: Literal[1] = 1
+    version: int = Field(default_factory=lambda: VERSION, ge=1)
     run_id: str
     number: Annotated[int, Field(ge=1)]
     token: str
@@ -43,6 +48,15 @@ class Page(BaseModel):
     deletions: tuple[Deletion, ...] = ()
     webhooks_since: int | None = None
     full_run_at: int | None = None
+
+    @field_validator("version")
+    @classmethod
+    def _readable(cls, version: int) -> int:
+        if version > VERSION:
+            raise PydanticCustomError(_NEWER, "it is newer")
+        if version < VERSION - 1:
+            raise PydanticCustomError("older_version", "it is too old")
+        return version
 
     @field_validator("users")
     @classmethod
@@ -85,12 +99,16 @@ class Page(BaseModel):
 
     @classmethod
     def load(cls, body: str) -> Self:
-        """The reverse of `dump`. Raises MessageError, which quotes nothing of the body."""
+        """The reverse of `dump`. Raises NewerVersion, and MessageError for anything else that is not a page;
+        neither quotes the body."""
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
+            kinds = {fault["loc"]: fault["type"] for fault in error.errors(include_url=False)}
+            if kinds.get(("version",)) == _NEWER and ("kind",) not in kinds:
+                raise NewerVersion("A newer version of clerk-sync sent this page.") from None
             raise MessageError(
-                f"The message is not a page that this version of clerk-sync has sent: {_faults(error)}"
+                f"The message is not a page that this version of clerk-sync can read: {_faults(error)}"
             ) from None
 
 
