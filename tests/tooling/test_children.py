@@ -60,7 +60,7 @@ def test_children_end_with_a_parent_that_is_killed(number: signal.Signals, tmp_p
     finally:
         parent.send_signal(number)
         parent.wait()
-    eventually(lambda: not list(tmp_path.iterdir()) and not set(processes_with(FAMILY)) & set(group), 5)
+    eventually(lambda: not list(tmp_path.iterdir()) and not set(processes_with(FAMILY)) & set(group))
 
 
 PARENT = """
