@@ -59,6 +59,7 @@ from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
+from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import Result
 from clerk_sync.users.write_rule import Write
@@ -740,7 +741,6 @@ class Episode:
             resources = self._opened(event, "audit")
             finder = DeletionFinder(
                 self.users_table,
-                resources.runs,
                 resources.pages,
                 SavedScans(cast(Any, self.dynamodb), "RunsTable"),
                 most_percent=self._most_percent,
@@ -776,6 +776,8 @@ class Episode:
             runs=self._runs_table(),
             pages=self._page_ledger(),
             queue=self.queue,
+            instance=TableInstance(cast(Any, self.dynamodb), "RunsTable", "users"),
+            users_table="users",
             open_clerk=self._open_clerk,
             check_table=partial(self._check_settings, "describe table", "The table is of another shape"),
             page_size=PAGE_SIZE,

@@ -11,11 +11,11 @@ from dataclasses import replace
 from clerk_sync.audit.scan import SavedScans, Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
+from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import Ids
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, SHOWN
 from clerk_sync.users.row import DELETED, VERSION, Row, number
 from clerk_sync.users.table import UsersTable
@@ -39,8 +39,8 @@ def held_back(gone: int, rows: int, run: Run, most_percent: float) -> str | None
         return "Not one of the users in this Clerk instance had a row: is it the right one?"
     if gone > max(ALWAYS_ALLOWED, rows * most_percent / 100):
         return (
-            f"{gone:,} of {rows:,} are more than MaxDeletionsPercent ({most_percent:g} %) allows. If they "
-            "are gone from Clerk indeed, raise it for one audit."
+            f"{gone:,} of {counted(rows, 'row')} would be marked, more than MaxDeletionsPercent "
+            f"({most_percent:g} %) allows. If those users were deleted in Clerk, raise it for one audit."
         )
     return None
 
@@ -52,7 +52,6 @@ class DeletionFinder:
     def __init__(
         self,
         users_table: UsersTable,
-        runs: RunsTable,
         pages: PageLedger,
         scans: SavedScans,
         *,
@@ -60,23 +59,10 @@ class DeletionFinder:
         time_left: Callable[[], float],
     ) -> None:
         self._users_table = users_table
-        self._runs = runs
         self._pages = pages
         self._scans = scans
         self._most_percent = most_percent
         self._time_left = time_left
-
-    def check_instance(self, clerk: ClerkClient) -> None:
-        """Raise ClerkRefused unless this is the instance that the table is audited against: a key of another
-        one would have all the users marked who are not in that."""
-        here = clerk.instance_id()
-        known = self._runs.remember_instance(here)
-        if here != known:
-            raise ClerkRefused(
-                f"The secret key is the Clerk instance {here}'s, but the table is audited against {known}. "
-                "Use that one's secret key. If you moved to another on purpose, delete the item whose runId "
-                "is 'instance' from RunsTable."
-            )
 
     def find(
         self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
@@ -90,9 +76,9 @@ class DeletionFinder:
             return MissedDeletions(
                 held_back="The workers are not done with the other users: audit again."
             ), ()
-        counted = clerk.count()
-        if not is_complete(run.total_users, run.expected_users or 0, counted):
-            listed = f"Clerk has listed {run.total_users:,} of the {counted:,} users that it counts"
+        expected = clerk.count()
+        if not is_complete(run.total_users, run.expected_users or 0, expected):
+            listed = f"Clerk listed {run.total_users:,} of the {counted(expected, 'user')} that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
         scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
         rows = self._users_table.read(scan.gone, consistent=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal, TypedDict
 
 from clerk_sync.runs.run import ProblemResult, Run, Status
+from clerk_sync.text import counted
 from clerk_sync.users.drift import Found, FoundUser, Kind, Tally
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
@@ -90,18 +91,18 @@ def _advice(report: Report, unasked: int) -> Iterator[str]:
     if report["deletionsHeldBack"]:
         yield f"No row was marked as deleted. {report['deletionsHeldBack']}"
     if report["errorCount"]:
-        yield f"Users that could not be compared: {report['errorCount']:,}; see errors."
+        yield f"{counted(report['errorCount'], 'user')} could not be compared: see errors."
     if unasked:
-        yield f"Rows that may be of users who are gone too, too many to ask for: {unasked:,}. Audit again."
+        yield f"{counted(unasked, 'more row')} may be of deleted users, too many to confirm. Audit again."
     held_back = ("notInClerk",) if report["deletionsHeldBack"] else ()
     if any(report[kind]["count"] for kind in KINDS if kind not in held_back):
         yield (
             "Audit again to see that it is right now."
             if report["repair"]
-            else ('Invoke AuditFunction with {"repair": true} to mend the rows.')
+            else ('Invoke AuditFunction with {"repair": true} to fix the rows.')
         )
     if report["missedByWebhooks"]:
         yield (
-            f"Webhooks should have brought {report['missedByWebhooks']:,} of these changes. Look at the "
+            f"Webhooks should have delivered {report['missedByWebhooks']:,} of these changes. Look at the "
             "endpoint in Clerk's dashboard: is it enabled, has it all four events, is it answered 204?"
         )

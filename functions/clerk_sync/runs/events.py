@@ -28,7 +28,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
-    waitSeconds: int = Field(60, ge=0, le=840)  # noqa: N815 - the event's own name
+    waitSeconds: int = Field(45, ge=0, le=840)  # noqa: N815 - the event's own name
     runId: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")  # noqa: N815
 
 

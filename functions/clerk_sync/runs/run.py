@@ -93,14 +93,35 @@ class MissedDeletions:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run covers. A watermark that was set for another scope says nothing about this one.
+
+    `instance_id` is the Clerk instance that the users table belongs to; None before the first run knows it.
+    """
+
+    instance_id: str | None
+    users_table: str
+    create_missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """When the last complete run of a mode was started (ms), and what it covered."""
+
+    started_at: int
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run as it is recorded. All times in ms.
 
-    `since` is how far back an incremental run reads; None: everybody. `expected_users` is Clerk's own count
-    at the start. `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them
-    have been dealt with, or given up. `paged_at` is when the last one was put there, `failure` why there
-    are no more. `webhooks_since` is when the first webhook came, `full_run_at` when the last complete full
-    run began, and `deletions` what an audit found of users that are gone.
+    `users_table` is written, and `instance_id` read, once that is known. `since` is how far back an
+    incremental run reads; None: to the first user. `expected_users` is Clerk's own count at the start.
+    `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them have an outcome,
+    and `given_up_pages` of those are in the dead-letter queue. `paged_at` is when the last one was put on the
+    queue, `failure` why there are no more. `webhooks_since` is when the first webhook came, `full_run_at`
+    when the last complete full run began, and `deletions` what an audit found of users who are gone.
     """
 
     run_id: str
@@ -108,12 +129,15 @@ class Run:
     create_missing: bool
     dry_run: bool
     started_at: int
+    users_table: str = ""
+    instance_id: str | None = None
     since: int | None = None
     status: Status = "RUNNING"
     expected_users: int | None = None
     pages: int = 0
     total_users: int = 0
     settled_pages: int = 0
+    given_up_pages: int = 0
     counts: Counts = field(default_factory=Counts)
     cursor: Place = BEGINNING
     paged_at: int | None = None
@@ -151,9 +175,13 @@ class Run:
         return None if self.expected_users is None else max(self.expected_users, self.total_users)
 
     @property
-    def is_complete(self) -> bool:
-        """Whether all that it was to read was read and dealt with, and not just tried."""
-        return self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
+    def watermark(self) -> Watermark | None:
+        """The watermark that this run sets: none unless all its pages were written. Malformed users don't
+        hold it back."""
+        is_written = self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
+        if not is_written or self.given_up_pages:
+            return None
+        return Watermark(self.started_at, Scope(self.instance_id, self.users_table, self.create_missing))
 
     @property
     def has_drift(self) -> bool:

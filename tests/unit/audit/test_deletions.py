@@ -200,7 +200,6 @@ class Audit:
         self.time_left: Callable[[], float] = lambda: 1
         self.finder = DeletionFinder(
             table,
-            memory.runs,
             memory.pages,
             memory.scans,
             most_percent=most_percent,
@@ -320,9 +319,7 @@ def test_an_instance_that_counts_more_than_it_listed_marks_nobody() -> None:
     audit = Audit(table, names(5), expected=9)
     found, to_mark = audit.find(clerk, audit.run)
     assert not to_mark
-    assert found == MissedDeletions(
-        held_back="Clerk has listed 5 of the 9 users that it counts: audit again."
-    )
+    assert found == MissedDeletions(held_back="Clerk listed 5 of the 9 users that it counts: audit again.")
     assert table.scanned == []
 
 

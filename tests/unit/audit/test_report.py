@@ -35,7 +35,7 @@ OVER = Run(
     deletions=MissedDeletions(rows=15),
 )
 NOTHING = tally([])
-MEND = 'Invoke AuditFunction with {"repair": true} to mend the rows.'
+FIX = 'Invoke AuditFunction with {"repair": true} to fix the rows.'
 AGAIN = "Audit again to see that it is right now."
 
 
@@ -57,12 +57,12 @@ def told(found: Tally = NOTHING, webhooks: Webhooks | None = None, **changes: An
 
 
 def test_an_empty_event_looks_and_mends_nothing() -> None:
-    assert audit_request({}) == Request("audit", None, True, 60, None, {})
+    assert audit_request({}) == Request("audit", None, True, 45, None, {})
 
 
 def test_each_key_may_be_given() -> None:
-    assert audit_request({"repair": True}) == Request("audit", None, False, 60, None, {"repair": True})
-    assert audit_request({"repair": False}) == Request("audit", None, True, 60, None, {"repair": False})
+    assert audit_request({"repair": True}) == Request("audit", None, False, 45, None, {"repair": True})
+    assert audit_request({"repair": False}) == Request("audit", None, True, 45, None, {"repair": False})
     event = {"waitSeconds": 0, "runId": "audit-1"}
     assert audit_request(event) == Request("audit", None, True, 0, "audit-1", event)
 
@@ -141,10 +141,10 @@ def test_the_report_is_what_people_script_against() -> None:
         "timestamp": 2_000,
         "errors": [{"clerkUserId": "user_7", "reason": "odd"}],
         "advice": [
-            "Users that could not be compared: 1; see errors.",
-            MEND,
-            "Webhooks should have brought 4 of these changes. Look at the endpoint in Clerk's dashboard: is "
-            "it enabled, has it all four events, is it answered 204?",
+            "1 user could not be compared: see errors.",
+            FIX,
+            "Webhooks should have delivered 4 of these changes. Look at the endpoint in Clerk's dashboard: "
+            "is it enabled, has it all four events, is it answered 204?",
         ],
     }
 
@@ -179,9 +179,9 @@ def test_the_verdict_is_ok_only_if_all_was_compared_and_nothing_wrong(
     ("found", "changes", "advice"),
     [
         (NOTHING, {}, []),
-        (one(Kind.DRIFTED), {}, [MEND]),
+        (one(Kind.DRIFTED), {}, [FIX]),
         (one(Kind.MISSING), {"dry_run": False}, [AGAIN]),
-        (NOTHING, {"deletions": MissedDeletions(found=1, first=("a",))}, [MEND]),
+        (NOTHING, {"deletions": MissedDeletions(found=1, first=("a",))}, [FIX]),
         (
             NOTHING,
             {"deletions": MissedDeletions(held_back="So it is.")},
@@ -190,7 +190,7 @@ def test_the_verdict_is_ok_only_if_all_was_compared_and_nothing_wrong(
         (
             one(Kind.PLACEHOLDER),
             {"deletions": MissedDeletions(found=30, held_back="So it is.")},
-            ["No row was marked as deleted. So it is.", MEND],
+            ["No row was marked as deleted. So it is.", FIX],
         ),
         (
             NOTHING,
@@ -200,12 +200,12 @@ def test_the_verdict_is_ok_only_if_all_was_compared_and_nothing_wrong(
         (
             NOTHING,
             {"deletions": MissedDeletions(unasked=30)},
-            ["Rows that may be of users who are gone too, too many to ask for: 30. Audit again."],
+            ["30 more rows may be of deleted users, too many to confirm. Audit again."],
         ),
         (
             NOTHING,
             {"counts": Counts(errors=1_234)},
-            ["Users that could not be compared: 1,234; see errors."],
+            ["1,234 users could not be compared: see errors."],
         ),
         (
             NOTHING,
@@ -240,10 +240,10 @@ def test_where_clerk_never_sent_a_webhook_none_is_missed() -> None:
     some: dict[str, Any]
     some = {"counts": Counts(updated=3, missed_by_webhooks=3), "deletions": MissedDeletions(found=2)}
     made = told(one(Kind.DRIFTED), **some)
-    assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"], made["advice"]) == (None, None, [MEND])
+    assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"], made["advice"]) == (None, None, [FIX])
     made = told(one(Kind.DRIFTED), Webhooks(1, 5_000), **some)
     assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"]) == (5, 0)
-    assert made["advice"][1].startswith("Webhooks should have brought 5 of these")
+    assert made["advice"][1].startswith("Webhooks should have delivered 5 of these")
     assert told(NOTHING, Webhooks(1, 5_000))["missedByWebhooks"] == 0
     assert told(NOTHING, Webhooks(1, 5_000))["advice"] == []
 

@@ -17,8 +17,8 @@ KEYS = {
 }
 
 
-def test_an_empty_event_is_a_full_run_that_waits_a_minute() -> None:
-    assert backfill_request({}) == Request("full", None, False, 60, None, {})
+def test_an_empty_event_is_a_full_run_that_waits_45_seconds() -> None:
+    assert backfill_request({}) == Request("full", None, False, 45, None, {})
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,3 @@ def test_a_lease_that_was_given_back_cannot_be_renewed_by_a_thread_that_lingers(
     with pytest.raises(LeaseLost):
         runs.renew(run.run_id, "me", 60_000)
     assert runs.acquire(run.run_id, "another", now=2, until=60_000)
-
-
-# The Clerk instance
-
-
-def test_the_first_instance_is_remembered(runs: RunsTable) -> None:
-    assert [runs.remember_instance(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3
