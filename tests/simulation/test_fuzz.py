@@ -24,8 +24,8 @@ from tests.local.commands.sign import signature_headers
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import CLERK_NAMES, any_text, json_values
-from tests.unit.handlers.test_dashboard import CONTEXT as CONTEXT_OF_A_WIDGET
-from tests.unit.handlers.test_dashboard import Edges, edges  # noqa: F401
+from tests.support.widgets import LAMBDA_CONTEXT, FakeReads
+from tests.support.widgets import fake_reads as fake_reads
 from tests.unit.handlers.test_profile import (
     CONTEXT,
     ISSUER,
@@ -227,15 +227,15 @@ def test_a_page_load_of_any_kind_is_answered(
 @fuzz
 def test_a_widget_is_always_html(
     request: Any,
-    edges: Edges,  # noqa: F811
+    fake_reads: FakeReads,
     log: io.StringIO,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if isinstance(request, dict):
-        assert dashboard.handler(request, CONTEXT_OF_A_WIDGET).startswith("<")
+        assert dashboard.handler(request, LAMBDA_CONTEXT).startswith("<")
     else:
         with pytest.raises(EventError, match="widget"):
-            dashboard.handler(request, CONTEXT_OF_A_WIDGET)
+            dashboard.handler(request, LAMBDA_CONTEXT)
     silent(log, capsys)
 
 
