@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
@@ -228,7 +229,7 @@ class Sync(RuleBasedStateMachine):
         # Who makes no rows leaves one that the app made just now to the next run.
         self.table.unseen = set(unseen) if self.create_missing else set()
         if kind == "webhook":
-            event = parse_webhook(body.encode())
+            event = parse_webhook(body.encode(), self.now)
             assert event.change is not None
             assert not isinstance(event.change, UserProblem)
             changes: list[Change] = [event.change]
@@ -238,12 +239,15 @@ class Sync(RuleBasedStateMachine):
                 event.change,
                 row,
                 as_of=event.timestamp,
+                now=self.now,
                 create_missing=self.create_missing,
             )
         else:
             page = Page.load(body)
             changes = [*page.users, *page.deletions]
-            outcome = upsert(self.table, changes, as_of=page.read_at, create_missing=page.create_missing)
+            outcome = upsert(
+                self.table, changes, as_of=page.read_at, now=self.now, create_missing=page.create_missing
+            )
             assert outcome.problems == []
         self.table.unseen = set()
         for change in changes:
@@ -350,7 +354,7 @@ class Sync(RuleBasedStateMachine):
 
 
 def parsed(state: dict[str, Any]) -> User:
-    user = parse_user(state)
+    user = parse_user(state, START + DAY_MS)
     assert isinstance(user, User)
     return user
 

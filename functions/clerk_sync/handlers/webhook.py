@@ -40,7 +40,7 @@ def _answer(event: Any) -> int:
         if len(body) > MAX_BYTES:
             return _rejected(413, "more than 1 MiB")
         _verify(body, headers(event), _secret(settings))
-        parsed = parse_webhook(body)
+        parsed = parse_webhook(body, now_ms())
         _store(parsed, settings)
         if parsed.type in USER_EVENTS:
             _arrivals(settings).note(now_ms())
@@ -77,7 +77,14 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
     row = table.get(change.id)
-    stored = store(table, change, row, as_of=event.timestamp, create_missing=settings.create_missing)
+    stored = store(
+        table,
+        change,
+        row,
+        as_of=event.timestamp,
+        now=now_ms(),
+        create_missing=settings.create_missing,
+    )
     logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
     count(WebhooksAccepted=1)
 

@@ -294,8 +294,8 @@ class Backfill:
         """Put pages of Clerk's on the queue, with as few requests as may be."""
         outgoing: list[tuple[str, NewPage]] = []
         for one in found:
-            payloads, done = one.users, 0
-            for part in split([parse_user(payload) for payload in payloads]):
+            payloads, done, now = one.users, 0, now_ms()
+            for part in split([parse_user(payload, now) for payload in payloads]):
                 number = run.pages + len(outgoing) + 1
                 users = tuple(user for user in part if isinstance(user, User))
                 malformed = [user for user in part if isinstance(user, UserProblem)]

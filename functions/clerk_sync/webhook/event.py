@@ -22,8 +22,8 @@ class WebhookEvent:
     change: Change | UserProblem | None
 
 
-def parse_webhook(body: bytes) -> WebhookEvent:
-    """Read an envelope `{"type", "timestamp", "data", …}`.
+def parse_webhook(body: bytes, now: int) -> WebhookEvent:
+    """Read an envelope `{"type", "timestamp", "data", …}`. `now` in ms.
 
     Raises MessageError, which quotes nothing, if it is not one.
     """
@@ -34,7 +34,7 @@ def parse_webhook(body: bytes) -> WebhookEvent:
     match envelope:
         case {"type": str(kind), "data": data, "timestamp": timestamp} if _is_time(timestamp):
             timestamp = timestamp if timestamp >= _FIRST_MS else timestamp * 1000
-            return WebhookEvent(kind, timestamp, _change(kind, data, timestamp))
+            return WebhookEvent(kind, timestamp, _change(kind, data, timestamp, now))
     raise MessageError("The body is not an event with type, timestamp and data")
 
 
@@ -42,14 +42,14 @@ def _is_time(timestamp: Any) -> bool:
     return type(timestamp) is int and 0 < timestamp < MAX_MS
 
 
-def _change(kind: str, data: Any, timestamp: int) -> Change | UserProblem | None:
+def _change(kind: str, data: Any, timestamp: int, now: int) -> Change | UserProblem | None:
     match kind, data:
         case "user.created" | "user.updated", _:
-            return parse_user(data)
+            return parse_user(data, now)
         case "user.deleted", {"id": user_id} if is_id(user_id):
             return Deletion(user_id, timestamp)
         case "session.created", {"user": dict(user)}:
-            return parse_user(user)
+            return parse_user(user, now)
         case "session.created", {"user_id": user_id} if is_id(user_id):
             return SignIn(user_id, timestamp)
         case "user.deleted" | "session.created", _:
