@@ -4,6 +4,7 @@ ClerkSyncError
 ├── SettingsError        an environment variable or a parameter is missing or wrong
 ├── EventError           the event that the function was invoked with
 ├── MessageError         what arrived is not what it should be: a queue's message, a request's body
+│   └── NewerVersion     a page that a newer version of clerk-sync sent
 ├── SignatureError       a webhook that Clerk did not sign
 ├── TokenError           a session token that does not prove who is calling
 ├── ClerkError
@@ -31,8 +32,11 @@ class EventError(ClerkSyncError):
 
 
 class MessageError(ClerkSyncError):
-    """A queue's message is not a page of ours, or is from a newer version; or a request's body is not what it
-    should be."""
+    """A queue's message is not a page, or a request's body is not what it should be."""
+
+
+class NewerVersion(MessageError):
+    """A newer version of clerk-sync sent the page: its own workers can read it."""
 
 
 class SignatureError(ClerkSyncError):

@@ -7,9 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from clerk_sync.clock import now_ms
-from clerk_sync.runs.backfill import STALE_MS
-from clerk_sync.runs.run import Mode, Run
-from clerk_sync.runs.runs_table import NewPage
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.run import STALE_MS, Mode, Run
 from tests.integration.stack import (
     Stack,
     assert_conserved,
@@ -455,13 +454,21 @@ def test_a_page_that_cannot_be_written_ends_in_the_dead_letter_queue_and_a_redri
 
 def test_a_message_that_is_not_ours_ends_in_the_dead_letter_queue_with_a_reason(stack: Stack) -> None:
     user = make_user(1)
-    newer = {"kind": "clerk-sync/page", "version": 2, "run_id": "x", "users": [user["first_name"]]}
-    for body in ("hello", json.dumps(newer)):
+    foreign = {"kind": "clerk-sync/page", "version": 1, "run_id": 7, "users": [user["first_name"]]}
+    for body in ("hello", json.dumps(foreign)):
         stack.send(body)
     eventually(lambda: stack.dead_letters() == 2)
     log = stack.log()
     assert "message_refused" in log
-    assert "version: Input should be 1" in log
+    assert "run_id: Input should be a valid string" in log
+
+
+def test_a_page_of_a_newer_version_waits_for_a_worker_that_reads_it(stack: Stack) -> None:
+    newer = {"kind": "clerk-sync/page", "version": 2, "run": {"id": "x"}}
+    stack.send(json.dumps(newer))
+    eventually(lambda: "page_deferred" in stack.log())
+    assert not stack.is_drained()
+    assert stack.dead_letters() == 0
 
 
 def test_pages_lost_from_the_queue_are_counted_as_errors_in_the_end(stack: Stack) -> None:
@@ -481,8 +488,8 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
-    page = NewPage("never sent", users, [], run.cursor)
-    stack.runs.record_pending(run, "cut off", [page], 0)
+    page = PendingPage("never sent", users, [], run.cursor)
+    stack.pages.record_pending(run, "cut off", [page], 0)
     return page.added_to(run)
 
 

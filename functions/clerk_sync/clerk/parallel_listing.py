@@ -57,8 +57,6 @@ class Place:
     @classmethod
     def load(cls, dumped: list[list[Any]]) -> "Place":
         """The reverse of `dump`."""
-        if all(len(window) == 2 for window in dumped):  # of a run that an earlier version began: one cursor
-            dumped = [[None, None, dumped]]
         return cls.at(Window(Span(since, before), Cursor.load(met)) for since, before, met in dumped)
 
     @classmethod

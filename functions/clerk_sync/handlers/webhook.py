@@ -83,7 +83,7 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         row,
         as_of=event.timestamp,
         now=now_ms(),
-        create_missing=settings.create_missing,
+        create_missing=settings.create_missing_users,
     )
     logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
     count(WebhooksAccepted=1)

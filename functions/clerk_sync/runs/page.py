@@ -1,18 +1,25 @@
 """A page: some users of one run, as a message in PagesQueue carries them to a worker."""
 
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
-from clerk_sync.errors import MessageError
+from clerk_sync.errors import MessageError, NewerVersion
+from clerk_sync.runs.run import Run
 from clerk_sync.users.user import SYNCED_FIELDS, Deletion, User, UserProblem
 
+VERSION = 1
+"""The format of the pages that are sent. Pages of the version before are read too: when the format changes,
+raise this, and give each new field a default that fits a page of the version before."""
 MAX_BYTES = 512 * 1024
 """What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
 
 
+_NEWER = "newer_version"
 _BYTES_OF_NAMES = 300
 _BYTES_OF_A_NUMBER = 20
 _BYTES_OF_A_CHARACTER = 12
@@ -30,7 +37,7 @@ class Page(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kind: Literal["clerk-sync/page"] = "clerk-sync/page"
-    version: Literal[1] = 1
+    version: int = Field(default_factory=lambda: VERSION, ge=1)
     run_id: str
     number: Annotated[int, Field(ge=1)]
     token: str
@@ -42,12 +49,46 @@ class Page(BaseModel):
     webhooks_since: int | None = None
     full_run_at: int | None = None
 
+    @field_validator("version")
+    @classmethod
+    def _readable(cls, version: int) -> int:
+        if version > VERSION:
+            raise PydanticCustomError(_NEWER, "it is newer")
+        if version < VERSION - 1:
+            raise PydanticCustomError("older_version", "it is too old")
+        return version
+
     @field_validator("users")
     @classmethod
     def _only_synced_fields(cls, users: tuple[User, ...]) -> tuple[User, ...]:
         if any(user.fields.keys() - SYNCED_FIELDS for user in users):
             raise ValueError("a field that is not synced")
         return users
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        number: int,
+        read_at: int,
+        *,
+        create_missing: bool,
+        users: tuple[User, ...] = (),
+        deletions: tuple[Deletion, ...] = (),
+    ) -> Self:
+        """A new page of a run."""
+        return cls(
+            run_id=run.run_id,
+            number=number,
+            token=uuid.uuid4().hex,
+            read_at=read_at,
+            create_missing=create_missing,
+            dry_run=run.dry_run,
+            users=users,
+            deletions=deletions,
+            webhooks_since=run.webhooks_since,
+            full_run_at=run.full_run_at,
+        )
 
     def dump(self) -> str:
         """The message's body. All ASCII, as SQS refuses some characters that a name may hold."""
@@ -58,12 +99,16 @@ class Page(BaseModel):
 
     @classmethod
     def load(cls, body: str) -> Self:
-        """The reverse of `dump`. Raises MessageError, which quotes nothing of the body."""
+        """The reverse of `dump`. Raises NewerVersion, and MessageError for anything else that is not a page;
+        neither quotes the body."""
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
+            kinds = {fault["loc"]: fault["type"] for fault in error.errors(include_url=False)}
+            if kinds.get(("version",)) == _NEWER and ("kind",) not in kinds:
+                raise NewerVersion("A newer version of clerk-sync sent this page.") from None
             raise MessageError(
-                f"The message is not a page that this version of clerk-sync has sent: {_faults(error)}"
+                f"The message is not a page that this version of clerk-sync can read: {_faults(error)}"
             ) from None
 
 

@@ -163,13 +163,6 @@ def test_a_place_is_loaded_as_it_was_dumped(given_windows: list[Window]) -> None
     assert Place.load(place.dump()) == place
 
 
-def test_a_place_that_an_earlier_version_wrote_down_is_one_windows() -> None:
-    (window,) = Place.load([["user_1", 5], ["user_2", 6]]).windows.values()
-    assert window.span == Span()
-    assert [met.id for met in window.cursor.met] == ["user_1", "user_2"]
-    assert Place.load([]) == BEGINNING
-
-
 # How much of the rate is used
 
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -6,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.errors import MessageError
+from clerk_sync.errors import MessageError, NewerVersion
+from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
 from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, Deletion, User, UserProblem, parse_user
 from tests.local.clerk.fake_users import make_users
@@ -86,23 +88,6 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in body().items() if key != name}
 
 
-def test_a_message_from_before_there_were_audits_is_a_page() -> None:
-    old = {
-        "kind": "clerk-sync/page",
-        "version": 1,
-        "run_id": "run",
-        "number": 1,
-        "token": "t",
-        "read_at": 5,
-        "create_missing": True,
-        "dry_run": False,
-        "users": [{"id": "user_1", "updated_at": 5, "fields": {"firstName": "Ada", "createdAt": 3}}],
-    }
-    page = Page.load(json.dumps(old))
-    assert page == example()
-    assert (page.deletions, page.webhooks_since, page.full_run_at) == ((), None, None)
-
-
 def test_deletions_are_carried_along_with_when_they_were_found() -> None:
     message = body(users=[], deletions=[{"id": "user_1", "at": 7}], webhooks_since=2, full_run_at=3)
     page = Page.load(json.dumps(message))
@@ -112,7 +97,9 @@ def test_deletions_are_carried_along_with_when_they_were_found() -> None:
 
 REFUSED = {
     "another kind": body(kind=MARK),
-    "a newer version": body(version=2),
+    "version zero": body(version=0),
+    "a version as text": body(version="1"),
+    "another kind of a newer version": body(kind=MARK, version=2),
     "a key too many": body(extra=MARK),
     "a key of a user too many": with_user(extra=MARK),
     "a field that is not synced": with_user(fields={"password": MARK}),
@@ -141,10 +128,42 @@ REFUSED = {
 }
 
 
+# Versions
+
+
+@pytest.fixture
+def raise_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """As in a release that changes the format, and in those after it."""
+    return lambda version: monkeypatch.setattr(page_module, "VERSION", version)
+
+
+def test_a_page_of_the_version_before_is_read(raise_version: Callable[[int], None]) -> None:
+    sent = example().dump()
+    raise_version(page_module.VERSION + 1)
+    assert Page.load(sent) == example(version=1)
+    assert json.loads(example().dump())["version"] == 2
+
+
+def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int], None]) -> None:
+    sent = example().dump()
+    raise_version(page_module.VERSION + 2)
+    with pytest.raises(MessageError, match="version: it is too old") as error:
+        Page.load(sent)
+    assert not isinstance(error.value, NewerVersion)
+
+
+@pytest.mark.parametrize("changes", [{}, {"users": MARK}, {"extra": MARK}, {"number": None}])
+def test_a_page_of_a_newer_version_is_told_apart_whatever_changed(changes: dict[str, Any]) -> None:
+    with pytest.raises(NewerVersion) as error:
+        Page.load(json.dumps(body(version=page_module.VERSION + 1) | changes))
+    assert MARK not in str(error.value)
+
+
 @pytest.mark.parametrize("message", REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_page_of_ours_is_refused_without_quoting_it(message: Any) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(json.dumps(message))
+    assert not isinstance(error.value, NewerVersion)
     assert MARK not in str(error.value)
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -98,7 +98,7 @@ def latest_time(row: Row) -> int:
     return max(number(row, name) or -1 for name in (VERSION, *ACTIVITY))
 
 
-def without(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def without(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
@@ -203,7 +203,11 @@ def test_newer_snapshot_wins_over_a_repair_that_came_between_reading_and_writing
     newer = User(ID, 2, {"firstName": "Ada"})
     table = FakeUsersTable({ID: row})
     repair = User(ID, 1, {"firstName": "Bob", "lastName": "Abel", "username": "bob"})
-    table.rivals = [lambda: upsert(table, [repair], as_of=1, now=NOW, create_missing=True)]
+
+    def repair_row() -> None:
+        upsert(table, [repair], as_of=1, now=NOW, create_missing=True)
+
+    table.rivals = [repair_row]
     assert upsert(table, [newer], as_of=2, now=NOW, create_missing=True) == Outcome(updated=1)
     assert table.rows[ID] == stored_as(newer)
 
