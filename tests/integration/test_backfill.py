@@ -157,7 +157,7 @@ def test_an_event_that_asks_for_another_run_than_the_one_under_way_is_refused(st
         run_id = stack.current_run_id()
         with pytest.raises(FunctionError, match=f"{run_id} is RUNNING.*another dryRun"):
             stack.backfill({"dryRun": True})
-        with pytest.raises(FunctionError, match="another runId"):
+        with pytest.raises(FunctionError, match="there is no run mine"):
             stack.backfill({"runId": "mine"})
         assert running.result()["status"] == "COMPLETED"
 

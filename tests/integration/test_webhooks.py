@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.users.instance import TableInstance
 from tests.integration.stack import Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT, WEBHOOK_SECRET
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
@@ -75,6 +76,59 @@ def test_a_deletion_that_arrives_first_is_not_forgotten(stack: Stack) -> None:
     assert post(stack, deletion).status_code == 204
     assert post(stack, event(user, "user.created", at - 60)).status_code == 204
     assert stack.rows() == {user["id"]: {"clerkDeletedAt": int(at * MS), **wanted_row(user)}}
+
+
+def test_envelope_without_timestamp_is_stored_and_keeps_the_deletion_mark(stack: Stack) -> None:
+    user = make_user(2)
+    bodies = []
+    for kind, data in (
+        ("user.deleted", {"id": user["id"]}),
+        ("user.created", user),
+        ("organization.created", {}),
+    ):
+        bodies.append(json.dumps({"object": "event", "type": kind, "data": data}))
+    for body in bodies:
+        before = time.time()
+        assert post(stack, body).status_code == 204
+    row = stack.rows()[user["id"]]
+    marked_at = row.pop("clerkDeletedAt")
+    assert row == wanted_row(user)
+    assert before - 60 < marked_at / MS < time.time() + 1
+
+
+@pytest.mark.parametrize("user", [{}, {"id": "user_2zAda", "first_name": "Ada"}, None])
+def test_session_without_usable_user_is_a_sign_in(stack: Stack, user: Any) -> None:
+    at = int(time.time() * MS)
+    data = {"object": "session", "user_id": "user_2zAda", "user": user, "actor": None, "created_at": at - 70}
+    assert post(stack, event(data, "session.created")).status_code == 204
+    assert stack.rows()["user_2zAda"]["lastSignInAt"] == at - 70
+
+
+def test_impersonation_changes_nothing(stack: Stack) -> None:
+    user = make_user(2)
+    stack.put_row(user["id"], **wanted_row(user))
+    actor = {"iss": "https://dashboard.clerk.com", "sid": "sess_adm", "sub": "user_support"}
+    for embedded in (None, changed(user, 60, "Newer")):
+        data = {"object": "session", "user_id": user["id"], "user": embedded, "actor": actor}
+        assert post(stack, event(data, "session.created")).status_code == 204
+    assert stack.rows() == {user["id"]: wanted_row(user)}
+
+
+def test_webhook_of_another_instance_is_ignored(stack: Stack) -> None:
+    tables = stack.outputs["RunsTable"], stack.outputs["UsersTable"]
+    instance = TableInstance(stack.aws.client("dynamodb"), *tables)
+    other = TableInstance(stack.aws.client("dynamodb"), tables[0], "other-table")
+    assert instance.read() is None
+    assert [instance.remember(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3
+    assert other.remember("ins_2") == "ins_2"
+    assert (instance.read(), other.read()) == ("ins_1", "ins_2")
+    users = {instance_id: make_user(n) for n, instance_id in enumerate(("ins_1", "ins_2"))}
+    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):  # a new process remembers nothing
+        for instance_id, user in users.items():
+            body = json.dumps({**json.loads(event(user)), "instance_id": instance_id})
+            assert post(stack, body).status_code == 204
+    assert stack.rows().keys() == {users["ins_1"]["id"]}
+    assert "webhook_of_another_instance" in stack.log()
 
 
 def test_a_sign_in_moves_the_activity_with_its_user_or_alone(stack: Stack) -> None:
@@ -419,10 +473,6 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
                 EVENT * 2,
             ),
             *('{"type": 1}', '{"data": {}, "timestamp": 1}', '{"type": "user.created", "timestamp": 1}'),
-            *(
-                f'{{"type": "user.created", "data": {{}}, "timestamp": {odd}}}'
-                for odd in ("0", "-1", '"1"', "null", "1.5", "1e400")
-            ),
             '{"type": ["user.created"], "data": {}, "timestamp": 1}',
             *("[" * 100_000, '{"a":' * 100_000, "9" * 100_000),
         )

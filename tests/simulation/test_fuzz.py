@@ -14,11 +14,14 @@ import clerk_sync.handlers.worker as handlers_worker
 from clerk_sync.errors import EventError
 from clerk_sync.handlers import dashboard
 from clerk_sync.handlers.profile import handler as profile_handler
-from clerk_sync.handlers.settings import WebhookSettings
+from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.upsert import upsert
 from clerk_sync.users.user import User, UserProblem, parse_user
+from clerk_sync.webhook.arrivals import Arrivals
+from clerk_sync.webhook.processor import WebhookProcessor
 from tests.local.clerk.session_tokens import session_token
 from tests.local.commands.sign import signature_headers
+from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
 from tests.unit.handlers.test_dashboard import CONTEXT as CONTEXT_OF_A_WIDGET
@@ -82,10 +85,6 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
     """What the handlers write into, and are given in place of all else that is in AWS."""
     table = FakeUsersTable()
 
-    class Quiet:
-        def note(self, now: int) -> None:
-            pass
-
     class Secret:
         def get(self) -> Any:
             return type("Found", (), {"value": OLD})
@@ -93,18 +92,11 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
         def replaced(self) -> None:
             return None
 
-    hooks = WebhookSettings(
-        clerk_webhook_secret_parameter="/clerk/webhook",
-        users_table="Users",
-        users_table_key="clerkUserId",
-        create_missing_users=True,
-        runs_table="Runs",
-    )
-    monkeypatch.setattr(handlers_webhook, "_settings", lambda: hooks)
-    monkeypatch.setattr(handlers_webhook, "_secret", lambda _: Secret())
-    monkeypatch.setattr(handlers_webhook, "_arrivals", lambda _: Quiet())
-    monkeypatch.setattr(handlers_webhook, "client", lambda _: None)
-    monkeypatch.setattr(handlers_webhook, "UsersTable", lambda *_: table)
+    runs_table = peaceful_dynamodb()
+    instance, arrivals = TableInstance(runs_table, "Runs", "Users"), Arrivals(runs_table, "Runs")
+    processor = WebhookProcessor(table, instance, arrivals, create_missing=True)
+    monkeypatch.setattr(handlers_webhook, "_secret", Secret)
+    monkeypatch.setattr(handlers_webhook, "_processor", lambda: processor)
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
     return table

@@ -18,7 +18,7 @@ from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
-from clerk_sync.webhook.event import parse_webhook
+from clerk_sync.webhook.event import Ignored, parse_webhook
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import app_attributes, foreign_part, odd_values, owned_part, stored_as
 from tests.unit.profile.test_refresh_claims import FakeRefreshes
@@ -230,15 +230,14 @@ class Sync(RuleBasedStateMachine):
         self.table.unseen = set(unseen) if self.create_missing else set()
         if kind == "webhook":
             event = parse_webhook(body.encode(), self.now)
-            assert event.change is not None
-            assert not isinstance(event.change, UserProblem)
+            assert not isinstance(event.change, UserProblem | Ignored)
             changes: list[Change] = [event.change]
             row = self.table.get(event.change.id)
             store(
                 self.table,
                 event.change,
                 row,
-                as_of=event.timestamp,
+                as_of=event.as_of,
                 now=self.now,
                 create_missing=self.create_missing,
             )

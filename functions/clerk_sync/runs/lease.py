@@ -25,6 +25,7 @@ from clerk_sync.runs.events import Request
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
+from clerk_sync.text import sentence
 
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
@@ -54,12 +55,14 @@ class Lease:
 
     @contextmanager
     def open_clerk(self) -> Iterator[ClerkClient]:
-        """Add what an earlier invocation has sent, open Clerk and check the users table."""
+        """Add what an earlier invocation sent, open Clerk, and check that the users table fits and is this
+        Clerk instance's."""
         # Recovering comes before anything that may fail for good: a page that counts must be the run's.
         self._recover()
         with self.resources.open_clerk(self._before_pause) as clerk:
             try:
                 self.resources.check_table()
+                self._check_instance(clerk)
                 yield clerk
             finally:
                 count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
@@ -118,6 +121,22 @@ class Lease:
         self.resources.runs.end_paging(run, self._owner, now_ms())
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
+    def _check_instance(self, clerk: ClerkClient) -> None:
+        """Raise ClerkRefused if the key is another instance's: its users would get rows, and an audit would
+        mark those of the instance that the table belongs to."""
+        here, instance = clerk.instance_id(), self.resources.instance
+        # A dry run writes nothing, so it decides nothing about the table either.
+        known = instance.read() or here if self.run.dry_run else instance.remember(here)
+        if other := {known, self.run.instance_id or here} - {here}:
+            raise ClerkRefused(
+                f"The secret key is for the Clerk instance {here}, but table {self.resources.users_table} "
+                f"belongs to {', '.join(other)}. Use that one's secret key. If you moved the table to "
+                "another instance on purpose, delete the item whose runId is 'instance' from RunsTable."
+            )
+        if self.run.instance_id != here:
+            self.resources.runs.set_instance(self.run.run_id, self._owner, here)
+            self.run = replace(self.run, instance_id=here)
+
     def _recover(self) -> None:
         pages_before = self.run.pages
         while not (run := self.resources.pages.recover(self.run, self._owner, self._until())):
@@ -165,10 +184,10 @@ class Lease:
     def _fail_or_stay_open(self, error: ClerkError | AwsError) -> None:
         if self.run.is_left_over(self._acquired_at):
             # Otherwise every later invocation would join a run that cannot end, and none would start anew.
-            self._fail(f"{error}. The run began over a day ago and is given up.")
+            self._fail(f"{sentence(error)} The run began over a day ago and is given up.")
             return
         self._release()
-        raise type(error)(f"{error}. {self._stays_open()}") from error
+        raise type(error)(f"{sentence(error)} {self._stays_open()}") from error
 
     def _continue_in_new_invocation(self) -> None:
         if not self.has_progressed:

@@ -12,7 +12,7 @@ from clerk_sync.metrics import count
 from clerk_sync.runs.completion import finish, give_up_lost_pages
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.run import Mode, Run, Scope
 from clerk_sync.runs.runs_table import Current
 
 OVERLAP_MS = 10 * 60 * 1000
@@ -31,11 +31,17 @@ class RunStarter:
         )
 
     def open(self) -> Run:
-        """The run that the request names or that is under way, otherwise a new one. Raises EventError if the
-        request does not fit a run under way; AwsError."""
+        """The run that the request names or that is under way, otherwise a new one. Raises EventError if no
+        run has that id or the request does not fit a run under way; AwsError."""
         runs, request = self._resources.runs, self._request
-        # A worker that died right after it had counted a page left the run's status to the next caller.
-        if request.run_id and (named := finish(runs, request.run_id, now_ms())):
+        if request.run_id:
+            # A worker that died right after it had counted a page left the run's status to the next caller.
+            named = finish(runs, request.run_id, now_ms())
+            if named is None:
+                raise EventError(
+                    f"Nothing was started: there is no run {request.run_id}. Leave runId out to start one; "
+                    "runs are kept for 90 days."
+                )
             return _checked(named, request)
         while True:
             current = runs.current(request.mode)
@@ -67,8 +73,7 @@ class RunStarter:
         if run.is_over or self.needs_new_run(run):
             return None
         # A run that is left over is finished as it is, and followed by the run that the event asks for.
-        is_followed = run.is_left_over(self._invoked_at) and not self._request.run_id
-        return run if is_followed else _checked(run, self._request)
+        return run if run.is_left_over(self._invoked_at) else _checked(run, self._request)
 
     def _start(self, after: Current) -> Run | None:
         """A new run; None if another invocation has just started one."""
@@ -76,15 +81,18 @@ class RunStarter:
         modes: tuple[Mode, ...] = get_args(Mode)
         currents = {mode: after if mode == request.mode else runs.current(mode) for mode in modes}
         webhooks = runs.webhooks()
+        r = self._resources
+        scope = Scope(r.instance.read(), r.users_table, self._create_missing)
         run = Run(
-            run_id=request.run_id or _new_run_id(request.mode),
+            run_id=_new_run_id(request.mode),
             mode=request.mode,
             create_missing=self._create_missing,
             dry_run=request.dry_run,
             started_at=now_ms(),
-            since=_since(currents.values()) if request.mode == "incremental" else None,
+            users_table=scope.users_table,
+            since=_since(currents.values(), scope) if request.mode == "incremental" else None,
             webhooks_since=webhooks.first_at if webhooks else None,
-            full_run_at=currents["full"].complete_started_at,
+            full_run_at=full.started_at if (full := currents["full"].watermark) else None,
         )
         if not runs.start(run, after=after):
             return None
@@ -103,8 +111,6 @@ def _checked(run: Run, request: Request) -> Run:
         actual = {"repair": not run.dry_run}
     asked = request.explicitly
     differing = [name for name in asked.keys() & actual.keys() if asked[name] not in (None, actual[name])]
-    if request.run_id and request.run_id != run.run_id:
-        differing.append("runId")
     if differing:
         advice = (
             "Leave runId out to start another" if run.is_over else "Invoke with {} to continue it, or wait"
@@ -116,10 +122,12 @@ def _checked(run: Run, request: Request) -> Run:
     return run
 
 
-def _since(currents: Iterable[Current]) -> int | None:
-    """How far back to read: to the start of the last complete run of any mode, None if there is none."""
-    starts = [current.complete_started_at for current in currents]
-    return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
+def _since(currents: Iterable[Current], scope: Scope) -> int | None:
+    """How far back to read: to the start of the last complete run of this scope, whatever its mode. None: to
+    the first user, as no such run is known."""
+    watermarks = [current.watermark for current in currents]
+    starts = [watermark.started_at for watermark in watermarks if watermark and watermark.scope == scope]
+    return max(starts) - OVERLAP_MS if starts else None
 
 
 def _emit_overdue_metrics(currents: Iterable[Current], new: Run) -> None:

@@ -63,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
         nonce = secrets.token_urlsafe()
         theme = "dark" if parse_qs(asked.query).get("theme") == ["dark"] else "light"
         policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src https:; "
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; "
+            "img-src https: http://127.0.0.1:*; "
             "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
         )
         self._answer(_page(theme, nonce, custom_widgets(self.server.aws, self.server.outputs)), policy)
