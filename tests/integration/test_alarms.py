@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.integration.stack import Stack, eventually
-from tests.integration.test_webhooks import event, post
 from tests.local.aws.local_aws import ROOT, SECRET_KEY
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.support.deployed_api import event, post
 
 HOUR_MS = 3_600_000
 COMPARED = {"GreaterThanThreshold": operator.gt, "GreaterThanOrEqualToThreshold": operator.ge}
