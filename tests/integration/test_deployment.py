@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk, eventually
-from tests.integration.test_webhooks import event, post
 from tests.local.aws.conditions import ALL_OFF, ALL_ON
 from tests.local.aws.local_aws import ROOT, LocalAws, build
 from tests.local.aws.sam_transform import transformed
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.local.commands.sign import LOCAL_SECRET, signed, signed_in
+from tests.support.deployed_api import event, post
 
 HANDLERS = ["backfill", "audit", "worker", "webhook", "profile", "dashboard"]
 # What Lambda's runtime has beside the artifact.

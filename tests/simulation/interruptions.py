@@ -41,6 +41,7 @@ from clerk_sync.runs import (
     lease,
     paging,
     run_starter,
+    runs_table,
     worker,
 )
 from clerk_sync.runs import (
@@ -609,7 +610,7 @@ class Episode:
             yield module, "now_ms", lambda: self.world.now
         numbers = count(1)
         yield run_starter, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
-        for module in (invocation_module, page_module):
+        for module in (invocation_module, page_module, runs_table):
             yield module, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
         # How long is random, and not from the episode's dice, so it counts for nothing.
         yield items, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))

@@ -19,8 +19,8 @@ from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserPro
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from clerk_sync.webhook.event import Ignored, parse_webhook
 from tests.support.fake_users_table import FakeUsersTable
+from tests.support.refreshes import FakeRefreshes
 from tests.support.strategies import app_attributes, foreign_part, odd_values, owned_part, stored_as
-from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 START = 1_800_000_000_000
 IDS = tuple(f"user_{n}" for n in range(2))

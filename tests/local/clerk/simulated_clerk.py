@@ -1,8 +1,8 @@
 """A simulated Clerk Backend API: an instance in memory, served over HTTP on this machine.
 
-It serves what a reader of users needs: `GET /v1/users`, `/v1/users/count`, `/v1/users/{id}` and
-`/v1/instance`. It also has what the cloud has at other addresses: `/.well-known/jwks.json`, the keys of
-its session tokens, and `/pictures/NAME.svg`.
+It serves what a reader of users needs: `GET /v1/users`, `/v1/users/count`, `/v1/users/{id}`,
+`/v1/instance` and `/v1/jwks`. It also has what the cloud has at other addresses:
+`/.well-known/jwks.json`, the keys of its session tokens, and `/pictures/NAME.svg`.
 
 A query parameter that it does not simulate is refused with a 422, so that no filter is ignored
 unnoticed. "Before" and "after" exclude the moment they name. Ids are taken as they are, without the
@@ -580,7 +580,9 @@ class SimulatedClerk:
 
     def _route(self, request: Request) -> bytes:
         if request.path == "/v1/instance":
-            return _to_json({"object": "instance", "id": self.instance_id})
+            return _to_json({"object": "instance", "id": self.instance_id, "environment_type": "development"})
+        if request.path == "/v1/jwks":
+            return self._keys(request)
         path = re.fullmatch("/v1/users(?:/([^/]+))?", request.path)
         if not path:
             raise _not_found("There is nothing at this path")

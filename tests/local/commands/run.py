@@ -218,7 +218,8 @@ To try in another terminal:
     --payload fileb://tests/events/backfill.json /dev/stdout
   aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
     --queue-url {outputs["PagesQueue"]}
-  {PROGRAM} follow {STACK}
+  python3 -m tests.cloud check {STACK}
+  python3 -m tests.cloud follow {STACK}
 
   {PROGRAM} send{port} tests/events/webhook-user-updated.json
   curl -i -X PUT -H "Authorization: Bearer $({PROGRAM} token)" \\
