@@ -10,8 +10,10 @@ from playwright.sync_api import Page, Request, expect, sync_playwright
 from clerk_sync.runs.run import Counts
 from tests.integration.stack import Stack, wanted_row
 from tests.local.clerk.fake_users import make_user
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.dashboard import dashboard
 from tests.support.deployed_dashboard import start_run
+from tests.support.polling import eventually
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -49,12 +51,20 @@ def users() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def page(stack: Stack, users: list[dict[str, Any]], browser_page: Page) -> Iterator[Page]:
-    """The page, once both widgets are there; `page.url` is its address."""
+def clerk(stack: Stack, users: list[dict[str, Any]]) -> Iterator[SimulatedClerk]:
+    with stack.clerk(users) as clerk:
+        yield clerk
+
+
+@pytest.fixture
+def page(
+    stack: Stack, clerk: SimulatedClerk, users: list[dict[str, Any]], browser_page: Page
+) -> Iterator[Page]:
+    """The page with both widgets loaded."""
     for user in users:
         stack.put_row(user["id"], **wanted_row(user))
     start_run(stack, "full", 1_790_000_000_000, 50, Counts(created=20))
-    with stack.clerk(users), dashboard(stack.aws, stack.outputs) as url:
+    with dashboard(stack.aws, stack.outputs) as url:
         browser_page.goto(url)
         settled(browser_page)
         yield browser_page
@@ -62,7 +72,7 @@ def page(stack: Stack, users: list[dict[str, Any]], browser_page: Page) -> Itera
 
 
 def settled(page: Page) -> None:
-    """Both widgets have been shown, and none is being asked for."""
+    """Wait until both widgets are loaded, and none is being reloaded."""
     expect(page.locator(".widget .clerk-sync")).to_have_count(2)
     expect(page.locator(".widget[aria-busy=true]")).to_have_count(0)
 
@@ -88,6 +98,14 @@ def test_a_hostile_name_stays_text(page: Page, users: list[dict[str, Any]]) -> N
     assert page.title() == "clerk-sync"
 
 
+def test_a_users_picture_is_shown(clerk: SimulatedClerk, page: Page) -> None:
+    user = make_user(9)
+    clerk.add(user | {"image_url": f"{clerk.pictures}/{user['id']}.svg"})
+    page.get_by_text("Refresh").last.click()
+    pictures = page.locator(".cs-picture img")
+    eventually(lambda: any(one.evaluate("(picture) => picture.naturalWidth") for one in pictures.all()))
+
+
 def test_a_script_inside_a_widget_does_not_run(page: Page) -> None:
     page.evaluate(
         """() => document.querySelector(".widget").innerHTML = `
@@ -95,7 +113,8 @@ def test_a_script_inside_a_widget_does_not_run(page: Page) -> None:
             <a id="link" href="javascript:document.title = 'run'">x</a>`"""
     )
     page.locator("#link").click()
-    page.wait_for_function("document.querySelector('.widget img').complete")
+    picture = page.locator(".widget img").first
+    eventually(lambda: picture.evaluate("(picture) => picture.complete"))
     assert page.title() == "clerk-sync"
 
 

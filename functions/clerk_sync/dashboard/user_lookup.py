@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.clock import now_ms
-from clerk_sync.users.row import DELETED, Row, number
+from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
 from clerk_sync.users.write_rule import Verdict, Write, decide
@@ -54,9 +54,10 @@ class SearchResult:
 def latest_users(clerk: ClerkClient, table: UsersTable) -> LatestUsers:
     """Two requests to Clerk and one to DynamoDB, for any number of users. Raises ClerkError, AwsError."""
     as_of = now_ms()
-    newest = _parsed(clerk.users(order_by="-created_at", limit=USERS_LISTED))
+    newest = clerk.users(order_by="-created_at", limit=USERS_LISTED)
     # Clerk's docs don't say where users who never were active stand in this order: leave them out.
-    active = _parsed(clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED))
+    active = clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED)
+    newest, active = _parsed(newest, as_of), _parsed(active, as_of)
     rows = table.read({user.id for user in (*newest, *active) if isinstance(user, User)})
     return LatestUsers(_listed(newest, rows, as_of), _listed(active, rows, as_of))
 
@@ -66,7 +67,7 @@ def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
     as_of = now_ms()
     is_email = "@" in wanted
     key = "email_address" if is_email else "user_id"
-    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}))
+    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of)
     ids = {user.id for user in users if isinstance(user, User)}
     rows = table.read(ids | (set() if is_email or users else {wanted}))
     orphan_row = None if users else row_state(None, rows.get(wanted), as_of)
@@ -77,13 +78,13 @@ def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None
     """The state of a row, given the user as Clerk had them at `as_of` (ms); None: Clerk has no such user."""
     if row is None:
         return None
-    decision = decide(user, row, as_of=as_of, create_missing=True) if user else Verdict.UNCHANGED
-    differing = (*decision.put, *decision.remove) if isinstance(decision, Write) else ()
-    return RowState(number(row, DELETED), differing)
+    decision = decide(user, row, as_of=as_of, now=as_of, create_missing=True) if user else Verdict.UNCHANGED
+    differing = decision.changed if isinstance(decision, Write) else ()
+    return RowState(number(without_future_times(row, as_of), DELETED), differing)
 
 
-def _parsed(payloads: Sequence[Any]) -> list[User | UserProblem]:
-    return [parse_user(payload) for payload in payloads]
+def _parsed(payloads: Sequence[Any], now: int) -> list[User | UserProblem]:
+    return [parse_user(payload, now) for payload in payloads]
 
 
 def _listed(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[ListedUser]:

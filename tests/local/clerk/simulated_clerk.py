@@ -487,8 +487,12 @@ class SimulatedClerk:
 
     @property
     def pictures(self) -> str:
-        """The address below which each user has a picture, ``USER_ID.svg``."""
-        return f"{self.issuer}/pictures"
+        """The address below which each user has a picture, ``USER_ID.svg``.
+
+        It is https as Clerk's own, because the dashboard shows no other pictures. This server speaks only
+        http, though: fetch a picture from there.
+        """
+        return f"{self.issuer.replace('http:', 'https:')}/pictures"
 
     @property
     def url(self) -> str:
