@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import httpx
 
 from clerk_sync.clock import now_ms
+from clerk_sync.dashboard.wording import ago
 from clerk_sync.runs.completion import SILENT_HOURS
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted
 from clerk_sync.webhook.arrivals import Webhooks
-from tests.cloud.age import age
 from tests.cloud.checks.secrets import each, read, webhook_secret_result
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
 from tests.cloud.stack import Stack
@@ -110,11 +111,12 @@ def arrivals_result(webhooks: Webhooks | None, run: Run | None, now: int) -> Res
         if not changed:
             return unknown(subject, "None has arrived yet. One does when a user signs in or changes.")
         to_do = "Add the endpoint in Clerk's dashboard, Webhooks, with WebhookUrl and the four events."
-        return wrong(subject, f"None has ever arrived, though {changed:,} users changed.", to_do)
-    last = f"the last one arrived {age(now - webhooks.last_at)} ago"
+        return wrong(subject, f"None has ever arrived, though {counted(changed, 'user')} changed.", to_do)
+    last = f"the last one arrived {ago(now - webhooks.last_at)}"
     missed = run.counts.missed_by_webhooks if run else 0
     if missed and webhooks.hours_silent(now) >= SILENT_HOURS:
-        found = f"{last.capitalize()}, and the last incremental run found {missed:,} changes without one."
+        changes = counted(missed, "change")
+        found = f"{last.capitalize()}, and the last incremental run found {changes} without one."
         to_do = (
             "Enable the endpoint in Clerk's dashboard, Webhooks: Clerk disables one that fails for 5 days."
         )

@@ -13,7 +13,6 @@ from botocore.exceptions import (
 )
 
 from clerk_sync.errors import AwsError
-from tests.cloud.age import age
 from tests.cloud.aws_errors import SIGN_IN, explained, not_answered
 from tests.cloud.result import Mark, is_well, ok, unknown, wrong
 
@@ -81,19 +80,3 @@ def test_an_operation_that_the_local_aws_lacks_leaves_nothing_to_do(error: Clien
     result = not_answered("alarms", error)
     assert (result.mark, result.to_do) == (Mark.UNKNOWN, "")
     assert "does not know GetSchedule" in result.finding
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (-5, "0 seconds"),
-        (119, "119 seconds"),
-        (120, "2 minutes"),
-        (7_199, "119 minutes"),
-        (7_200, "2 hours"),
-        (47 * 3600, "47 hours"),
-        (49 * 3600, "2 days"),
-    ],
-)
-def test_an_age_is_said_in_the_unit_that_fits(seconds: int, said: str) -> None:
-    assert age(seconds * 1000) == said

@@ -76,7 +76,7 @@ def test_webhooks_that_stopped_are_wrong_only_if_changes_were_missed() -> None:
     assert webhooks.arrivals_result(old, run, NOW).mark is Mark.OK
     assert webhooks.arrivals_result(old, None, NOW).mark is Mark.OK
     assert webhooks.arrivals_result(recent, missed, NOW).mark is Mark.OK
-    assert_wrong(webhooks.arrivals_result(old, missed, NOW), "13 hours ago", "Enable the endpoint")
+    assert_wrong(webhooks.arrivals_result(old, missed, NOW), "13 h ago", "Enable the endpoint")
 
 
 def answer(body: Any) -> httpx.Response:
@@ -175,7 +175,7 @@ def test_a_run_is_overdue_when_its_schedule_did_not_start_one(
 ) -> None:
     result = runs.overdue_result("incremental", last, DUE, enabled_at, NOW)
     if is_overdue:
-        assert_wrong(result, "due 10 hours ago", '{"mode": "incremental"}')
+        assert_wrong(result, "due 10 h ago", '{"mode": "incremental"}')
     else:
         assert result is None
 
@@ -187,7 +187,7 @@ def audit(found: list[Finding], **values: Any) -> Report:
 
 def test_the_audit_says_rows_and_users_and_what_differs() -> None:
     fine = runs.audit_result(audit([]), 9, NOW)
-    assert (fine.mark, fine.finding) == (Mark.OK, "OK: 9 synced rows for 9 users, 59 minutes ago")
+    assert (fine.mark, fine.finding) == (Mark.OK, "OK: 9 synced rows for 9 users, 59 min ago")
     drifted = audit([Finding("user_1", Kind.DRIFTED, ("email",), is_missed=False)], counts=Counts(findings=1))
     assert_wrong(runs.audit_result(drifted, 9, NOW), "DRIFT: 1 drifted; 9 synced rows", '{"repair": true}')
     held_back = audit([], deletions=MissedDeletions(9, 5, held_back="Too many are gone."))
