@@ -10,7 +10,7 @@ from clerk_sync.dashboard.wording import ago
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.text import counted
+from clerk_sync.text import counted, sentence
 from clerk_sync.users.user import UserProblem
 from tests.cloud.checks.schedules import SCHEDULES, is_off, schedule_of
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
@@ -52,7 +52,7 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
         if mode == "full":
             to_do = f"Invoke {function} with {{}} to fill the table."
             return wrong(subject, "There was none yet.", to_do)
-        return ok(subject, "there was none yet, and none was due")
+        return ok(subject, "none yet, and none was due")
     since, ask = ago(now - run.started_at), f'invoke {function} with {{"runId": "{run.run_id}"}}'
     if not run.is_over:
         progress = f"{run.run_id} began {since} and has dealt with {counted(run.counts.total, 'user')}"
@@ -60,7 +60,7 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
             return wrong(subject, f"{progress}. It should be over.", f"Its log says why. {ask.capitalize()}.")
         return ok(subject, f"{progress} so far")
     reasons = run.errors(problems)
-    why = f" The first reason: {reasons[0]['reason']}" if reasons else ""
+    why = sentence(f" The first reason: {reasons[0]['reason']}") if reasons else ""
     if run.status == "FAILED":
         return wrong(subject, f"{run.run_id}, {since}, FAILED.{why}", f"Correct that, then {_again(mode)}")
     if run.counts.errors:

@@ -67,9 +67,10 @@ def test_an_error_of_the_aws_sdk_is_said_plainly(
     found = explained(error)
     assert finding in found[0]
     assert to_do in found[1]
-    translated = AwsError("AWS failed reading: …")
+    translated = AwsError(f"AWS failed reading T: {error}")
     translated.__cause__ = error
-    assert explained(translated) == found
+    said = explained(translated)
+    assert (said[0].removeprefix("AWS failed reading T: "), said[1]) == found
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,11 @@ def test_an_operation_that_the_local_aws_lacks_leaves_nothing_to_do(error: Clien
     result = not_answered("alarms", error)
     assert (result.mark, result.to_do) == (Mark.UNKNOWN, "")
     assert "does not know GetSchedule" in result.finding
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "QueueDoesNotExist", "NotFound"])
+def test_a_part_of_the_stack_that_is_gone_is_wrong(code: str) -> None:
+    result = not_answered("queues", client_error(code))
+    assert result.mark is Mark.WRONG
+    assert "was deleted (GetSchedule: m)" in result.finding
+    assert "Restore it" in result.to_do
