@@ -188,7 +188,6 @@ def test_a_list_that_ends_too_soon_marks_nobody(stack: Stack, keep: int) -> None
         report = stack.audit({"repair": True})
     assert (report["verdict"], report["notInClerk"]["count"]) == ("DRIFT", 0)
     assert f"{keep} of the 60" in report["deletionsHeldBack"]
-    assert (report["status"], report["errorCount"]) == ("COMPLETED_WITH_ERRORS", 60 - keep)
     assert stack.rows() == before
 
 

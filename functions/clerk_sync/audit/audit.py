@@ -21,20 +21,18 @@ def audit(resources: Resources, request: Request, finder: DeletionFinder) -> Rep
     invocation = Invocation(resources, request)
     for lease in invocation.leases():
         with lease, lease.open_clerk() as clerk:
-            unlisted = read_users(lease, clerk)
-            # The run has them if an earlier invocation was cut off after it had sent them.
-            deletions = lease.run.deletions or _send_deletions(lease, clerk, finder, unlisted)
-            lease.end_paging(unlisted, deletions)
+            read_users(lease, clerk)
+            # It has them where an earlier invocation was cut off after it had sent them.
+            deletions = lease.run.deletions or _send_deletions(lease, clerk, finder)
+            lease.end_paging(deletions)
     return _report(resources, invocation)
 
 
-def _send_deletions(
-    lease: Lease, clerk: ClerkClient, finder: DeletionFinder, unlisted: int
-) -> MissedDeletions:
+def _send_deletions(lease: Lease, clerk: ClerkClient, finder: DeletionFinder) -> MissedDeletions:
     """Look for rows of users who are gone, and send a page that marks them."""
     lease.wait_for_outcomes()
     lease.has_progressed = True  # a scan that runs out of time is saved
-    missed, deletions = finder.find(clerk, lease.run, unlisted, lease.keep)
+    missed, deletions = finder.find(clerk, lease.run, lease.keep)
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))

@@ -30,6 +30,11 @@ ALWAYS_ALLOWED = 10
 """So many deletions are believed in any table."""
 
 
+def is_complete(listed: int, counted_before: int, counted_after: int) -> bool:
+    """Whether Clerk listed every user, by its own counts: users may sign up and be deleted meanwhile."""
+    return listed >= min(counted_before, counted_after)
+
+
 def reason_to_hold_back(gone: int, rows: int, run: Run, max_percent: float) -> str | None:
     """Why so many deletions, `gone` of `rows`, can't be believed; None if they can."""
     if not run.counts.updated + run.counts.unchanged:
@@ -63,20 +68,18 @@ class DeletionFinder:
         self._time_left = time_left
 
     def find(
-        self, clerk: ClerkClient, run: Run, unlisted: int, keep_lease: Callable[[], None]
+        self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
         """The record to save and the users to mark: none unless the run repairs.
-
-        `unlisted` is how many users Clerk counts and did not list.
 
         Raises OutOfTime with the scan saved, so that another call continues it; AwsError; and what
         ClerkClient and `keep_lease` raise.
         """
         if run.settled_pages < run.pages:
             return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
-        if unlisted:
-            counts = counted(run.total_users + unlisted, "user")
-            listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
+        expected = clerk.count()
+        if not is_complete(run.total_users, run.expected_users or 0, expected):
+            listed = f"Clerk listed {run.total_users:,} of the {counted(expected, 'user')} that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
         scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
         rows = self._users_table.read(scan.gone, consistent=True)

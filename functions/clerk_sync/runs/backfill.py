@@ -17,6 +17,7 @@ def backfill(resources: Resources, request: Request) -> RunResult:
     invocation = Invocation(resources, request)
     for lease in invocation.leases():
         with lease, lease.open_clerk() as clerk:
-            lease.end_paging(read_users(lease, clerk))
+            read_users(lease, clerk)
+            lease.end_paging()
     run = invocation.run
     return run.result(resources.pages.problems(run), resources.runs.webhooks(), now_ms())

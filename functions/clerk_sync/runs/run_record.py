@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
@@ -50,7 +50,6 @@ def new_record(run: Run) -> dict[str, Value | None]:
 
 def load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds."""
-    counts, unlisted = load_counts(item), item.get("unlistedUsers", 0)
     return Run(
         run_id=item["runId"],
         mode=item["mode"],
@@ -63,11 +62,10 @@ def load_run(item: Mapping[str, Any]) -> Run:
         status=item["status"],
         expected_users=item.get("expectedUsers"),
         pages=item["pages"],
-        total_users=item["totalClerkUsers"] + unlisted,
+        total_users=item["totalClerkUsers"],
         settled_pages=item["settledPages"],
         given_up_pages=item["givenUpPages"],
-        unlisted_users=unlisted,
-        counts=replace(counts, errors=counts.errors + unlisted),
+        counts=load_counts(item),
         cursor=load_cursor(item),
         paged_at=item.get("pagedAt"),
         ended_at=item.get("timestamp"),

@@ -8,24 +8,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
-from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, reason_to_hold_back
+from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, is_complete, reason_to_hold_back
 from clerk_sync.audit.scan import Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import digests
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
 from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
-from tests.support.runs import RunsInMemory
+from tests.support.runs import OWNER, RunsInMemory
 
 NOW = 5_000_000
 
 # What is to be believed
+
+
+@pytest.mark.parametrize(
+    ("met", "before", "after", "complete"),
+    [
+        (0, 0, 0, True),
+        (10, 10, 10, True),
+        (11, 10, 10, True),
+        (9, 10, 10, False),
+        (9, 10, 9, True),
+        (9, 9, 10, True),
+        (8, 9, 10, False),
+        (0, 0, 10, True),
+        (0, 1, 1, False),
+    ],
+)
+def test_a_listing_is_complete_if_it_has_as_many_users_as_clerk_counts(
+    met: int, before: int, after: int, complete: bool
+) -> None:
+    assert is_complete(met, before, after) == complete
 
 
 KNOWN = Run(
@@ -116,14 +136,19 @@ class ScannedTable(FakeUsersTable):
 
 
 class FakeClerk(ClerkClient):
-    """Has just these users; `odd` is listed too. `on_request` is called when it is asked for some."""
+    """Has just these users; `counted` if it counts others, `odd` is listed too. `on_request` is called when
+    it is asked for some."""
 
-    def __init__(self, alive: Sequence[str], *, odd: Sequence[Any] = ()) -> None:
+    def __init__(self, alive: Sequence[str], *, counted: int | None = None, odd: Sequence[Any] = ()) -> None:
         self.alive = set(alive)
         self.requests: list[list[str]] = []
         self.failing = False
         self.on_request: Callable[[], None] = lambda: None
+        self._counted = counted
         self._odd = odd
+
+    def count(self) -> int:
+        return len(self.alive) if self._counted is None else self._counted
 
     def users(self, **query: Any) -> list[Any]:
         assert query.keys() == {"user_id", "limit"}
@@ -158,14 +183,16 @@ class Audit:
         *,
         max_percent: float = 2,
         dry_run: bool = False,
+        expected: int | None = None,
         counts: Counts | None = None,
     ) -> None:
         self.memory = memory = RunsInMemory()
         run = memory.start(Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000))
+        memory.runs.expect(run.run_id, OWNER, len(met) if expected is None else expected)
         for number, page in enumerate(batched(met, 50, strict=False), 1):
             token = f"t{number}"
             run = memory.send(run, PendingPage(token, len(page), [], BEGINNING, page_of(page)))
-            outcome = counts or Counts(unchanged=len(page))
+            outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
         self.scans = memory.scans
@@ -180,10 +207,8 @@ class Audit:
         )
         self.lease_kept = 0
 
-    def find(
-        self, clerk: ClerkClient, run: Run, unlisted: int = 0
-    ) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        return self.finder.find(clerk, run, unlisted, self._keep_lease)
+    def find(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
+        return self.finder.find(clerk, run, self._keep_lease)
 
     def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
         """Record a run that listed these users."""
@@ -274,7 +299,7 @@ def test_clerk_is_asked_for_at_most_100_users_a_request(gone: int) -> None:
 def test_users_that_clerk_confirms_are_not_deletions() -> None:
     met, came_meanwhile, gone = names(150), names(60, 1_000), names(2, 2_000)
     everybody = [*met, *came_meanwhile, *gone]
-    audit = Audit(ScannedTable(synced(everybody)), met)
+    audit = Audit(ScannedTable(synced(everybody)), met, expected=150)
     found, to_mark = audit.find(FakeClerk([*met, *came_meanwhile]), audit.run)
     assert sorted(deletion.id for deletion in to_mark) == gone
     assert (found.found, found.held_back) == (2, None)
@@ -294,9 +319,10 @@ def test_an_id_that_is_a_list_is_ignored() -> None:
 
 
 def test_no_row_is_marked_if_clerk_counts_more_users_than_it_listed() -> None:
+    clerk = FakeClerk(names(5), counted=9)
     table = ScannedTable(synced(names(8)))
-    audit = Audit(table, names(5))
-    found, to_mark = audit.find(FakeClerk(names(5)), audit.run, unlisted=4)
+    audit = Audit(table, names(5), expected=9)
+    found, to_mark = audit.find(clerk, audit.run)
     assert not to_mark
     assert found == MissedDeletions(held_back="Clerk listed 5 of the 9 users that it counts: audit again.")
     assert table.scanned == []
@@ -515,7 +541,7 @@ def test_a_scan_finds_the_same_wherever_it_is_cut_off(
 
 def test_candidates_found_before_a_cut_are_confirmed_after_it() -> None:
     rows = synced(names(20))
-    audit = Audit(ScannedTable(rows), [], max_percent=100)
+    audit = Audit(ScannedTable(rows), [], counts=None, expected=0, max_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     audit.time_left = lambda: 0
     for _ in range(8):
@@ -528,7 +554,7 @@ def test_candidates_found_before_a_cut_are_confirmed_after_it() -> None:
 def test_a_confirmation_that_is_cut_off_continues_from_there() -> None:
     alive, gone = names(120), names(130, 120)
     table = ScannedTable(synced([*alive, *gone]), at_once=90)
-    audit = Audit(table, [], max_percent=100)
+    audit = Audit(table, [], expected=0, max_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     clerk = FakeClerk(alive)
     for allowed in range(1, 3):
