@@ -810,14 +810,9 @@ class Episode:
         """WorkerFunction's handler."""
         is_last = message.deliveries >= self.queue.max_deliveries
         try:
-            worker.work(
-                page,
-                self.users_table,
-                self._runs_table(),
-                self._page_ledger(),
-                placeholders=NO_PLACEHOLDERS,
-                is_last_delivery=is_last,
-            )
+            worker.Worker(
+                self.users_table, self._runs_table(), self._page_ledger(), self.queue, NO_PLACEHOLDERS
+            ).work(page, is_first_delivery=message.deliveries == 1, is_last_delivery=is_last)
         except AwsError:
             message.visible_at = self.world.now + (0 if is_last else 15_000)
         else:

@@ -1,6 +1,7 @@
 """A run of the backfill, and what is reported of it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from operator import add, sub
 from typing import Literal, TypedDict
 
 from clerk_sync.clerk.parallel_listing import BEGINNING, Place
@@ -69,16 +70,11 @@ class Counts:
         """How many users were counted."""
         return self.created + self.updated + self.unchanged + self.skipped + self.errors
 
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(add, astuple(self), astuple(other)))
+
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.created - other.created,
-            self.updated - other.updated,
-            self.unchanged - other.unchanged,
-            self.skipped - other.skipped,
-            self.errors - other.errors,
-            self.missed_by_webhooks - other.missed_by_webhooks,
-            self.findings - other.findings,
-        )
+        return Counts(*map(sub, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import digests
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
@@ -192,7 +192,7 @@ class Audit:
         for number, page in enumerate(batched(met, 50, strict=False), 1):
             token = f"t{number}"
             run = memory.send(run, PendingPage(token, len(page), [], BEGINNING, page_of(page)))
-            outcome = counts or Counts(unchanged=len(page))
+            outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
         self.scans = memory.scans
