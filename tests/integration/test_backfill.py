@@ -481,7 +481,7 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
-    page = NewPage("never sent", users, [], run.cursor)
+    page = NewPage("never sent", users, [], run.checkpoint)
     stack.runs.record_pending(run, "cut off", [page], 0)
     return page.added_to(run)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.run import Counts, Mode, Run
 from clerk_sync.runs.runs_table import NewPage
 from clerk_sync.users.user import UserProblem
@@ -40,7 +40,7 @@ def start_run(
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     runs.expect(run.run_id, "me", expected)
-    page = NewPage("token", counts.total, [], BEGINNING)
+    page = NewPage("token", counts.total, [], Checkpoint())
     runs.record_pending(run, "me", [page], 0)
     runs.save(page.added_to(run), "me", 0)
     assert runs.record_outcome(run.run_id, 1, "token", counts, list(problems))

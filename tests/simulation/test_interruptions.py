@@ -75,6 +75,14 @@ def test_no_moment_is_a_bad_one_to_be_cut_off(trouble: str, audit: float) -> Non
             assert events["killed"] + events["stalled"] == 1
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_list_that_clerk_cuts_once_costs_nobody_whenever_the_run_is_killed(seed: int) -> None:
+    world = play(Faults(), seed).world
+    for cut_list_at in range(1, world.lists + 1):
+        for kill_at in range(cut_list_at, world.moments + 1, 40):
+            play(Faults(cut_list_at=cut_list_at, kill_at=kill_at), seed)
+
+
 def test_an_audit_without_trouble_waits_for_the_workers() -> None:
     for seed in range(20):
         runs = play(Faults(audit=1.0), seed).runs()

@@ -3,14 +3,15 @@
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, get_args
 
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.listing import walk_changed
-from clerk_sync.clerk.parallel_listing import Found, Lanes, Place, walk_windows
+from clerk_sync.clerk.listing import ListedUsers, has_many_changes, list_changed
+from clerk_sync.clerk.parallel_listing import ParallelListing
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import (
     AwsError,
@@ -62,9 +63,9 @@ class Backfill:
 
     `open_clerk` makes the client, given what to call before each pause. `check_table` raises
     SettingsError if the users table will not do. `time_left` gives the function's seconds.
-    `go_on_later` starts another invocation with an event, `open_lanes` gives what asks Clerk for several
-    windows at once. `find_deletions`, which makes a run an audit,
-    is called when every user was read.
+    `go_on_later` starts another invocation with an event. `open_executor` returns one that sends up to
+    `max_requests` requests to Clerk at once. `find_deletions`, which makes a run an audit, is called when
+    every user was read.
     """
 
     def __init__(
@@ -78,7 +79,8 @@ class Backfill:
         create_missing: bool,
         time_left: Callable[[], float],
         go_on_later: Callable[[Mapping[str, Any]], None],
-        open_lanes: Callable[[], Lanes],
+        open_executor: Callable[[], Executor],
+        max_requests: int,
         find_deletions: FindDeletions | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -90,7 +92,8 @@ class Backfill:
         self._create_missing = create_missing
         self._time_left = time_left
         self._go_on_later = go_on_later
-        self._open_lanes = open_lanes
+        self._open_executor = open_executor
+        self._max_requests = max_requests
         self._find_deletions = find_deletions
         self._sleep = sleep
         self._owner = uuid.uuid4().hex
@@ -244,15 +247,14 @@ class Backfill:
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
     def _read_all(self, clerk: ClerkClient, run: Run) -> Run:
-        pages = self._changed(clerk, run) if run.since is not None else self._everybody(clerk, run)
-        with closing(pages):
+        with closing(self._pages(clerk, run)) as pages:
             while True:
                 if self._time_left() < RESERVE_SECONDS:
                     raise OutOfTime
-                found = next(pages, None)
-                if found is None:
+                listed = next(pages, None)
+                if listed is None:
                     return run
-                run = self._send(run, found)
+                run = self._send(run, listed)
 
     def _look_for_deletions(self, clerk: ClerkClient, run: Run, find: FindDeletions) -> Run:
         self._runs.save(run, self._owner, now_ms() + LEASE_MS)
@@ -262,7 +264,7 @@ class Backfill:
         if not to_mark:
             return replace(run, deletions=deletions)
         page = _page(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(to_mark))
-        announced = NewPage(page.token, len(to_mark), [], run.cursor, deletions=deletions)
+        announced = NewPage(page.token, len(to_mark), [], run.checkpoint, deletions=deletions)
         return self._put(run, [(page.dump(), announced)])
 
     def _keep_lease(self, run: Run) -> None:
@@ -270,39 +272,38 @@ class Backfill:
             self._runs.renew(run.run_id, self._owner, now_ms() + LEASE_MS)
             self._renewed_at = now_ms()
 
-    def _everybody(self, clerk: ClerkClient, run: Run) -> Generator[list[Found]]:
-        expected = run.expected_users
+    def _pages(self, clerk: ClerkClient, run: Run) -> Generator[list[ListedUsers]]:
+        """The users that are left: those that changed since the last run, or all if it reads everybody or
+        too many changed."""
+        expected, since = run.expected_users, run.since
+        # Clerk's count is recorded once this run has begun to read everybody.
+        if since is not None and expected is None and (run.pages or not has_many_changes(clerk, since)):
+            return list_changed(clerk, run.checkpoint, limit=self._page_size, since=since)
         if expected is None:
             expected = clerk.count()
             self._runs.expect(run.run_id, self._owner, expected)
-        lanes = self._open_lanes()
-        return walk_windows(
-            clerk, run.cursor, lanes, limit=self._page_size, met=run.total_users, expected=expected
-        )
+        return ParallelListing(
+            clerk,
+            run.checkpoint,
+            self._open_executor(),
+            max_requests=self._max_requests,
+            limit=self._page_size,
+            expected=expected,
+        ).pages()
 
-    def _changed(self, clerk: ClerkClient, run: Run) -> Generator[list[Found]]:
-        (window,) = run.cursor.windows.values()
-        met, since = run.total_users, run.since or 0
-        pages = walk_changed(clerk, window.cursor, limit=self._page_size, met=met, since=since)
-        asked_at = now_ms()
-        for users in pages:
-            yield [Found(users, asked_at, window, Place.at([window]))]
-            window = window.after(users)
-            asked_at = now_ms()
-
-    def _send(self, run: Run, found: Iterable[Found]) -> Run:
-        """Put pages of Clerk's on the queue, with as few requests as may be."""
+    def _send(self, run: Run, listed: Iterable[ListedUsers]) -> Run:
+        """Put pages of Clerk's on the queue, in as few batches as possible."""
         outgoing: list[tuple[str, NewPage]] = []
-        for one in found:
+        for one in listed:
             payloads, done = one.users, 0
             for part in split([parse_user(payload) for payload in payloads]):
                 number = run.pages + len(outgoing) + 1
                 users = tuple(user for user in part if isinstance(user, User))
                 malformed = [user for user in part if isinstance(user, UserProblem)]
-                page = _page(run, number, one.asked_at, create_missing=run.create_missing, users=users)
+                page = _page(run, number, one.requested_at, create_missing=run.create_missing, users=users)
                 ids = digests(payloads[done : done + len(part)]) if run.mode == "audit" else None
                 done += len(part)
-                new = NewPage(page.token, len(users), malformed, one.place_after(done), ids)
+                new = NewPage(page.token, len(users), malformed, one.checkpoint_after(done), ids)
                 outgoing.append((page.dump(), new))
         for batch in batches(outgoing, lambda message: message[0]):
             run = self._put(run, batch)

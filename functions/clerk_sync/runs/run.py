@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
-from clerk_sync.clerk.parallel_listing import BEGINNING, Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
@@ -113,7 +113,7 @@ class Run:
     total_users: int = 0
     settled_pages: int = 0
     counts: Counts = field(default_factory=Counts)
-    cursor: Place = BEGINNING
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     paged_at: int | None = None
     ended_at: int | None = None
     failure: str | None = None

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.aws.dynamodb import Value, from_item, to_item
-from clerk_sync.clerk.parallel_listing import Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, LeaseLost
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Mode, Run
 from clerk_sync.users.drift import Finding, Tally, merged, tally
@@ -65,13 +65,13 @@ class NewPage:
     token: str
     users: int
     malformed: list[UserProblem]
-    cursor: Place
+    checkpoint: Checkpoint
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
 
     def added_to(self, run: Run) -> Run:
         """The run once this page is sent."""
-        return _added(run, self.users + len(self.malformed), self.cursor, self.deletions)
+        return _added(run, self.users + len(self.malformed), self.checkpoint, self.deletions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +219,8 @@ class RunsTable:
             recovered = run
             for page in settled:
                 users = page["userCount"] + page["malformedCount"]
-                place = Place.load(json.loads(page["cursor"]))
-                recovered = _added(recovered, users, place, _deletions(page))
+                checkpoint = Checkpoint.load(page["checkpoint"])
+                recovered = _added(recovered, users, checkpoint, _deletions(page))
             forgotten = announced[len(settled) :]
             update = _progress_of_run(recovered, owner, until, forgotten)
             if self._transact(*map(_forget, forgotten), update):
@@ -242,7 +242,7 @@ class RunsTable:
                 "userCount": page.users,
                 "malformedCount": len(page.malformed),
                 "malformed": _dump(page.malformed),
-                "cursor": json.dumps(page.cursor.dump()),
+                "checkpoint": page.checkpoint.dump(),
                 "expiresAt": _expiry(run),
             }
             if page.ids is not None:
@@ -437,12 +437,12 @@ class RunsTable:
         return AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
 
 
-def _added(run: Run, users: int, cursor: Place, deletions: MissedDeletions | None) -> Run:
+def _added(run: Run, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> Run:
     return replace(
         run,
         pages=run.pages + 1,
         total_users=run.total_users + users,
-        cursor=cursor,
+        checkpoint=checkpoint,
         deletions=deletions or run.deletions,
     )
 
@@ -452,7 +452,7 @@ def _progress(run: Run) -> dict[str, Value]:
     values: dict[str, Value] = {
         "pages": run.pages,
         "totalClerkUsers": run.total_users,
-        "cursor": json.dumps(run.cursor.dump()),
+        "checkpoint": run.checkpoint.dump(),
     }
     if run.deletions:
         values["deletions"] = json.dumps(asdict(run.deletions))
@@ -575,7 +575,7 @@ def _run(item: dict[str, Any]) -> Run:
         total_users=item["totalClerkUsers"],
         settled_pages=item["settledPages"],
         counts=Counts(**{name: item.get(told, 0) for name, told in _COUNTS.items()}),
-        cursor=Place.load(json.loads(item.get("cursor", "[]"))),
+        checkpoint=Checkpoint.load(item["checkpoint"]) if "checkpoint" in item else Checkpoint(),
         paged_at=item.get("pagedAt"),
         ended_at=item.get("timestamp"),
         failure=item.get("failure"),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
 from clerk_sync.audit.deletions import MOST, DeletionFinder, held_back, is_complete
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import Ids, digests
 from clerk_sync.runs.page import Page
@@ -262,7 +262,7 @@ class Audit:
         assert self.runs.acquire(run.run_id, "me", 2_000, 9_000)
         self.runs.expect(run.run_id, "me", len(met) if expected is None else expected)
         for number, page in enumerate(batched(met, 50, strict=False), 1):
-            new = NewPage(f"t{number}", len(page), [], BEGINNING, page_of(page))
+            new = NewPage(f"t{number}", len(page), [], Checkpoint(), page_of(page))
             self.runs.record_pending(run, "me", [new], 9_000)
             run = new.added_to(run)
             self.runs.save(run, "me", 9_000)
@@ -643,7 +643,7 @@ def runs_with(pages: Sequence[bytes | None]) -> RunsTable:
     run = runs.acquire(KNOWN.run_id, "me", 2_000, 9_000)
     assert run
     for number, met in enumerate(pages, 1):
-        page = NewPage(f"t{number}", 0, [UserProblem(None, "odd")], BEGINNING, met)
+        page = NewPage(f"t{number}", 0, [UserProblem(None, "odd")], Checkpoint(), met)
         runs.record_pending(run, "me", [page], 9_000)
         run = page.added_to(run)
     return runs

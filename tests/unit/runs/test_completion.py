@@ -6,8 +6,8 @@ from typing import Any, Self
 import pytest
 
 from clerk_sync import metrics
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, LeaseLost
 from clerk_sync.runs import backfill, completion
 from clerk_sync.runs.backfill import STALE_MS, Backfill
@@ -17,8 +17,8 @@ from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.runs.runs_table import NewPage, RunsTable
 from clerk_sync.webhook.arrivals import Arrivals
+from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import peaceful_dynamodb
-from tests.support.lanes import InTurn
 
 NOW = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -65,7 +65,7 @@ def paged(
     )
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", NOW, NOW + 1)
-    page = NewPage("t1", 9, [], BEGINNING, deletions=deletions)
+    page = NewPage("t1", 9, [], Checkpoint(), deletions=deletions)
     runs.record_pending(run, "me", [page], NOW + 1)
     runs.end_paging(page.added_to(run), "me", NOW, failure=failure)
     if counts:
@@ -188,7 +188,8 @@ def invoke(
         create_missing=True,
         time_left=lambda: 900,
         go_on_later=lambda _: None,
-        open_lanes=InTurn,
+        open_executor=InTurnExecutor,
+        max_requests=1,
         sleep=lambda _: None,
     )
     function.run(backfill_request({"mode": mode, "waitSeconds": 0}))

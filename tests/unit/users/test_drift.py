@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.run import Counts, Run
 from clerk_sync.runs.runs_table import Current, NewPage, RunsTable
@@ -389,7 +389,7 @@ def settled_run(pages: list[list[Finding]]) -> RunsTable:
     run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
     assert run
     for number, page in enumerate(pages, 1):
-        run = announced(runs, run, NewPage(f"t{number}", 30, [], BEGINNING))
+        run = announced(runs, run, NewPage(f"t{number}", 30, [], Checkpoint()))
         missed = sum(finding.is_missed for finding in page)
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
@@ -413,7 +413,7 @@ def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None
     runs = settled_run([[]])
     run = runs.get(RUN.run_id)
     assert run
-    announced(runs, run, NewPage("t2", 1, [], BEGINNING))
+    announced(runs, run, NewPage("t2", 1, [], Checkpoint()))
     assert runs.record_outcome(RUN.run_id, 2, "t2", None)
     assert runs.findings(RUN.run_id) == tally([])
     one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
@@ -433,7 +433,7 @@ def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
     assert runs.start(RUN, after=Current(None, None, None))
     run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
     assert run
-    announced(runs, run, NewPage("t1", 5, [], BEGINNING))
+    announced(runs, run, NewPage("t1", 5, [], Checkpoint()))
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {
