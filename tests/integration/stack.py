@@ -3,34 +3,26 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
 from clerk_sync.webhook.arrivals import Arrivals
 from tests.local.aws.conditions import ALL_ON
 from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
-from tests.local.aws.processes import processes_with
 from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.sign import LOCAL_SECRET
+from tests.local.processes.listing import processes_with
+from tests.support.polling import eventually as eventually
 
 ORIGINS = ("http://localhost:3000", "https://app.example.org")
 
 type Row = dict[str, Any]
-
-
-def eventually[T](ask: Callable[[], T], seconds: float = 60) -> T:
-    """What `ask` returns once that is true of it; AssertionError if it never is."""
-    deadline = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.1)
-    return answer
 
 
 def wanted_row(payload: Mapping[str, Any]) -> Row:
@@ -64,6 +56,7 @@ class Stack:
         )
         self.key = parameters.get("UsersTableKey", "clerkUserId")
         self.runs = RunsTable(aws.client("dynamodb"), self.outputs["RunsTable"])
+        self.pages = PageLedger(aws.client("dynamodb"), self.outputs["RunsTable"])
         self._pool = ThreadPoolExecutor(8)
 
     def reset(self) -> None:
@@ -122,8 +115,7 @@ class Stack:
     def kill(self, function: str) -> int:
         """Kill the processes of a function at once, as an instance's failure would. Returns how many."""
         # Another clone's tests may be running a function of the same name.
-        ours = self.aws.environment["TMPDIR"]
-        found = processes_with(f"{ours}/ministack-lambda-{self.outputs[function]}-")
+        found = processes_with(f"{self.aws.folder}/ministack-lambda-{self.outputs[function]}-")
         for process in found:
             os.kill(process, signal.SIGKILL)
         return len(found)

@@ -255,7 +255,7 @@ def test_an_audit_that_outlasts_its_function_goes_on_in_the_next_invocation(stac
         "missing": {users[-1]["id"]: []},
         "notInClerk": {user["id"]: [] for user in users[:3]},
     }
-    assert stack.log().count('"message":"run_handed_on"') > 0
+    assert stack.log().count('"message":"run_continued"') > 0
 
 
 def test_what_webhooks_should_have_brought_is_counted(stack: Stack) -> None:

@@ -7,9 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from clerk_sync.clock import now_ms
-from clerk_sync.runs.backfill import STALE_MS
-from clerk_sync.runs.run import Mode, Run
-from clerk_sync.runs.runs_table import NewPage
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.run import STALE_MS, Mode, Run
 from tests.integration.stack import (
     Stack,
     assert_conserved,
@@ -481,8 +480,8 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
-    page = NewPage("never sent", users, [], run.checkpoint)
-    stack.runs.record_pending(run, "cut off", [page], 0)
+    page = PendingPage("never sent", users, [], run.checkpoint)
+    stack.pages.record_pending(run, "cut off", [page], 0)
     return page.added_to(run)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, Mode, Run
-from clerk_sync.runs.runs_table import NewPage
 from clerk_sync.users.user import UserProblem
 from tests.integration.stack import Stack, wanted_row
 from tests.local.clerk.fake_users import make_user, make_users
@@ -40,10 +40,10 @@ def start_run(
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     runs.expect(run.run_id, "me", expected)
-    page = NewPage("token", counts.total, [], Checkpoint())
-    runs.record_pending(run, "me", [page], 0)
+    page = PendingPage("token", counts.total, [], Checkpoint())
+    stack.pages.record_pending(run, "me", [page], 0)
     runs.save(page.added_to(run), "me", 0)
-    assert runs.record_outcome(run.run_id, 1, "token", counts, list(problems))
+    assert stack.pages.record_outcome(run.run_id, 1, "token", counts, list(problems))
     return page.added_to(run)
 
 

@@ -249,6 +249,10 @@ def test_a_body_may_say_nothing_but_who_is_calling(stack: Stack) -> None:
         assert load(stack, token, body={"pad": "x" * 5_000}).status_code == 413
         for body in ({}, {"clerkUserId": user["id"]}):
             assert load(stack, token, path=user["id"], body=body).json() == shown(user)
+        for text in ("null", "{}", ""):
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            url = f"{stack.outputs['ApiUrl']}/users/me"
+            assert httpx.put(url, headers=headers, content=text, timeout=40).json() == shown(user)
 
 
 # Clerk unwell
@@ -364,6 +368,17 @@ def test_the_apps_pages_are_let_in_by_the_browser(stack: Stack, origin: str) -> 
     refused = load(stack, None, "PUT", origin=origin)
     assert refused.status_code == 401
     assert refused.headers["Access-Control-Allow-Origin"] == origin
+
+
+def test_preflight_allows_the_headers_of_tracing_tools(stack: Stack) -> None:
+    headers = {
+        "Origin": ORIGINS[0],
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "authorization,baggage,sentry-trace",
+    }
+    answer = httpx.options(f"{stack.outputs['ApiUrl']}/users/me", headers=headers, timeout=40)
+    allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    assert {"authorization", "content-type", "baggage", "sentry-trace"} == set(allowed)
 
 
 def test_other_pages_are_not(stack: Stack) -> None:

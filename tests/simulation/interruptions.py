@@ -1,6 +1,6 @@
 """Episodes: whole runs and audits during which whatever can go wrong between two calls does.
 
-The code of Backfill, DeletionFinder, RunsTable and `work` is the real one; DynamoDB, the queue, Clerk and
+The code of the backfill, the audit, the worker and RunsTable is the real one; DynamoDB, the queue, Clerk and
 the users table are in memory, and the time is made up. Each invocation of a function is a thread, of which
 one at a time has the turn and gives it up at each call that leaves the function. Who is next, and what goes
 wrong, is thrown with one seeded dice, so an episode can be played again.
@@ -16,14 +16,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal, Self, cast
 from unittest.mock import patch
 
 from clerk_sync import metrics
-from clerk_sync.audit import deletions
+from clerk_sync.audit import audit, deletions
 from clerk_sync.audit.deletions import DeletionFinder
-from clerk_sync.audit.report import report
+from clerk_sync.audit.scan import SavedScans
 from clerk_sync.clerk import listing, parallel_listing
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import (
@@ -34,12 +34,28 @@ from clerk_sync.errors import (
     EventError,
     SettingsError,
 )
-from clerk_sync.runs import backfill, completion, runs_table, worker
-from clerk_sync.runs.backfill import DRAINED_MS, LEASE_MS, RESERVE_SECONDS, Backfill
+from clerk_sync.runs import (
+    backfill,
+    completion,
+    items,
+    lease,
+    run_starter,
+    worker,
+)
+from clerk_sync.runs import (
+    invocation as invocation_module,
+)
+from clerk_sync.runs import (
+    page as page_module,
+)
+from clerk_sync.runs.completion import DRAINED_MS
 from clerk_sync.runs.events import audit_request, backfill_request
 from clerk_sync.runs.id_digests import Ids
+from clerk_sync.runs.lease import LEASE_MS
 from clerk_sync.runs.page import Page
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.row import DELETED, VERSION
@@ -131,6 +147,9 @@ class Faults:
 
 
 NO_FAULTS = Faults()
+CLOCKED: tuple[ModuleType, ...]
+CLOCKED = (audit, backfill, completion, deletions, invocation_module, lease, listing, run_starter, worker)
+"""The modules that ask for the time."""
 
 
 class Killed(BaseException):
@@ -584,17 +603,19 @@ class Episode:
 
     def _stand_ins(self) -> Iterator[tuple[object, str, object]]:
         log = _TracedLog(self.world)
-        for module in (backfill, completion, worker):
+        module: ModuleType
+        for module in (audit, completion, invocation_module, lease, run_starter, worker):
             yield module, "logger", log
         for module in (metrics, completion):
             yield module, "record", lambda *_, **__: None
-        for module in (backfill, deletions, listing, worker):
+        for module in CLOCKED:
             yield module, "now_ms", lambda: self.world.now
         numbers = count(1)
-        yield backfill, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
-        yield backfill, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
+        yield run_starter, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
+        for module in (invocation_module, page_module):
+            yield module, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
         # How long is random, and not from the episode's dice, so it counts for nothing.
-        yield runs_table, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
+        yield items, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
 
     # The phases
 
@@ -714,16 +735,22 @@ class Episode:
     def _backfill(self, event: Mapping[str, Any]) -> None:
         """BackfillFunction's handler."""
         with self._failures():
-            result = self._opened(event, "backfill").run(backfill_request(event))
+            result = backfill.backfill(self._opened(event, "backfill"), backfill_request(event))
             self.world.note("answered", str(result["status"]))
 
     def _audit(self, event: Mapping[str, Any]) -> None:
         """AuditFunction's handler."""
         with self._failures():
-            run = self._opened(event, "audit").go_on(audit_request(event))
-            runs = self._runs_table()
-            problems = runs.problems(run.run_id) if run.counts.errors else []
-            made = report(run, runs.findings(run.run_id), problems, runs.webhooks(), self.world.now)
+            resources = self._opened(event, "audit")
+            finder = DeletionFinder(
+                self.users_table,
+                resources.runs,
+                resources.pages,
+                SavedScans(cast(Any, self.dynamodb), "RunsTable"),
+                most_percent=self._most_percent,
+                time_left=lambda: resources.time_left() - RESERVE_SECONDS,
+            )
+            made = audit.audit(resources, audit_request(event), finder)
             self.world.note("answered", f"{made['status']} {made['verdict']}")
             assert (made["verdict"] is None) == (made["status"] in ("RUNNING", "FAILED"))
 
@@ -741,31 +768,28 @@ class Episode:
     def _runs_table(self) -> RunsTable:
         return RunsTable(cast(Any, self.dynamodb), "RunsTable")
 
-    def _opened(self, event: Mapping[str, Any], function: Literal["backfill", "audit"]) -> Backfill:
+    def _page_ledger(self) -> PageLedger:
+        return PageLedger(cast(Any, self.dynamodb), "RunsTable")
+
+    def _opened(self, event: Mapping[str, Any], function: Literal["backfill", "audit"]) -> Resources:
         world = self.world
         seconds = SHORT_SECONDS if world.chance(world.faults.short_time) else FUNCTION_SECONDS
         deadline = world.now + seconds * 1000
         world.note("invoked", f"{dict(event)}, {seconds:.1f} s")
-        finder = DeletionFinder(
-            self.users_table,
-            self._runs_table(),
-            most_percent=self._most_percent,
-            time_left=lambda: (deadline - world.now) / 1000 - RESERVE_SECONDS,
-        )
-        return Backfill(
+        return Resources(
             runs=self._runs_table(),
+            pages=self._page_ledger(),
             queue=self.queue,
             open_clerk=self._open_clerk,
             check_table=partial(self._check_settings, "describe table", "The table is of another shape"),
             page_size=PAGE_SIZE,
             create_missing=True,
             time_left=lambda: (deadline - world.now) / 1000,
-            go_on_later=partial(self._go_on_later, function),
+            invoke_again=partial(self._invoke_again, function),
             open_executor=lambda: InTurnExecutor(
                 world.dice.randrange, lambda: world.dice.choice(MORE_AT_ONCE)
             ),
             max_requests=world.max_requests,
-            find_deletions=finder if function == "audit" else None,
             sleep=lambda seconds: world.pause(int(seconds * 1000)),
         )
 
@@ -780,7 +804,7 @@ class Episode:
 
         self.world.edge(what, check)
 
-    def _go_on_later(self, function: Literal["backfill", "audit"], event: Mapping[str, Any]) -> None:
+    def _invoke_again(self, function: Literal["backfill", "audit"], event: Mapping[str, Any]) -> None:
         self.world.edge("invoke", lambda: self._invoke(event, function=function), can_repeat=True)
 
     def _work(self, page: Page, message: Message) -> None:
@@ -791,6 +815,7 @@ class Episode:
                 page,
                 self.users_table,
                 self._runs_table(),
+                self._page_ledger(),
                 placeholders=NO_PLACEHOLDERS,
                 is_last_delivery=is_last,
             )

@@ -93,7 +93,13 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
         def replaced(self) -> None:
             return None
 
-    hooks = WebhookSettings("/clerk/webhook", "Users", "clerkUserId", True, "Runs")
+    hooks = WebhookSettings(
+        clerk_webhook_secret_parameter="/clerk/webhook",
+        users_table="Users",
+        users_table_key="clerkUserId",
+        create_missing_users=True,
+        runs_table="Runs",
+    )
     monkeypatch.setattr(handlers_webhook, "_settings", lambda: hooks)
     monkeypatch.setattr(handlers_webhook, "_secret", lambda _: Secret())
     monkeypatch.setattr(handlers_webhook, "_arrivals", lambda _: Quiet())

@@ -126,7 +126,7 @@ def test_what_is_to_be_survived_does_happen() -> None:
         "fresh_invocation",
         "lease_lost",
         "run_failed",
-        "run_handed_on",
+        "run_continued",
         "page_given_up",
     }
 
@@ -145,6 +145,6 @@ def test_what_an_audit_is_to_survive_does_happen() -> None:
         "held_back",
         "put scan",
         "refused",
-        "run_handed_on",
+        "run_continued",
         "fresh_invocation",
     }

@@ -19,7 +19,7 @@ Item = dict[str, Any]
 Request = Mapping[str, Any]
 
 _EXPRESSIONS = ("KeyConditionExpression", "FilterExpression", "ConditionExpression", "UpdateExpression")
-_PAGES_OF_A_RUN = "runId = :run AND begins_with(part, :page)"
+_PAGES_OF_A_RUN = "runId = :run AND begins_with(part, :prefix)"
 _EXISTENCE = re.compile(r"attribute_(not_)?exists\((\S+)\)")
 _COMPARISON = re.compile(r"(\S+) (=|<|>|>=) (\S+)")
 _COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt, ">=": operator.ge}
@@ -88,7 +88,8 @@ class FakeDynamoDB:
 
     def put_item(self, **request: Any) -> Item:
         def put() -> Item:
-            _check_placeholders(request)
+            if not self._allows(request):
+                raise ConditionalCheckFailed
             self._write("Put", request)
             return {}
 
@@ -137,7 +138,7 @@ class FakeDynamoDB:
                 to_item(item)
                 for (run_id, part), item in sorted(self.items.items())
                 if run_id == values[":run"]
-                and part.startswith(values[":page"])
+                and part.startswith(values[":prefix"])
                 and _holds(request["FilterExpression"], item, request)
             ]
             return {"Items": found}
@@ -206,7 +207,7 @@ def _summary(kind: str, request: Request) -> str:
     part = _key(request)[1]
     placeholders = re.findall(r":\w+", request.get("UpdateExpression", ""))
     values = _values(request)
-    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":cursor")
+    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":checkpoint")
     return f"{kind} {part} {told}".rstrip()
 
 

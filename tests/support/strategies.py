@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from clerk_sync.users.drift import Finding, Kind
 from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Opaque, Value
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 
@@ -70,6 +71,14 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(SignIn, _ONE_ID, _VERSIONS),
 )
 """Of one user. `lastActiveAt` moves without a new version, so some snapshots are active after theirs."""
+
+findings = st.builds(
+    Finding,
+    st.text(max_size=3),
+    st.sampled_from(Kind),
+    st.lists(st.sampled_from(list(SYNCED_FIELDS)), unique=True, max_size=3).map(tuple),
+    st.booleans(),
+)
 
 odd_values: st.SearchStrategy[Value] = st.sampled_from(
     [

@@ -12,9 +12,7 @@ from tests.local.clerk import session_tokens as session
 from tests.local.clerk.session_tokens import (
     KID,
     LOCAL_ORIGIN,
-    container_issuer,
     jwks,
-    local_issuer,
     new_key,
     public_pem,
     session_key,
@@ -96,26 +94,3 @@ def test_whoever_makes_the_key_second_takes_the_firsts(tmp_path: Path) -> None:
     session._make_key_file(path)
     assert path.read_bytes() == first
     assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("text", "inside", "outside"),
-    [
-        (None, "http://127.0.0.1:8400", "http://127.0.0.1:8400"),
-        ('{"Parameters": {}}', "http://127.0.0.1:8400", "http://127.0.0.1:8400"),
-        (
-            '{"Parameters": {"CLERK_ISSUER": "http://host.docker.internal:9"}}',
-            "http://host.docker.internal:9",
-            "http://127.0.0.1:9",
-        ),
-    ],
-)
-def test_tokens_name_the_issuer_that_the_local_run_wrote_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, inside: str, outside: str
-) -> None:
-    monkeypatch.setattr(session, "_ENV_FILE", tmp_path / "env.json")
-    if text is not None:
-        (tmp_path / "env.json").write_text(text)
-    assert (container_issuer(), local_issuer()) == (inside, outside)
-    monkeypatch.setenv("CLERK_ISSUER", ISSUER)
-    assert container_issuer() == ISSUER

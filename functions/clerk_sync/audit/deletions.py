@@ -8,12 +8,14 @@ mark nobody, so either all fits, or none is marked.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from clerk_sync.audit.scan import SavedScans, Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import Ids
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.runs_table import RunsTable, Scan
+from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import RECENT_MS, SHOWN
 from clerk_sync.users.row import DELETED, VERSION, Row, number
 from clerk_sync.users.table import UsersTable
@@ -51,16 +53,20 @@ class DeletionFinder:
         self,
         users_table: UsersTable,
         runs: RunsTable,
+        pages: PageLedger,
+        scans: SavedScans,
         *,
         most_percent: float,
         time_left: Callable[[], float],
     ) -> None:
         self._users_table = users_table
         self._runs = runs
+        self._pages = pages
+        self._scans = scans
         self._most_percent = most_percent
         self._time_left = time_left
 
-    def check(self, clerk: ClerkClient) -> None:
+    def check_instance(self, clerk: ClerkClient) -> None:
         """Raise ClerkRefused unless this is the instance that the table is audited against: a key of another
         one would have all the users marked who are not in that."""
         here = clerk.instance_id()
@@ -72,7 +78,7 @@ class DeletionFinder:
                 "is 'instance' from RunsTable."
             )
 
-    def __call__(
+    def find(
         self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
         """What is to be recorded, and whom to mark: nobody unless the run repairs.
@@ -102,10 +108,10 @@ class DeletionFinder:
 
     def _scan(self, run: Run, keep_lease: Callable[[], None]) -> Scan:
         """Look at the whole table for synced rows that were not met in Clerk."""
-        scan = self._runs.scan(run)
+        scan = self._scans.load(run)
         if scan.is_done:
             return scan
-        met = Ids(self._runs.ids(run.run_id))
+        met = Ids(self._pages.id_digests(run.run_id))
         for batch, last in self._users_table.unmarked(scan.after):
             candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in met)]
             more = scan.more + max(0, len(candidates) - MOST)
@@ -123,14 +129,14 @@ class DeletionFinder:
             try:
                 gone = _gone(clerk, asked)
             except (ClerkUnavailable, OutOfTime):
-                self._runs.save_scan(run, scan)
+                self._scans.save(run, scan)
                 raise
             scan = replace(scan, candidates=left, gone=(*scan.gone, *gone))
         return scan
 
     def _stop_if_out_of_time(self, run: Run, scan: Scan) -> None:
         if self._time_left() <= 0:
-            self._runs.save_scan(run, scan)
+            self._scans.save(run, scan)
             raise OutOfTime
 
 

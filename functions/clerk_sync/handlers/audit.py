@@ -5,18 +5,17 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from clerk_sync.audit.audit import audit
 from clerk_sync.audit.deletions import DeletionFinder
-from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.audit.report import Report
+from clerk_sync.audit.scan import SavedScans
 from clerk_sync.aws.clients import client
-from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkSyncError
-from clerk_sync.handlers.runs import open_backfill
+from clerk_sync.handlers.runs import open_resources, users_table
 from clerk_sync.handlers.settings import AuditSettings
 from clerk_sync.log import logger
-from clerk_sync.runs.backfill import RESERVE_SECONDS
 from clerk_sync.runs.events import audit_request
-from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.users.table import UsersTable
+from clerk_sync.runs.resources import RESERVE_SECONDS
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -30,28 +29,16 @@ def handler(event: Any, context: LambdaContext) -> Report:
 
 
 def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Report:
-    request = audit_request(event)
-    backfill = settings.backfill
-    runs = RunsTable(client("dynamodb"), backfill.runs_table)
-    find_deletions = DeletionFinder(
-        UsersTable(client("dynamodb"), backfill.users_table, backfill.users_table_key),
-        runs,
+    resources = open_resources(settings, context)
+    finder = DeletionFinder(
+        users_table(settings),
+        resources.runs,
+        resources.pages,
+        SavedScans(client("dynamodb"), settings.runs_table),
         most_percent=settings.max_deletions_percent,
-        time_left=lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS,
+        time_left=lambda: resources.time_left() - RESERVE_SECONDS,
     )
-    run = open_backfill(backfill, context, find_deletions).go_on(request)
-    problems = runs.problems(run.run_id) if run.counts.errors else []
-    made = report(run, runs.findings(run.run_id), problems, runs.webhooks(), now_ms())
-    logger.info(
-        "audit_reported",
-        runId=run.run_id,
-        verdict=made["verdict"],
-        deletionsHeldBack=made["deletionsHeldBack"] is not None,
-        missedByWebhooks=made["missedByWebhooks"],
-        hoursSinceLastWebhook=made["hoursSinceLastWebhook"],
-        found={kind: made[kind]["count"] for kind in KINDS},
-    )
-    return made
+    return audit(resources, audit_request(event), finder)
 
 
 @cache

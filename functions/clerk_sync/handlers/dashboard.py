@@ -18,6 +18,7 @@ from clerk_sync.dashboard.widgets import Html, View, message, parse_view, widget
 from clerk_sync.errors import ClerkSyncError, EventError
 from clerk_sync.handlers.settings import DashboardSettings
 from clerk_sync.log import logger
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.table import UsersTable
 
@@ -93,9 +94,8 @@ def _wanted(event: Mapping[str, Any], widget_context: Mapping[str, Any]) -> str:
 
 def _runs(settings: DashboardSettings) -> list[Reported]:
     runs = RunsTable(client("dynamodb"), settings.runs_table)
-    return [
-        (run, run.errors(runs.problems(run.run_id) if run.counts.errors else [])) for run in runs.latest()
-    ]
+    pages = PageLedger(client("dynamodb"), settings.runs_table)
+    return [(run, run.errors(pages.problems(run))) for run in runs.latest()]
 
 
 def _users(settings: DashboardSettings, wanted: str) -> Lists | Found:

@@ -15,8 +15,10 @@ from clerk_sync.handlers.api_gateway import is_request
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
+from clerk_sync.profile.cors import cors_headers
 from clerk_sync.profile.profile import Profiles
 from clerk_sync.profile.refresh_claims import Refreshes
+from clerk_sync.profile.request import MAX_BYTES, bearer_token, check_is_about
 from clerk_sync.profile.session_token import KeyOf, PublishedKeys, fixed_key, verified_user_id
 from clerk_sync.users.row import Opaque, Row
 from clerk_sync.users.table import UsersTable
@@ -24,10 +26,8 @@ from clerk_sync.users.table import UsersTable
 if TYPE_CHECKING:
     import httpx
 
-MAX_BYTES = 4 * 1024
 _CLERK_SECONDS = 4.0
 _RETRY_AFTER_SECONDS = 5
-_ID_KEYS = ("clerkUserId", "userId", "user_id", "id")
 
 type Answer = tuple[int, dict[str, Any]]
 
@@ -47,7 +47,9 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG0
         logger.warning("profile_rejected", reason=reason)
         return {"statusCode": 400, "body": json.dumps({"error": reason})}
     asked = request_headers(event)
-    headers = _cors(asked.get("origin"), settings) | {"Cache-Control": "no-store"}
+    requested = asked.get("access-control-request-headers", "")
+    headers = cors_headers(asked.get("origin", ""), requested, settings.clerk_authorized_parties)
+    headers["Cache-Control"] = "no-store"
     if event["httpMethod"] == "OPTIONS":
         return {"statusCode": 204, "headers": headers}
     status, body = _answer(event, asked, settings)
@@ -61,10 +63,16 @@ def _answer(event: dict[str, Any], headers: dict[str, str], settings: ProfileSet
     if len(event.get("body") or "") > MAX_BYTES:
         return 413, {"error": "The body must be empty."}
     try:
-        user_id = _caller(headers, settings)
+        user_id = verified_user_id(
+            bearer_token(headers),
+            _key_of(settings),
+            settings.clerk_issuer,
+            settings.clerk_authorized_parties,
+        )
         logger.append_keys(clerkUserId=user_id)
-        if not _is_about(event, user_id):
-            raise TokenError("another user's row")
+        check_is_about(
+            user_id, (event.get("pathParameters") or {}).get("userId", "me"), event.get("body") or ""
+        )
         return _row(event["httpMethod"], user_id, _profiles(settings))
     except TokenError as error:
         logger.warning("profile_rejected", reason=str(error))
@@ -96,46 +104,6 @@ def _shown(user_id: str, row: Row) -> dict[str, Any]:
     return {"clerkUserId": user_id, **shown}
 
 
-def _caller(headers: dict[str, str], settings: ProfileSettings) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise TokenError("no bearer token")
-    return verified_user_id(
-        token.strip(), _key_of(settings), settings.clerk_issuer, settings.clerk_authorized_parties
-    )
-
-
-def _is_about(event: dict[str, Any], user_id: str) -> bool:
-    """Whether path and body name the caller or nobody. Raises MessageError for a body with anything else."""
-    named = {(event.get("pathParameters") or {}).get("userId", "me")}
-    text = event.get("body") or "{}"
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise MessageError("The body must be empty.")
-    named |= {body.pop(key) for key in _ID_KEYS if isinstance(body.get(key), str)}
-    if not named <= {"me", user_id}:
-        return False
-    if body:
-        raise MessageError("The body must be empty: what is stored comes from Clerk.")
-    return True
-
-
-def _cors(origin: str | None, settings: ProfileSettings) -> dict[str, str]:
-    headers = {"Vary": "Origin"}
-    if origin in settings.clerk_authorized_parties:
-        headers |= {
-            "Access-Control-Allow-Origin": origin,
-            "Access-Control-Allow-Methods": "GET, PUT",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type",
-            "Access-Control-Expose-Headers": "Retry-After",
-            "Access-Control-Max-Age": "7200",
-        }
-    return headers
-
-
 @cache
 def _settings() -> ProfileSettings:
     return ProfileSettings.from_env()
@@ -155,7 +123,7 @@ def _profiles(settings: ProfileSettings) -> Profiles:
         Refreshes(client("dynamodb"), settings.runs_table),
         lambda user_id: _ask_clerk(user_id, settings),
         max_age_ms=settings.profile_max_age_seconds * 1000,
-        create_missing=settings.create_missing,
+        create_missing=settings.create_missing_users,
     )
 
 

@@ -1,4 +1,4 @@
-"""What BackfillFunction and AuditFunction share: a backfill wired to AWS and to Clerk."""
+"""What BackfillFunction and AuditFunction share: the resources of a run, wired to AWS and to Clerk."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,8 +12,9 @@ from clerk_sync.aws.clients import client, translated
 from clerk_sync.aws.secrets import read_secret
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.handlers.settings import BackfillSettings
-from clerk_sync.runs.backfill import RESERVE_SECONDS, Backfill, FindDeletions
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.table import UsersTable
 
@@ -26,10 +27,13 @@ def _requests_at_once(requests_per_second: float) -> int:
     return min(MOST_REQUESTS_AT_ONCE, ceil(requests_per_second / 4))
 
 
-def open_backfill(
-    settings: BackfillSettings, context: LambdaContext, find_deletions: FindDeletions | None = None
-) -> Backfill:
-    """What goes through a run in this invocation, wired to AWS and to Clerk."""
+def users_table(settings: BackfillSettings) -> UsersTable:
+    """The table that the run keeps true."""
+    return UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
+
+
+def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resources:
+    """What this invocation goes through a run with."""
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
@@ -43,23 +47,23 @@ def open_backfill(
             on_wait=on_wait,
         )
 
-    def go_on_later(event: Mapping[str, Any]) -> None:
-        with translated("starting the invocation that is to go on with the run"):
+    def invoke_again(event: Mapping[str, Any]) -> None:
+        with translated("starting the invocation that continues the run"):
             client("lambda").invoke(
                 FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(event)
             )
 
     max_requests = _requests_at_once(settings.clerk_requests_per_second)
-    return Backfill(
+    return Resources(
         runs=RunsTable(client("dynamodb"), settings.runs_table),
+        pages=PageLedger(client("dynamodb"), settings.runs_table),
         queue=PagesQueue(client("sqs"), settings.pages_queue_url),
         open_clerk=open_clerk,
-        check_table=UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key).check,
+        check_table=users_table(settings).check,
         page_size=settings.page_size,
-        create_missing=settings.create_missing,
+        create_missing=settings.create_missing_users,
         time_left=time_left,
-        go_on_later=go_on_later,
+        invoke_again=invoke_again,
         open_executor=lambda: ThreadPoolExecutor(max_requests),
         max_requests=max_requests,
-        find_deletions=find_deletions,
     )

@@ -18,7 +18,7 @@ from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Arrivals
-from clerk_sync.webhook.event import WebhookEvent, parse_webhook
+from clerk_sync.webhook.event import USER_EVENTS, WebhookEvent, parse_webhook
 from clerk_sync.webhook.signature import verify
 
 MAX_BYTES = 1024 * 1024
@@ -40,8 +40,10 @@ def _answer(event: Any) -> int:
         if len(body) > MAX_BYTES:
             return _rejected(413, "more than 1 MiB")
         _verify(body, headers(event), _secret(settings))
-        _store(parse_webhook(body), settings)
-        _arrivals(settings).note(now_ms())
+        parsed = parse_webhook(body)
+        _store(parsed, settings)
+        if parsed.type in USER_EVENTS:
+            _arrivals(settings).note(now_ms())
     except SignatureError as error:
         return _rejected(401, str(error))
     except MessageError as error:
@@ -75,7 +77,7 @@ def _store(event: WebhookEvent, settings: WebhookSettings) -> None:
         return
     table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
     row = table.get(change.id)
-    stored = store(table, change, row, as_of=event.timestamp, create_missing=settings.create_missing)
+    stored = store(table, change, row, as_of=event.timestamp, create_missing=settings.create_missing_users)
     logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
     count(WebhooksAccepted=1)
 

@@ -11,6 +11,7 @@ from clerk_sync.errors import AwsError, EventError, MessageError
 from clerk_sync.handlers.settings import WorkerSettings
 from clerk_sync.log import logger
 from clerk_sync.runs.page import Page
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.runs.worker import work
@@ -72,6 +73,7 @@ def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
             page,
             UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key),
             RunsTable(client("dynamodb"), settings.runs_table),
+            PageLedger(client("dynamodb"), settings.runs_table),
             placeholders=_placeholders(settings),
             is_last_delivery=is_last,
         )

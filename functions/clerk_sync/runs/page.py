@@ -1,12 +1,14 @@
 """A page: some users of one run, as a message in PagesQueue carries them to a worker."""
 
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from clerk_sync.errors import MessageError
+from clerk_sync.runs.run import Run
 from clerk_sync.users.user import SYNCED_FIELDS, Deletion, User, UserProblem
 
 MAX_BYTES = 512 * 1024
@@ -48,6 +50,31 @@ class Page(BaseModel):
         if any(user.fields.keys() - SYNCED_FIELDS for user in users):
             raise ValueError("a field that is not synced")
         return users
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        number: int,
+        read_at: int,
+        *,
+        create_missing: bool,
+        users: tuple[User, ...] = (),
+        deletions: tuple[Deletion, ...] = (),
+    ) -> Self:
+        """A new page of a run."""
+        return cls(
+            run_id=run.run_id,
+            number=number,
+            token=uuid.uuid4().hex,
+            read_at=read_at,
+            create_missing=create_missing,
+            dry_run=run.dry_run,
+            users=users,
+            deletions=deletions,
+            webhooks_since=run.webhooks_since,
+            full_run_at=run.full_run_at,
+        )
 
     def dump(self) -> str:
         """The message's body. All ASCII, as SQS refuses some characters that a name may hold."""

@@ -1,6 +1,6 @@
 """A run of the backfill, and what is reported of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict
 
 from clerk_sync.clerk.checkpoint import Checkpoint
@@ -11,6 +11,8 @@ Mode = Literal["full", "incremental", "audit"]
 Status = Literal["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]
 
 PROBLEMS_SHOWN = 20
+STALE_MS = 24 * 3600 * 1000
+"""After this time an unfinished run that is continued does not replace a new one."""
 
 
 class ProblemResult(TypedDict):
@@ -121,10 +123,24 @@ class Run:
     full_run_at: int | None = None
     deletions: MissedDeletions | None = None
 
+    def with_page(self, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> "Run":
+        """The run once one more page, of so many users, is sent."""
+        return replace(
+            self,
+            pages=self.pages + 1,
+            total_users=self.total_users + users,
+            checkpoint=checkpoint,
+            deletions=deletions or self.deletions,
+        )
+
     @property
     def is_over(self) -> bool:
         """Whether every page has been dealt with."""
         return self.status != "RUNNING"
+
+    def is_left_over(self, now: int) -> bool:
+        """Whether it was started so long before `now` (ms) that it does not replace a new run."""
+        return now - self.started_at > STALE_MS
 
     @property
     def users_to_deal_with(self) -> int | None:

@@ -7,6 +7,7 @@ from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.page import Page
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Counts
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import DriftClassifier
@@ -18,6 +19,7 @@ def work(
     page: Page,
     users_table: UsersTable,
     runs: RunsTable,
+    pages: PageLedger,
     *,
     placeholders: re.Pattern[str],
     is_last_delivery: bool,
@@ -27,7 +29,7 @@ def work(
     On the last delivery before the dead-letter queue the page is counted as errors first, so that the
     run ends even if this invocation dies; success corrects the count, then or after a redrive.
     """
-    if is_last_delivery and runs.record_outcome(page.run_id, page.number, page.token, None):
+    if is_last_delivery and pages.record_outcome(page.run_id, page.number, page.token, None):
         finish(runs, page.run_id, now_ms())
     outcome = upsert(
         users_table,
@@ -48,9 +50,9 @@ def work(
         missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
         findings=len(outcome.findings),
     )
-    told = (page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
-    is_one_of_many = runs.record_outcome_fast(*told)
-    is_counted = is_one_of_many or runs.record_outcome(*told)
+    outcome_of_page = (page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
+    is_one_of_many = pages.record_outcome_fast(*outcome_of_page)
+    is_counted = is_one_of_many or pages.record_outcome(*outcome_of_page)
     logger.info(
         "page_done",
         counted=is_counted,

@@ -7,6 +7,8 @@ from typing import Any
 from clerk_sync.errors import MessageError
 from clerk_sync.users.user import MAX_MS, Change, Deletion, SignIn, UserProblem, is_id, parse_user
 
+USER_EVENTS = frozenset({"user.created", "user.updated", "user.deleted", "session.created"})
+"""The types that the endpoint in Clerk's dashboard subscribes to."""
 _FIRST_MS = 100_000_000_000
 """Smaller timestamps are in seconds: Clerk's description has both."""
 

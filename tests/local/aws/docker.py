@@ -16,6 +16,11 @@ HOST = "host.docker.internal"
 """How a container calls this machine; samconfig.toml tells `sam local invoke`."""
 
 
+def seen_from_a_container(url: str) -> str:
+    """The address by which a container reaches what is at this address of this machine."""
+    return url.replace("127.0.0.1", HOST)
+
+
 @contextmanager
 def reachable_from_containers(*ports: int) -> Iterator[None]:
     """Forward the ports for as long as the context lasts, if there is a bridge to forward from."""

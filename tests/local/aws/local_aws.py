@@ -1,17 +1,15 @@
 """The local AWS: MiniStack as a child process, with template.yaml built and deployed by SAM CLI."""
 
+import hashlib
 import json
 import os
 import platform
-import signal
+import shutil
 import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.request import urlopen
@@ -20,9 +18,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-ROOT = Path(__file__).resolve().parents[3]
-LOCAL = ROOT / ".local"
+from tests.local.paths import LOCAL as LOCAL
+from tests.local.paths import ROOT as ROOT
+from tests.local.processes.children import Child
+from tests.local.processes.locks import locked
+
 RECORDING = ROOT / "tests/local/aws/recording"
+RECORDED_CALLS = "calls.jsonl"
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 STACK = "clerk-sync-local"
@@ -57,15 +59,22 @@ class LocalAws:
         self._port = port or free_port()
         self._records_calls = records_calls
         self.log = LOCAL / f"ministack-{self._port}.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @cached_property  # one that is already up is used without it
-    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="clerk-sync-", ignore_cleanup_errors=True)
+        self._child: Child | None = None
 
     @property
-    def _recorded_calls(self) -> Path:
-        return Path(self._scratch.name, "calls.jsonl")
+    def folder(self) -> Path:
+        """Its temporary folder, with those of its functions: `ministack-lambda-NAME-...`."""
+        return self._started().folder
+
+    @property
+    def pid(self) -> int:
+        """Its process; those of its functions are others."""
+        return self._started().process.pid
+
+    def _started(self) -> Child:
+        if self._child is None:
+            raise LocalAwsError("The local AWS was not started here.")
+        return self._child
 
     @property
     def endpoint(self) -> str:
@@ -76,8 +85,7 @@ class LocalAws:
     def environment(self) -> dict[str, str]:
         """What an AWS tool needs in its environment to use this AWS, and nothing of a real account's."""
         ours = {n: value for n, value in sam_environment().items() if not n.startswith(("AWS_", "CLERK_"))}
-        mine = {"AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": REGION, "TMPDIR": self._scratch.name}
-        return ours | CREDENTIALS | mine
+        return ours | CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": REGION}
 
     def __enter__(self) -> Self:
         if not is_free(self._port):
@@ -88,22 +96,22 @@ class LocalAws:
             "MINISTACK_HOST": "127.0.0.1",
         }
         if self._records_calls:
-            settings |= {"PYTHONPATH": str(RECORDING), "RECORDED_CALLS": str(self._recorded_calls)}
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [LOCAL / "ministack/bin/ministack"],
-                env=self.environment | settings,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # its functions' processes are ended with it, as one group
-            )
+            settings |= {"PYTHONPATH": str(RECORDING), "RECORDED_CALLS": RECORDED_CALLS}
+        command = [LOCAL / "ministack/bin/ministack"]
+        self._child = Child(command, environment=self.environment | settings, log=self.log)
+        try:
+            self._wait_until_up(self._child)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _wait_until_up(self, child: Child) -> None:
         deadline = time.monotonic() + 60
         while not _answers(f"{self.endpoint}/_ministack/health"):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self._end()
+            if child.process.poll() is not None or time.monotonic() > deadline:
                 raise LocalAwsError(f"The local AWS did not start: see {self.log}")
             time.sleep(0.05)
-        return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._end()
@@ -111,14 +119,9 @@ class LocalAws:
             self.log.unlink(missing_ok=True)
 
     def _end(self) -> None:
-        if self._process:
-            _signal_group(self._process, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=5)
-            _signal_group(self._process, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-        self._scratch.cleanup()
+        if self._child:
+            self._child.end()
+            self._child = None
 
     def client(self, service: str) -> Any:
         """A boto3 client of this AWS."""
@@ -126,7 +129,7 @@ class LocalAws:
 
     def calls(self, since: float = 0) -> list[Call]:
         """What the functions have asked AWS for, in order."""
-        file = self._recorded_calls
+        file = self.folder / RECORDED_CALLS
         told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         calls = (Call(**{**one, "actions": frozenset(map(tuple, one["actions"]))}) for one in told)
         return [call for call in calls if call.at >= since]
@@ -140,6 +143,7 @@ class LocalAws:
         overrides = {"Architecture": architecture(), **parameters}
         _sam(
             "deploy",
+            LOCAL / f"sam-deploy-{stack}.log",
             self.environment,
             "--template-file",
             str(build() / "template.yaml"),
@@ -184,13 +188,6 @@ class LocalAws:
         stage, _, route = path.partition("/")
         return f"{self.endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
 
-    @property
-    def pid(self) -> int:
-        """Its process; those of its functions are others."""
-        if self._process is None:
-            raise LocalAwsError("The local AWS was not started here.")
-        return self._process.pid
-
     def empty(self, table: str) -> None:
         """Empty a table, by making it anew."""
         dynamodb = self.client("dynamodb")
@@ -218,20 +215,38 @@ class FunctionError(Exception):
 
 @cache
 def build() -> Path:
-    """Build the functions for this machine; what has not changed is taken from the cache."""
-    built = LOCAL / "build"
-    _sam(
-        "build",
-        sam_environment(),
-        "--cached",
-        "--cache-dir",
-        str(LOCAL / "cache"),
-        "--build-dir",
-        str(built),
-        "--parameter-overrides",
-        f"Architecture={architecture()}",
-    )
+    """Build the functions for this machine, unless what is built is up to date."""
+    built, stamp = LOCAL / "build", LOCAL / "built"
+    with locked("build"):  # and never under a deployment, as nothing is written if nothing has changed
+        sources = _digest_of_sources()
+        if stamp.exists() and stamp.read_text() == sources:
+            return built
+        if not stamp.exists():  # a build that was interrupted may have left half of what is cached
+            shutil.rmtree(LOCAL / "cache", ignore_errors=True)
+        stamp.unlink(missing_ok=True)
+        _sam(
+            "build",
+            LOCAL / "sam-build.log",
+            sam_environment(),
+            "--cached",
+            "--cache-dir",
+            str(LOCAL / "cache"),
+            "--build-dir",
+            str(built),
+            "--parameter-overrides",
+            f"Architecture={architecture()}",
+        )
+        stamp.write_text(sources)
     return built
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256(f"{ROOT} {architecture()}".encode())
+    files = (path for path in (ROOT / "functions").rglob("*") if "__pycache__" not in path.parts)
+    for path in sorted([*files, ROOT / "template.yaml", ROOT / "tests/requirements/sam.txt"]):
+        if path.is_file():
+            digest.update(f"\n{path}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def architecture() -> str:
@@ -265,18 +280,8 @@ def sam_environment() -> dict[str, str]:
     }
 
 
-def _sam(command: str, environment: dict[str, str], *arguments: str) -> None:
-    log = LOCAL / f"sam-{command}.log"
-    with log.open("wb") as output:
-        status = subprocess.call(
-            [LOCAL / "sam/bin/sam", command, *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    if status:
+def _sam(command: str, log: Path, environment: dict[str, str], *arguments: str) -> None:
+    if Child([LOCAL / "sam/bin/sam", command, *arguments], environment=environment, log=log).wait():
         raise LocalAwsError(f"sam {command} failed; {log} ends with:\n{log.read_text()[-1500:]}")
 
 
@@ -299,8 +304,3 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

@@ -1,15 +1,17 @@
-"""What importing each handler takes, as a cold start does, against boto3 with one client.
+"""python3 -m tests.local bench imports: how long importing each handler takes, against boto3 and one client.
 
-Both are as pip installs them, with their bytecode. An artifact of SAM CLI's has none, and Lambda compiles it.
+Both have their bytecode here. An artifact of SAM CLI has none, so a cold start compiles what it imports.
 """
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
 from statistics import median
 
 from tests.local.aws.local_aws import REGION
-from tests.local.bench.figures import verdict
+from tests.local.bench.figures import table, verdict
+from tests.local.commands.terminal import step
 
 IMPORTS_HEADINGS = ("importing", "ms", "times boto3 and a client", "bar")
 RUNS = 7
@@ -17,7 +19,14 @@ BOTO3 = f"import boto3; boto3.client('dynamodb', region_name='{REGION}')"
 MOST = {"backfill": 2.0, "audit": 2.0, "worker": 2.0, "webhook": 1.5, "profile": 2.0, "dashboard": 2.0}
 
 
-def import_rows() -> list[Sequence[str]]:
+def measure(_: argparse.Namespace) -> int:
+    with step("Importing the handlers"):
+        rows = _rows()
+    print("", table(IMPORTS_HEADINGS, rows), "", sep="\n", flush=True)
+    return 0
+
+
+def _rows() -> list[Sequence[str]]:
     """Medians of several runs, each of all by turns; the first is not counted."""
     codes = {"boto3": BOTO3} | {name: f"import clerk_sync.handlers.{name}" for name in MOST}
     runs = [{name: _seconds(code) for name, code in codes.items()} for _ in range(RUNS + 1)][1:]

@@ -1,10 +1,8 @@
-"""python3 -m tests.local load: webhooks beside a full run as it is weekly, then a long queue; was anything
-lost?"""
+"""python3 -m tests.local bench load: webhooks beside a full run, then a long queue. Is anything lost?"""
 
 import argparse
 import itertools
 import json
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,12 +17,14 @@ from urllib.parse import urlsplit
 
 from clerk_sync.aws.dynamodb import from_item
 from clerk_sync.users.user import User, parse_user
-from tests.local.aws.local_aws import FunctionError, LocalAws, LocalAwsError, Outputs, build
+from tests.local.aws.local_aws import LocalAws, Outputs, build
 from tests.local.clerk.fake_users import make_user, make_users
 from tests.local.clerk.simulated_clerk import SimulatedClerk
-from tests.local.commands.run import deploy, step, whole_number
+from tests.local.commands.run import deploy
 from tests.local.commands.sign import LOCAL_SECRET, signature_headers
+from tests.local.commands.terminal import step
 
+USERS = 50_000
 SENDERS = 6
 """Webhooks at once, each a process of the local AWS's, which takes seconds of this machine's to start."""
 NEWCOMERS = 1_000_000
@@ -92,39 +92,20 @@ class Changes:
         return {"object": "user", "id": user_id, "deleted": True}
 
 
-def main() -> int:
-    options = _options()
-    try:
-        with step(f"A simulated Clerk with {options.users:,} users"):
-            clerk = SimulatedClerk(users=make_users(options.users))
-        with clerk, LocalAws() as aws:
-            with step("Building and deploying"):
-                build()
-                outputs = deploy(aws, clerk.url, clerk.issuer, clerk.secret_key)
-            print("\nA first run, by itself")
-            problems = _run_problems(aws.invoke(outputs["BackfillFunction"], {"waitSeconds": 840}))
-            problems += _webhooks_beside_a_run(aws, outputs, clerk, options.rate, options.seconds)
-            problems += _a_long_queue(aws, outputs, clerk, options.pages)
-    except (LocalAwsError, FunctionError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print()
-        return 130
+def measure(options: argparse.Namespace) -> int:
+    users: int = options.users or USERS
+    with step(f"A simulated Clerk with {users:,} users"):
+        clerk = SimulatedClerk(users=make_users(users))
+    with clerk, LocalAws() as aws:
+        with step("Building and deploying"):
+            build()
+            outputs = deploy(aws, clerk.url, clerk.issuer, clerk.secret_key)
+        print("\nA first run, by itself")
+        problems = _run_problems(aws.invoke(outputs["BackfillFunction"], {"waitSeconds": 840}))
+        problems += _webhooks_beside_a_run(aws, outputs, clerk, options.rate, options.seconds)
+        problems += _a_long_queue(aws, outputs, clerk, options.pages)
     print("\n" + ("\n".join(f"FAILED: {problem}" for problem in problems) or "Nothing was lost."))
     return 1 if problems else 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.local load", description=__doc__)
-    for name, most, default in (
-        ("users", 1_000_000, 50_000),
-        ("rate", 2_000, 200),
-        ("seconds", 3_600, 60),
-        ("pages", 50_000, 2_000),
-    ):
-        parser.add_argument(f"--{name}", type=whole_number(1, most), default=default, metavar="N")
-    return parser.parse_args()
 
 
 # Webhooks beside a run
@@ -298,7 +279,3 @@ def _configure(aws: LocalAws, function: str, **variables: str) -> None:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-if __name__ == "__main__":
-    sys.exit(main())

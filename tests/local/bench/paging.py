@@ -1,9 +1,10 @@
-"""python3 -m tests.local paging: how fast a deployed BackfillFunction reads a large instance, and in how much
-memory. The workers are paused meanwhile."""
+"""python3 -m tests.local bench paging: how fast BackfillFunction reads a large instance.
+
+The workers are paused meanwhile.
+"""
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,18 +13,17 @@ from typing import Any
 from urllib.request import urlopen
 
 from tests.local.aws.local_aws import (
-    ROOT,
     SECRET_KEY,
     WEBHOOK_SECRET,
-    FunctionError,
     LocalAws,
-    LocalAwsError,
     free_port,
 )
-from tests.local.aws.processes import processes_with, usage
-from tests.local.commands.run import whole_number
 from tests.local.commands.sign import LOCAL_SECRET
+from tests.local.commands.terminal import step
+from tests.local.processes.children import Child
+from tests.local.processes.listing import processes_with, usage
 
+USERS = 1_000_000
 MILLISECONDS = 200
 REQUESTS_PER_SECOND = 100
 PAGE_SIZE = 500
@@ -31,45 +31,37 @@ LEAST_USED = 0.8
 MOST_MEGABYTES = 256
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.local paging")
-    parser.add_argument(
-        "--users", type=whole_number(10, 5_000_000), default=1_000_000, metavar="N", help="users (1000000)"
-    )
-    users: int = parser.parse_args().users
+def measure(options: argparse.Namespace) -> int:
+    users: int = options.users or USERS
     port = free_port()
-    try:
-        with LocalAws() as aws:
-            aws.put_secret(SECRET_KEY, "sk_test_local")
-            aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
-            parameters = {
-                "ClerkApiUrl": f"http://127.0.0.1:{port}/v1",
-                "ClerkRequestsPerSecond": str(REQUESTS_PER_SECOND),
-            }
-            outputs = aws.deploy(parameters)
-            _pause_workers(aws, outputs["WorkerFunction"])
-            print(
-                f"At {MILLISECONDS} ms a request and {REQUESTS_PER_SECOND} requests/s, of which "
-                f"{LEAST_USED:.0%} are to be used, in {MOST_MEGABYTES} MB:"
+    with LocalAws() as aws:
+        aws.put_secret(SECRET_KEY, "sk_test_local")
+        aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
+        with step("Building and deploying"):
+            outputs = aws.deploy(
+                {
+                    "ClerkApiUrl": f"http://127.0.0.1:{port}/v1",
+                    "ClerkRequestsPerSecond": str(REQUESTS_PER_SECOND),
+                }
             )
-            for number in (users // 10, users):
-                aws.empty(outputs["RunsTable"])
-                aws.client("sqs").purge_queue(QueueUrl=outputs["PagesQueue"])
-                with _clerk(port, number):
-                    print(_paged(aws, outputs["BackfillFunction"], port, number), flush=True)
-    except (LocalAwsError, FunctionError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        _pause_workers(aws, outputs["WorkerFunction"])
+        print(
+            f"\nAt {MILLISECONDS} ms a request and {REQUESTS_PER_SECOND} requests/s; the goal is to use "
+            f"{LEAST_USED:.0%} of them, in {MOST_MEGABYTES} MB:"
+        )
+        for number in (users // 10, users):
+            aws.empty(outputs["RunsTable"])
+            aws.client("sqs").purge_queue(QueueUrl=outputs["PagesQueue"])
+            with _clerk(port, number):
+                print(_paged(aws, outputs["BackfillFunction"], port, number), flush=True)
     return 0
 
 
 def _paged(aws: LocalAws, function: str, port: int, users: int) -> str:
     started = time.monotonic()
-    result = aws.invoke(function, {"waitSeconds": 0, "runId": f"paging-{users}"})
+    result = aws.invoke(function, {"waitSeconds": 0})
     seconds = time.monotonic() - started
-    (process,) = processes_with(f"{aws.environment['TMPDIR']}/ministack-lambda-{function}-")
+    (process,) = processes_with(f"{aws.folder}/ministack-lambda-{function}-")
     took = usage(process)
     told = _told(port)
     times = told["times"]
@@ -96,10 +88,10 @@ def _pause_workers(aws: LocalAws, function: str) -> None:
 @contextmanager
 def _clerk(port: int, users: int) -> Iterator[None]:
     arguments = [str(number) for number in (port, users, MILLISECONDS, REQUESTS_PER_SECOND)]
-    process = subprocess.Popen([sys.executable, "-m", "tests.local.bench.many_users", *arguments], cwd=ROOT)
+    child = Child([sys.executable, "-m", "tests.local.bench.many_users", *arguments])
     deadline = time.monotonic() + 30
     try:
-        while process.poll() is None and time.monotonic() < deadline:
+        while child.process.poll() is None and time.monotonic() < deadline:
             try:
                 _told(port)
                 break
@@ -107,9 +99,4 @@ def _clerk(port: int, users: int) -> Iterator[None]:
                 time.sleep(0.05)
         yield
     finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        child.end()

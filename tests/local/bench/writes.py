@@ -1,5 +1,9 @@
-"""Ways to write the same rows conditionally, compared: what the choice in UsersTable.write rests on."""
+"""python3 -m tests.local bench writes: ways to write the same rows conditionally, compared.
 
+The choice in UsersTable.write rests on it.
+"""
+
+import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +24,7 @@ from tests.local.aws.local_aws import CREDENTIALS, REGION, LocalAws
 from tests.local.bench.counter import CountingProxy
 from tests.local.bench.figures import table
 from tests.local.clerk.fake_users import make_users
+from tests.local.commands.terminal import step
 
 ROWS = 5000
 THREADS = 16
@@ -34,6 +39,13 @@ HEADINGS = (
     "client CPU s",
     "written of 25, one of them lost",
 )
+
+
+def measure(_: argparse.Namespace) -> int:
+    with LocalAws() as aws, CountingProxy(aws.endpoint, 0) as proxy, step("Writing in each way"):
+        compared = compare(aws, proxy)
+    print("", compared, "", sep="\n", flush=True)
+    return 0
 
 
 def compare(aws: LocalAws, proxy: CountingProxy) -> str:

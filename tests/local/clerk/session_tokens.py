@@ -1,8 +1,7 @@
-"""Clerk's session tokens, as the local instance signs them. `python3 -m tests.local token` prints one."""
+"""Clerk's session tokens, as the local instance signs them."""
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -23,17 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_encode
 
-from tests.local.aws import docker
-from tests.local.aws.local_aws import LOCAL
-from tests.local.clerk.fake_users import make_user
+from tests.local.paths import LOCAL
 
 KID = "ins_local"
 LOCAL_ORIGIN = "http://localhost:3000"
 """Where the local instance's app is said to be; it becomes a token's `azp`."""
 
 _KEY_FILE = LOCAL / "session-key.pem"
-_ENV_FILE = LOCAL / "env.json"
-_KEPT_ISSUER = "http://127.0.0.1:8400"
 
 
 @cache
@@ -111,32 +106,3 @@ def session_token(
     signer = session_key() if key is None else key
     signature = jwt.get_algorithm_by_name(algorithm).sign(data, signer)
     return b".".join((data, base64url_encode(signature))).decode()
-
-
-def container_issuer() -> str:
-    """What CLERK_ISSUER is in `sam local invoke`: tokens for it must name exactly that."""
-    return os.environ.get("CLERK_ISSUER") or _written_issuer() or _KEPT_ISSUER
-
-
-def local_issuer() -> str:
-    """The same, as the local AWS knows it."""
-    return container_issuer().replace(docker.HOST, "127.0.0.1")
-
-
-def _written_issuer() -> str:
-    with suppress(OSError, ValueError):
-        return str(json.loads(_ENV_FILE.read_text())["Parameters"].get("CLERK_ISSUER", ""))
-    return ""
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
-        print("usage: python3 -m tests.local token [USER_ID]", file=sys.stderr)
-        return 2
-    user_id = arguments[0] if arguments else make_user(0)["id"]
-    print(session_token(user_id, local_issuer()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,11 @@
 """python3 -m tests.local check: lint, types, imports between rooms, the template, and advisories."""
 
-import subprocess
+import argparse
 import sys
 
-from tests.local.aws.local_aws import LOCAL, ROOT, sam_environment
+from tests.local.aws.local_aws import sam_environment
+from tests.local.paths import LOCAL
+from tests.local.processes.children import Child
 
 CHECKS = [
     [sys.executable, "-m", "ruff", "check"],
@@ -17,10 +19,6 @@ CHECKS = [
 ]
 
 
-def main() -> int:
+def main(options: argparse.Namespace) -> int:
     environment = sam_environment() | {"CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"}  # the lock has its version
-    return max(subprocess.call(check, cwd=ROOT, env=environment) for check in CHECKS)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return max(Child(check, environment=environment).wait() for check in CHECKS)

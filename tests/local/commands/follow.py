@@ -18,11 +18,13 @@ from botocore.exceptions import (
 from clerk_sync.aws.clients import client
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError
+from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import UserProblem
 from tests.local.commands.progress import Bar, duration
 from tests.local.commands.terminal import plain
+from tests.local.processes.children import stop_on_signals
 
 POLL_SECONDS = 1.0
 
@@ -31,12 +33,13 @@ class NothingToFollowError(Exception):
     """There is no such run, or no way to it; the message says what to do."""
 
 
-def main() -> int:
-    options = _options()
+def main(options: argparse.Namespace) -> int:
+    stop_on_signals("No longer watching. The run goes on.")
     try:
-        runs = RunsTable(client("dynamodb"), runs_table_of(options.stack))
+        table = runs_table_of(options.stack)
+        runs = RunsTable(client("dynamodb"), table)
         run = follow(runs, find(runs, options.run_id).run_id)
-        print(summary(run, runs.problems(run.run_id) if run.counts.errors else []))
+        print(summary(run, PageLedger(client("dynamodb"), table).problems(run)))
     except (NoCredentialsError, PartialCredentialsError):
         return _failed(
             "There are no AWS credentials: sign in ('aws sso login', 'aws configure') or set AWS_PROFILE."
@@ -47,19 +50,7 @@ def main() -> int:
         )
     except (NothingToFollowError, AwsError, BotoCoreError, ClientError) as error:
         return _failed(str(error))
-    except KeyboardInterrupt:
-        print("\nNo longer watching. The run goes on.")
-        return 130
     return 0 if run.status == "COMPLETED" else 1
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.local follow", description=__doc__)
-    parser.add_argument(
-        "stack", nargs="?", default="clerk-sync", metavar="STACK", help="clerk-sync unless named"
-    )
-    parser.add_argument("run_id", nargs="?", metavar="RUN_ID", help="the latest unless named")
-    return parser.parse_args()
 
 
 def _failed(message: str) -> int:
@@ -139,7 +130,3 @@ def summary(run: Run, problems: list[UserProblem]) -> str:
 
 def _utc(ms: int) -> str:
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

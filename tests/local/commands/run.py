@@ -7,9 +7,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,9 +22,9 @@ from clerk_sync.runs.runs_table import RunsTable
 from tests.local.aws import docker
 from tests.local.aws.local_aws import (
     CREDENTIALS,
-    LOCAL,
     REGION,
     SECRET_KEY,
+    STACK,
     WEBHOOK_SECRET,
     FunctionError,
     LocalAws,
@@ -37,40 +37,43 @@ from tests.local.clerk.fake_users import make_users
 from tests.local.clerk.session_tokens import LOCAL_ORIGIN
 from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.dashboard import dashboard
+from tests.local.commands.kept import CLERK_PORT, write_environment
 from tests.local.commands.progress import Bar
 from tests.local.commands.sign import LOCAL_SECRET
-from tests.local.commands.terminal import plain
+from tests.local.commands.terminal import plain, step
+from tests.local.launcher.arguments import KEPT_PORT, PROGRAM
 
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
 APPS_OWN = {"plan": "pro", "theme": "dark"}
 SHOWN = 3
-KEPT_PORT = 4566
-"""Where the local AWS is that is kept up."""
+NEXT_STEPS = f"""
+Next:
+  {PROGRAM} run --keep     keep it up to explore: the dashboard, webhooks, page loads
+  README.md, "Deploy it"                deploy it to your AWS account
+"""
 
 
-def main() -> int:
-    options = _options()
+def main(options: argparse.Namespace) -> int:
     key = os.environ.get("CLERK_SECRET_KEY", "").strip()
     if key and not key.startswith("sk_"):
         print("CLERK_SECRET_KEY is not a secret key: those begin with sk_test_ or sk_live_.", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    kept_port = KEPT_PORT if options.keep else None
     url, issuer = REAL_CLERK, ""
     try:
         with ExitStack() as stack:
             if not key:
                 with step(f"A simulated Clerk with {options.users:,} users"):
                     people = make_users(options.users)
-                    port = 8400 if options.keep and is_free(8400) else 0
+                    port = CLERK_PORT if options.keep and is_free(CLERK_PORT) else 0
                     clerk = SimulatedClerk(users=people, port=port)
                     stack.enter_context(clerk)
                 url, issuer, key = clerk.url, clerk.issuer, clerk.secret_key
             else:
                 print("Reading the Clerk instance of CLERK_SECRET_KEY. Nothing is ever written to Clerk.")
             with step("Starting the local AWS"):
-                aws = stack.enter_context(LocalAws(options.port))
+                aws = stack.enter_context(LocalAws(options.port or kept_port))
             with step("Building the functions (sam build)"):
                 build()
             with step("Deploying template.yaml (sam deploy)"):
@@ -79,53 +82,17 @@ def main() -> int:
             result = _backfill(aws, outputs)
             _report(aws, outputs, result, planted)
             if options.keep:
-                _write_environment(aws, outputs, url, issuer)
+                write_environment(aws, outputs, url, issuer)
                 widgets = stack.enter_context(dashboard(aws, outputs))
                 _explore(aws, outputs, url, key, widgets)
+            else:
+                print(NEXT_STEPS)
             return 0 if result["status"] == "COMPLETED" else 1
     except (LocalAwsError, FunctionError) as error:
         print(f"\n{error}", file=sys.stderr)
         if url == REAL_CLERK:
             print("Check this machine's way to api.clerk.com, and run this again.", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print()
-        return 130
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.local run", description=__doc__)
-    parser.add_argument(
-        "--users", type=whole_number(0, 1_000_000), default=2000, metavar="N", help="simulated users (2000)"
-    )
-    parser.add_argument("--keep", action="store_true", help="stay up to be explored, until Ctrl-C")
-    parser.add_argument(
-        "--port", type=whole_number(1, 65535), metavar="N", help="the local AWS's port (4566 with --keep)"
-    )
-    options = parser.parse_args()
-    if options.keep and options.port is None:
-        options.port = KEPT_PORT
-    return options
-
-
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """An argument's type."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not a number from {low} to {high}")
-        return int(text)
-
-    return number
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Tell what is being done, and how long it took."""
-    print(f"{what} ...", end=" ", flush=True)
-    started = time.monotonic()
-    yield
-    print(f"{time.monotonic() - started:.1f} s", flush=True)
 
 
 def deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
@@ -219,16 +186,30 @@ def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str,
 
 
 def _explore(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str, widgets: str) -> None:
+    print(_names(aws, outputs, clerk_url, widgets))
+    print(_commands(aws, outputs, clerk_url, key), flush=True)
+    ports = [number for url in (aws.endpoint, clerk_url) if (number := urlsplit(url).port)]
+    with docker.reachable_from_containers(*ports):
+        while True:
+            signal.pause()
+
+
+def _names(aws: LocalAws, outputs: Outputs, clerk_url: str, widgets: str) -> str:
+    here = {"Local AWS": aws.endpoint, "Clerk": clerk_url, "The dashboard's widgets": widgets}
+    # DashboardUrl leads to the real console, where this stack is not.
+    deployed = {name: value for name, value in outputs.items() if name != "DashboardUrl"}
+    return "\n".join(
+        ["\nThis stays up until Ctrl-C. What is where:\n"]
+        + [f"  {name:25}{value}" for name, value in (here | deployed).items()]
+    )
+
+
+def _commands(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> str:
     sam = f"{shutil.which('sam') or '.local/sam/bin/sam'} local invoke --config-env local"
     credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
     clerk_key = key if clerk_url != REAL_CLERK else "$CLERK_SECRET_KEY"
     port = "" if aws.endpoint.endswith(f":{KEPT_PORT}") else f" --port {urlsplit(aws.endpoint).port}"
-    print("\nIt stays up until Ctrl-C. What is where:\n")
-    here = {"Local AWS": aws.endpoint, "Clerk": clerk_url, "The dashboard's widgets": widgets}
-    for name, value in {**here, **outputs}.items():
-        print(f"  {name:25}{value}")
-    print(
-        f"""
+    return f"""
 To try in another terminal:
 
   export AWS_ENDPOINT_URL={aws.endpoint} AWS_DEFAULT_REGION={REGION} {credentials}
@@ -237,47 +218,20 @@ To try in another terminal:
     --payload fileb://tests/events/backfill.json /dev/stdout
   aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
     --queue-url {outputs["PagesQueue"]}
+  {PROGRAM} follow {STACK}
+
+  {PROGRAM} send{port} tests/events/webhook-user-updated.json
+  curl -i -X PUT -H "Authorization: Bearer $({PROGRAM} token)" \\
+    {outputs["ApiUrl"]}/users/me
+  curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1&order_by=created_at'
+
+With Docker, which 'sam local invoke' needs:
 
   {sam} BackfillFunction --event tests/events/backfill.json
   {sam} AuditFunction --event tests/events/audit.json
   {sam} WorkerFunction --event tests/events/worker.json
-  python3 -m tests.local sign tests/events/webhook-user-updated.json \\
+  {PROGRAM} sign tests/events/webhook-user-updated.json \\
     | {sam} WebhookFunction --event -
-  python3 -m tests.local send{port} tests/events/webhook-user-updated.json
-{_page_load(sam, outputs)}
-  curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1&order_by=created_at'
-""",
-        flush=True,
-    )
-    ports = [number for url in (aws.endpoint, clerk_url) if (number := urlsplit(url).port)]
-    with docker.reachable_from_containers(*ports):
-        signal.pause()
-
-
-def _write_environment(aws: LocalAws, outputs: Outputs, clerk_url: str, issuer: str) -> None:
-    """What `sam local invoke` is to tell the functions, see samconfig.toml."""
-    variables = {
-        "AWS_ENDPOINT_URL": aws.endpoint.replace("127.0.0.1", docker.HOST),
-        "CLERK_API_URL": clerk_url.replace("127.0.0.1", docker.HOST),
-        "CLERK_ISSUER": issuer.replace("127.0.0.1", docker.HOST),
-        "CLERK_AUTHORIZED_PARTIES": LOCAL_ORIGIN,
-        "USERS_TABLE": outputs["UsersTable"],
-        "RUNS_TABLE": outputs["RunsTable"],
-        "PAGES_QUEUE_URL": outputs["PagesQueue"],
-    }
-    (LOCAL / "env.json").write_text(json.dumps({"Parameters": variables}, indent=2))
-
-
-def _page_load(sam: str, outputs: Outputs) -> str:
-    if "ProfileFunction" not in outputs:
-        return ""
-    return f"""
-  python3 -m tests.local sign tests/events/profile-put.json \\
+  {PROGRAM} sign tests/events/profile-put.json \\
     | {sam} ProfileFunction --event -
-  curl -i -X PUT -H "Authorization: Bearer $(python3 -m tests.local token)" \\
-    {outputs["ApiUrl"]}/users/me
 """
-
-
-if __name__ == "__main__":
-    sys.exit(main())

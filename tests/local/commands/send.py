@@ -5,20 +5,17 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from clerk_sync.aws.dynamodb import from_item, to_item
 from tests.local.aws.local_aws import STACK, LocalAws, LocalAwsError
-from tests.local.commands.run import KEPT_PORT, whole_number
 from tests.local.commands.sign import LOCAL_SECRET, signature_headers
 from tests.local.commands.terminal import plain
 
 type Row = dict[str, Any]
 
-EVENT = "tests/events/webhook-user-updated.json"
 MEANINGS = {
     204: "stored, or rightly ignored",
     400: "not an event with type, timestamp and data",
@@ -42,8 +39,7 @@ class Sent:
     after: Row | None
 
 
-def main() -> int:
-    options = _options()
+def main(options: argparse.Namespace) -> int:
     try:
         event = json.loads(options.file.read_text())
         sent = send(LocalAws(options.port), event)
@@ -96,20 +92,3 @@ def _row(aws: LocalAws, table: str, user_id: str) -> Row | None:
 
 def _shown(row: Row | None) -> str:
     return plain(json.dumps(row, ensure_ascii=False)) if row is not None else "not there"
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.local send", description=__doc__)
-    parser.add_argument("file", type=Path, nargs="?", default=EVENT, help=f"the event ({EVENT})")
-    parser.add_argument(
-        "--port",
-        type=whole_number(1, 65535),
-        default=KEPT_PORT,
-        metavar="N",
-        help="the local AWS's port (4566)",
-    )
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

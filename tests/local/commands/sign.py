@@ -3,16 +3,17 @@
 A webhook's body is signed as Clerk signs it; a request of a user's gets a session token.
 """
 
+import argparse
 import json
 import os
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from standardwebhooks.webhooks import Webhook
 
-from tests.local.clerk.session_tokens import container_issuer, session_token
+from tests.local.clerk.session_tokens import session_token
+from tests.local.commands.kept import container_issuer
 
 LOCAL_SECRET = "whsec_bG9jYWwtY2xlcmstc3luYy13ZWJob29rLXNlY3JldA=="
 """What the local AWS's webhooks are signed with; it protects nothing."""
@@ -40,21 +41,18 @@ def signed_in(event: dict[str, Any], issuer: str) -> dict[str, Any]:
     return event | {"headers": event["headers"] | token}
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or not Path(arguments[0]).is_file():
-        print("usage: python3 -m tests.local sign tests/events/webhook-user-updated.json", file=sys.stderr)
+def main(options: argparse.Namespace) -> int:
+    try:
+        event = json.loads(options.file.read_text())
+        is_page_load = event["path"].startswith("/users/")
+    except (ValueError, TypeError, KeyError):
+        print(
+            f"{options.file} is not a request of API Gateway, so there is nothing to sign.", file=sys.stderr
+        )
         return 2
-    event = json.loads(Path(arguments[0]).read_text())
-    if "path" not in event:
-        print(f"{arguments[0]} is no request of API Gateway's: there is nothing to sign.", file=sys.stderr)
-        return 2
-    if event["path"].startswith("/users/"):
+    if is_page_load:
         event = signed_in(event, container_issuer())
     else:
         event = signed(event, os.environ.get("CLERK_WEBHOOK_SECRET") or LOCAL_SECRET)
     print(json.dumps(event))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

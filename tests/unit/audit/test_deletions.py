@@ -1,5 +1,3 @@
-import random
-import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
@@ -11,92 +9,21 @@ from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
 from clerk_sync.audit.deletions import MOST, DeletionFinder, held_back, is_complete
+from clerk_sync.audit.scan import Scan
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
-from clerk_sync.runs.id_digests import Ids, digests
+from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.page import Page
+from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
-from clerk_sync.runs.runs_table import Current, NewPage, RunsTable, Scan
 from clerk_sync.users.drift import RECENT_MS
 from clerk_sync.users.row import DELETED, VERSION, Row
-from clerk_sync.users.user import Deletion, UserProblem
-from tests.support.fake_dynamodb import peaceful_dynamodb
+from clerk_sync.users.user import Deletion
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import any_text, json_values
+from tests.support.runs import OWNER, RunsInMemory
 
 NOW = 5_000_000
-
-# Ids
-
-ids = st.text("ab_ü\ud800", max_size=4)
-
-
-def page_of(user_ids: Sequence[str]) -> bytes:
-    return digests({"id": user_id} for user_id in user_ids)
-
-
-@given(st.lists(st.lists(ids, max_size=8), max_size=5), st.lists(ids, max_size=8))
-def test_ids_are_known_if_they_were_met(pages: list[list[str]], others: list[str]) -> None:
-    everybody = {user_id for page in pages for user_id in page}
-    known = Ids(map(page_of, pages))
-    asked = {*everybody, *others}
-    assert {user_id for user_id in asked if user_id in known} == everybody
-
-
-def test_nobody_is_known_where_nobody_was_met() -> None:
-    assert "a" not in Ids([])
-    assert "a" not in Ids([b"", b""])
-
-
-def test_a_million_ids_take_little_memory() -> None:
-    everybody = random.Random(1).randbytes(8_000_000)
-    pages = [everybody[start : start + 4_000] for start in range(0, len(everybody), 4_000)]
-    pages.append(page_of(["user_1"]))
-    tracemalloc.start()
-    try:
-        known = Ids(iter(pages))
-        kept, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert "user_1" in known
-    assert "user_2" not in known
-    assert kept < 10_000_000
-    assert peak < 70_000_000
-
-
-@pytest.mark.parametrize(
-    ("payloads", "met"),
-    [
-        ([], []),
-        ([{"id": "a"}, {"id": "b", "updated_at": "odd"}], ["a", "b"]),
-        ([None, 7, "a", [], [["id", "a"]], {}, {"id": None}, {"id": 7}, {"id": ["a"]}, {"id": {}}], []),
-        ([{"id": ""}, {"id": "\ud800"}, {"id": "é" * 999}], ["", "\ud800", "é" * 999]),
-        ([{"id": "a"}, {"id": "a"}], ["a", "a"]),
-    ],
-)
-def test_each_user_that_has_an_id_leaves_eight_bytes(payloads: list[Any], met: list[str]) -> None:
-    assert digests(payloads) == page_of(met)
-    assert len(digests(payloads)) == 8 * len(met)
-
-
-@given(st.lists(json_values | st.dictionaries(st.just("id"), json_values), max_size=8))
-def test_any_payloads_have_digests(payloads: list[Any]) -> None:
-    found = digests(iter(payloads))
-    named = [one["id"] for one in payloads if isinstance(one, dict) and isinstance(one.get("id"), str)]
-    assert len(found) == 8 * len(named)
-    assert all(user_id in Ids([found]) for user_id in named)
-
-
-@given(st.sets(any_text, max_size=20))
-def test_digests_tell_ids_apart(user_ids: set[str]) -> None:
-    found = [page_of([user_id]) for user_id in user_ids]
-    assert len(set(found)) == len(user_ids)
-
-
-def test_a_digest_is_the_same_in_every_version() -> None:
-    assert page_of(["user_1"]).hex() == "d0da4a6cab4699df", "pages of an older version are still there"
-
 
 # What is to be believed
 
@@ -179,6 +106,10 @@ def test_more_than_a_few_deletions_are_not_believed(
 # Finding them
 
 
+def page_of(user_ids: Sequence[str]) -> bytes:
+    return digests({"id": user_id} for user_id in user_ids)
+
+
 class ScannedTable(FakeUsersTable):
     """A scan gives so many rows at a time, in the order of a hash, and filters them after that. `on_batch`
     is called before each."""
@@ -256,34 +187,32 @@ class Audit:
         expected: int | None = None,
         counts: Counts | None = None,
     ) -> None:
-        self.runs = RunsTable(peaceful_dynamodb(), "RunsTable")
-        run = Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000)
-        assert self.runs.start(run, after=Current(None, None, None))
-        assert self.runs.acquire(run.run_id, "me", 2_000, 9_000)
-        self.runs.expect(run.run_id, "me", len(met) if expected is None else expected)
+        memory = RunsInMemory()
+        run = memory.start(Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000))
+        memory.runs.expect(run.run_id, OWNER, len(met) if expected is None else expected)
         for number, page in enumerate(batched(met, 50, strict=False), 1):
-            new = NewPage(f"t{number}", len(page), [], Checkpoint(), page_of(page))
-            self.runs.record_pending(run, "me", [new], 9_000)
-            run = new.added_to(run)
-            self.runs.save(run, "me", 9_000)
-            self.runs.record_outcome(run.run_id, number, f"t{number}", counts or Counts(unchanged=len(page)))
-        self.run = self.now()
+            token = f"t{number}"
+            run = memory.send(run, PendingPage(token, len(page), [], Checkpoint(), page_of(page)))
+            outcome = counts or Counts(unchanged=len(page))
+            assert memory.pages.record_outcome(run.run_id, number, token, outcome)
+        self.run = memory.run(run.run_id)
+        self.scans = memory.scans
         self.time_left: Callable[[], float] = lambda: 1
         self.finder = DeletionFinder(
-            table, self.runs, most_percent=most_percent, time_left=lambda: self.time_left()
+            table,
+            memory.runs,
+            memory.pages,
+            memory.scans,
+            most_percent=most_percent,
+            time_left=lambda: self.time_left(),
         )
         self.lease_kept = 0
 
     def find(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        return self.finder(clerk, run, self._keep_lease)
+        return self.finder.find(clerk, run, self._keep_lease)
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1
-
-    def now(self) -> Run:
-        run = self.runs.get("audit-1")
-        assert run
-        return run
 
 
 @pytest.fixture(autouse=True)
@@ -460,11 +389,11 @@ def test_as_many_as_are_marked_in_one_audit_fit_in_a_message_and_in_an_item() ->
         deletions=tuple(Deletion(user_id, 1_795_243_952_441) for user_id in user_ids),
     )
     assert len(page.dump()) < 1024 * 1024
-    dynamodb = peaceful_dynamodb()
+    memory = RunsInMemory()
     for gone in (0, MOST // 2, MOST):
         scan = Scan("user_1", False, 10**7, 10**6, tuple(user_ids[gone:]), tuple(user_ids[:gone]))
-        RunsTable(dynamodb, "RunsTable").save_scan(KNOWN, scan)
-        [item] = dynamodb.items.values()
+        memory.scans.save(KNOWN, scan)
+        [item] = memory.dynamodb.items.values()
         assert sum(len(name) + len(str(value)) for name, value in item.items()) < 400 * 1024
 
 
@@ -483,7 +412,7 @@ def test_what_clerk_has_confirmed_is_kept_when_it_then_fails() -> None:
     clerk.users = fails_later  # type: ignore[method-assign]
     with pytest.raises(ClerkUnavailable):
         audit.find(clerk, audit.run)
-    kept = audit.runs.scan(audit.run)
+    kept = audit.scans.load(audit.run)
     assert kept.is_done
     assert (len(kept.gone), len(kept.candidates)) == (100, 150)
     clerk.users = listed  # type: ignore[method-assign]
@@ -540,7 +469,7 @@ def test_wherever_a_scan_is_cut_it_finds_the_same(
                 break
             except OutOfTime:
                 interrupted += 1
-                scan = audit.runs.scan(audit.run)
+                scan = audit.scans.load(audit.run)
                 assert (scan.after is None) == scan.is_done
                 assert scan.rows <= len(rows)
     assert found == expected
@@ -572,7 +501,7 @@ def test_a_confirmation_that_is_cut_off_goes_on_from_there() -> None:
         with pytest.raises(OutOfTime):
             audit.find(clerk, run)
         assert len(clerk.requests) == allowed
-        assert len(audit.runs.scan(run).candidates) == 250 - 100 * allowed
+        assert len(audit.scans.load(run).candidates) == 250 - 100 * allowed
     audit.time_left = lambda: 1
     found, to_mark = audit.find(clerk, run)
     assert (found.rows, found.found, found.sent) == (250, 130, 130)
@@ -632,81 +561,6 @@ def test_the_rows_of_who_is_gone_are_read_again_consistently() -> None:
     found, _ = audit.find(FakeClerk(alive), audit.run)
     assert sorted(found.first) == gone
     assert [sorted(read) for read in table.reads] == [gone], "and nobody else's"
-
-
-# In RunsTable
-
-
-def runs_with(pages: Sequence[bytes | None]) -> RunsTable:
-    runs = RunsTable(peaceful_dynamodb(), "RunsTable")
-    assert runs.start(KNOWN, after=Current(None, None, None))
-    run = runs.acquire(KNOWN.run_id, "me", 2_000, 9_000)
-    assert run
-    for number, met in enumerate(pages, 1):
-        page = NewPage(f"t{number}", 0, [UserProblem(None, "odd")], Checkpoint(), met)
-        runs.record_pending(run, "me", [page], 9_000)
-        run = page.added_to(run)
-    return runs
-
-
-@given(st.lists(st.none() | st.binary(max_size=16), max_size=12))
-def test_the_digests_of_a_run_are_those_of_its_pages_in_order(pages: list[bytes | None]) -> None:
-    runs = runs_with(pages)
-    assert list(runs.ids(KNOWN.run_id)) == [met or b"" for met in pages]
-    for number in range(1, len(pages) + 1):
-        assert runs.record_outcome(KNOWN.run_id, number, f"t{number}", Counts())
-    assert list(runs.ids(KNOWN.run_id)) == [met or b"" for met in pages]
-    assert list(runs.ids("another")) == []
-
-
-scans = st.builds(
-    Scan,
-    st.none() | any_text,
-    st.booleans(),
-    st.integers(0),
-    st.integers(0),
-    *[st.lists(any_text, max_size=4).map(tuple)] * 2,
-)
-
-
-@given(st.lists(scans, min_size=1, max_size=3))
-def test_a_scan_is_as_it_was_saved_last(saved: list[Scan]) -> None:
-    runs = runs_with([])
-    assert runs.scan(KNOWN) == Scan()
-    for scan in saved:
-        runs.save_scan(KNOWN, scan)
-        assert runs.scan(KNOWN) == scan
-    assert runs.scan(replace(KNOWN, run_id="another")) == Scan()
-    assert runs.get(KNOWN.run_id) == replace(KNOWN, counts=Counts())
-
-
-def test_a_scan_is_kept_as_long_as_its_run() -> None:
-    dynamodb = peaceful_dynamodb()
-    runs = RunsTable(dynamodb, "RunsTable")
-    assert runs.start(KNOWN, after=Current(None, None, None))
-    runs.save_scan(KNOWN, Scan("a"))
-    expiries = [dynamodb.items[KNOWN.run_id, part]["expiresAt"] for part in ("run", "scan")]
-    assert expiries == [KNOWN.started_at // 1000 + 90 * 24 * 3600] * 2
-
-
-missed = st.builds(
-    MissedDeletions,
-    st.integers(0),
-    st.integers(0),
-    st.lists(any_text, max_size=3).map(tuple),
-    st.integers(0),
-    st.none() | any_text,
-)
-
-
-@given(missed)
-def test_what_was_found_is_kept_with_the_run(found: MissedDeletions) -> None:
-    runs = runs_with([])
-    runs.end_paging(replace(KNOWN, deletions=found), "me", 5_000)
-    runs.finish(KNOWN.run_id, 6_000)
-    run = runs.get(KNOWN.run_id)
-    assert run
-    assert (run.status, run.deletions) == ("COMPLETED", found)
 
 
 def test_who_was_there_a_moment_ago_may_yet_be_told_of_by_a_webhook() -> None:

@@ -19,7 +19,13 @@ from clerk_sync.log import logger
 from tests.support.strategies import json_values
 from tests.unit.dashboard.test_widgets import Parsed, a_run
 
-SETTINGS = DashboardSettings("https://api.clerk.test/v1", "/clerk/key", "Users", "clerkUserId", "Runs")
+SETTINGS = DashboardSettings(
+    clerk_api_url="https://api.clerk.test/v1",
+    clerk_secret_key_parameter="/clerk/key",
+    users_table="Users",
+    users_table_key="clerkUserId",
+    runs_table="Runs",
+)
 CONTEXT: Any = SimpleNamespace(
     function_name="dashboard",
     memory_limit_in_mb=512,

@@ -22,17 +22,19 @@ from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 ISSUER = "https://clerk.app.test"
 ORIGINS = ("https://app.test", "http://localhost:3000")
-SETTINGS = ProfileSettings(
-    clerk_api_url="https://api.clerk.test/v1",
-    clerk_secret_key_parameter="/clerk/key",
-    clerk_issuer=ISSUER,
-    clerk_authorized_parties=ORIGINS,
-    clerk_jwt_key=public_pem(session_key()),
-    profile_max_age_seconds=300,
-    users_table="Users",
-    users_table_key="clerkUserId",
-    create_missing=True,
-    runs_table="Runs",
+SETTINGS = ProfileSettings.from_env(
+    {
+        "CLERK_API_URL": "https://api.clerk.test/v1",
+        "CLERK_SECRET_KEY_PARAMETER": "/clerk/key",
+        "CLERK_ISSUER": ISSUER,
+        "CLERK_AUTHORIZED_PARTIES": ",".join(ORIGINS),
+        "CLERK_JWT_KEY": public_pem(session_key()),
+        "PROFILE_MAX_AGE_SECONDS": "300",
+        "USERS_TABLE": "Users",
+        "USERS_TABLE_KEY": "clerkUserId",
+        "CREATE_MISSING_USERS": "true",
+        "RUNS_TABLE": "Runs",
+    }
 )
 USER = "user_1"
 MAX_BYTES = 4 * 1024
@@ -305,15 +307,39 @@ def test_a_body_may_name_the_caller_and_nobody_else(key: str, profiles: Scripted
     assert len(profiles.asked) == 2
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", " {} ", "\n{\n}"])
-def test_an_empty_body_is_right(text: str | None, profiles: ScriptedProfiles) -> None:
-    assert status(event(body=text)) == 200
+@pytest.mark.parametrize("text", [None, "", "{}", " {} ", "\n{\n}", "null", " null\n"])
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_empty_body_is_accepted(method: str, text: str | None, profiles: ScriptedProfiles) -> None:
+    assert status(event(method, body=text)) == 200
+    assert status(event(method, path=USER, body=text)) == 200
+    assert status(event(method, path="user_2", body=text)) == 401
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("null", "[]", "7", '"me"', "true", "hello", "{", "{'id': 1}", " ", "\x00", "\ud800", "NaN"),
+        *(
+            "[]",
+            "0",
+            "7",
+            "false",
+            '""',
+            "nil",
+            "undefined",
+            "NULL",
+            "null,null",
+            "[null]",
+            '"me"',
+            "true",
+            "hello",
+            "{",
+            "{'id': 1}",
+            " ",
+            "\x00",
+            "\ud800",
+            "NaN",
+        ),
+        *('{"id": null, "email": null}', '{"null": null}'),
         *('{"email": "new@mail.test"}', '{"id": 7}', '{"id": null}', '{"id": ["user_1"]}', '{"": ""}'),
         *(f'{{"id": "{USER}", "firstName": "New"}}', '{"clerkUpdatedAt": 9999999999999}'),
         *("[" * MAX_BYTES, '{"a":' * (MAX_BYTES // 5), "9" * MAX_BYTES),
@@ -351,20 +377,81 @@ def test_a_body_is_not_looked_at_before_the_token(profiles: ScriptedProfiles) ->
 # What browsers ask
 
 
+def preflight(**headers: str) -> dict[str, str]:
+    """The answer to a browser's preflight from one of the app's pages."""
+    asked = {"Origin": ORIGINS[0], "Access-Control-Request-Method": "PUT"} | headers
+    response = answer(event("OPTIONS", headers=asked))
+    assert (response["statusCode"], response.get("body", "")) == (204, "")
+    found: dict[str, str] = response["headers"]
+    return found
+
+
+def allowed_headers(requested: str) -> list[str]:
+    headers = preflight(**{"Access-Control-Request-Headers": requested})
+    return [name.lower() for name in headers["Access-Control-Allow-Headers"].split(", ")]
+
+
 @pytest.mark.parametrize("origin", ORIGINS)
 @pytest.mark.parametrize("name", ["Origin", "origin", "ORIGIN"])
-def test_the_apps_pages_may_ask(name: str, origin: str, profiles: ScriptedProfiles) -> None:
-    response = answer(event("OPTIONS", headers={name: origin}))
-    assert (response["statusCode"], response.get("body", "")) == (204, "")
-    headers = response["headers"]
+def test_authorized_origin_may_call(name: str, origin: str, profiles: ScriptedProfiles) -> None:
+    headers = answer(event("OPTIONS", headers={name: origin}))["headers"]
     assert headers["Access-Control-Allow-Origin"] == origin
-    assert {method.strip() for method in headers["Access-Control-Allow-Methods"].split(",")} == {"GET", "PUT"}
-    allowed = {header.strip().lower() for header in headers["Access-Control-Allow-Headers"].split(",")}
-    assert allowed == {"authorization", "content-type"}
+    assert headers["Access-Control-Allow-Methods"] == "GET, PUT"
+    assert headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
     assert headers["Access-Control-Expose-Headers"] == "Retry-After"
     assert headers["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in headers
     assert profiles.asked == []
+
+
+@pytest.mark.parametrize(
+    ("requested", "added"),
+    [
+        ("authorization,baggage,sentry-trace", ["baggage", "sentry-trace"]),
+        ("Authorization, CONTENT-TYPE , traceparent ,tracestate", ["traceparent", "tracestate"]),
+        ("x-datadog-trace-id,x-datadog-trace-id,X-Datadog-Trace-Id", ["x-datadog-trace-id"]),
+        ("!#$%&'*+-.^_`|~09azAZ", ["!#$%&'*+-.^_`|~09azaz"]),
+        ("", []),
+        (",, ,", []),
+        ("a" * 100, ["a" * 100]),
+    ],
+)
+def test_preflight_allows_the_headers_it_asks_for(
+    requested: str, added: list[str], profiles: ScriptedProfiles
+) -> None:
+    assert allowed_headers(requested) == ["authorization", "content-type", *added]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "*",
+            "a b",
+            "a:b",
+            "a;b",
+            "a(b)",
+            "a\r\nSet-Cookie: b",
+            "a\n",
+            "a\x00",
+            "a/b",
+            "<script>",
+            '"a"',
+            "é",
+        ),
+        *("a" * 101, "x" * 9_000, "a@b", "a[b]", "a{b}", "a=b", "a?b", "a\\b", "\ud800"),
+    ],
+)
+def test_malformed_header_name_is_not_allowed(name: str, profiles: ScriptedProfiles) -> None:
+    for requested in (name, f"baggage,{name}", f"{name},baggage"):
+        assert set(allowed_headers(requested)) <= {"authorization", "content-type", "baggage"}
+    assert "baggage" in allowed_headers(f"baggage,{name}")
+
+
+def test_preflight_allows_at_most_50_headers(profiles: ScriptedProfiles) -> None:
+    names = [f"x-{n}" for n in range(3_000)]
+    assert allowed_headers(",".join(names)) == ["authorization", "content-type", *names[:50]]
+    assert len(preflight(**{"Access-Control-Request-Headers": "," * 100_000})) > 0
 
 
 @pytest.mark.parametrize(
@@ -375,7 +462,7 @@ def test_the_apps_pages_may_ask(name: str, origin: str, profiles: ScriptedProfil
     ],
 )
 def test_other_pages_may_not_ask(origin: str | None, profiles: ScriptedProfiles) -> None:
-    asked = {} if origin is None else {"Origin": origin}
+    asked = {"Access-Control-Request-Headers": "baggage"} | ({} if origin is None else {"Origin": origin})
     for request in (
         event("OPTIONS", headers=asked),
         event(headers=asked | {"Authorization": f"Bearer {GOOD}"}),

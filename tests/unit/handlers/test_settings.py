@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
 from clerk_sync.errors import SettingsError
+from clerk_sync.handlers.environment import ONE_URL
 from clerk_sync.handlers.settings import (
     AuditSettings,
     BackfillSettings,
@@ -10,6 +13,7 @@ from clerk_sync.handlers.settings import (
     WorkerSettings,
 )
 from clerk_sync.users.row import OWNED
+from tests.local.aws.local_aws import ROOT
 
 RIGHT = {
     "CLERK_API_URL": "https://api.clerk.com/v1/",
@@ -85,18 +89,18 @@ EACH = [(settings, name) for settings, names in NEEDED.items() for name in sorte
 
 @pytest.mark.parametrize(("settings", "name"), EACH)
 @pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_variable_that_is_missing_is_named(settings: Settings, name: str, value: str | None) -> None:
+def test_missing_variable_is_named(settings: Settings, name: str, value: str | None) -> None:
     variables = {key: text for key, text in RIGHT.items() if key != name}
     with pytest.raises(SettingsError, match=rf"\b{name}\b"):
         settings.from_env(variables if value is None else variables | {name: value})
 
 
 @pytest.mark.parametrize("settings", NEEDED)
-def test_nothing_is_needed_that_a_function_does_not_use(settings: Settings) -> None:
+def test_function_needs_only_the_variables_it_uses(settings: Settings) -> None:
     settings.from_env({name: RIGHT[name] for name in NEEDED[settings]})
 
 
-def test_values_are_read_as_what_they_mean() -> None:
+def test_values_are_parsed() -> None:
     assert BackfillSettings.from_env(RIGHT) == BackfillSettings(
         clerk_api_url="https://api.clerk.com/v1",
         clerk_secret_key_parameter="/clerk/key",
@@ -104,20 +108,20 @@ def test_values_are_read_as_what_they_mean() -> None:
         page_size=250,
         users_table="Users",
         users_table_key="clerkUserId",
-        create_missing=True,
+        create_missing_users=True,
         runs_table="Runs",
         pages_queue_url="https://sqs.test/pages",
     )
 
 
-def test_a_pages_origins_are_separated_by_commas_or_spaces() -> None:
+def test_origins_are_separated_by_commas_or_spaces() -> None:
     settings = ProfileSettings.from_env(RIGHT)
     assert settings.clerk_authorized_parties == ("https://example.org", "http://localhost:3000")
     assert settings.clerk_issuer == "https://clerk.example.org"
     assert settings.clerk_jwt_key is None
 
 
-def test_an_origin_has_no_slash_at_its_end() -> None:
+def test_trailing_slash_of_an_origin_is_dropped() -> None:
     text = "https://example.org/,http://localhost:3000// https://a.example.org"
     settings = ProfileSettings.from_env(RIGHT | {"CLERK_AUTHORIZED_PARTIES": text})
     assert settings.clerk_authorized_parties == (
@@ -128,8 +132,8 @@ def test_an_origin_has_no_slash_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(("text", "meant"), [("true", True), (" True ", True), ("FALSE", False)])
-def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
-    assert WebhookSettings.from_env(RIGHT | {"CREATE_MISSING_USERS": text}).create_missing is meant
+def test_true_and_false_are_accepted_in_any_case(text: str, meant: bool) -> None:
+    assert WebhookSettings.from_env(RIGHT | {"CREATE_MISSING_USERS": text}).create_missing_users is meant
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,7 @@ def test_truths_may_be_written_in_any_case(text: str, meant: bool) -> None:
         *[(WebhookSettings, "CREATE_MISSING_USERS", text) for text in ("yes", "1", "on", "None")],
     ],
 )
-def test_a_variable_that_is_wrong_is_named_with_its_value(settings: Settings, name: str, value: str) -> None:
+def test_wrong_variable_is_named_with_its_value(settings: Settings, name: str, value: str) -> None:
     with pytest.raises(SettingsError) as error:
         settings.from_env(RIGHT | {name: value})
     assert name in str(error.value)
@@ -168,7 +172,7 @@ def test_a_variable_that_is_wrong_is_named_with_its_value(settings: Settings, na
         ("MAX_DELETIONS_PERCENT", "0", "100"),
     ],
 )
-def test_the_bounds_themselves_are_right(name: str, low: str, high: str) -> None:
+def test_bounds_are_inclusive(name: str, low: str, high: str) -> None:
     for text in (low, high):
         for settings in NEEDED:
             settings.from_env(RIGHT | {name: text})
@@ -176,7 +180,101 @@ def test_the_bounds_themselves_are_right(name: str, low: str, high: str) -> None
 
 @pytest.mark.parametrize("settings", NEEDED)
 @pytest.mark.parametrize("key", OWNED)
-def test_a_key_that_the_sync_would_overwrite_is_refused(settings: Settings, key: str) -> None:
+def test_table_key_that_the_sync_writes_is_refused(settings: Settings, key: str) -> None:
     with pytest.raises(SettingsError, match="USERS_TABLE_KEY") as error:
         settings.from_env(RIGHT | {"USERS_TABLE_KEY": key})
     assert "UsersTableKey" in str(error.value)
+
+
+def test_all_missing_variables_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        BackfillSettings.from_env({})
+    assert set(re.findall(r"[A-Z_]{5,}", str(error.value))) == BACKFILL
+
+
+VALIDATED = (
+    "CLERK_ISSUER",
+    "CREATE_MISSING_USERS",
+    "PAGE_SIZE",
+    "MAX_RECEIVE_COUNT",
+    "MAX_DELETIONS_PERCENT",
+)
+
+
+@pytest.mark.parametrize(("settings", "name"), [each for each in EACH if each[1] in VALIDATED])
+@pytest.mark.parametrize("secret", ["sk_live_MadeUpForTheTests", "whsec_MadeUpForTheTests"])
+def test_secret_in_the_wrong_variable_is_not_quoted(settings: Settings, name: str, secret: str) -> None:
+    with pytest.raises(SettingsError, match=name) as error:
+        settings.from_env(RIGHT | {name: secret})
+    assert secret not in str(error.value)
+    assert error.value.__cause__ is None, "a log with the cause would quote it"
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = ProfileSettings.from_env(RIGHT)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.runs_table = "other"  # type: ignore[misc]
+    assert len({settings, ProfileSettings.from_env(RIGHT)}) == 1, "a cache's key"
+
+
+# ClerkIssuer
+
+ISSUERS = [
+    *(
+        "https://clerk.shop.test",
+        "https://clerk.shop.test/",
+        "http://127.0.0.1:8400",
+        "https://a-b.clerk.accounts.dev",
+    ),
+    *("https://shop.test/__clerk", "http://host.docker.internal:9"),
+]
+NOT_ISSUERS = [
+    *(
+        "https://clerk.shop.test,https://clerk.other.test",
+        "https://clerk.shop.test, https://clerk.other.test",
+    ),
+    *("https://clerk.shop.test https://clerk.other.test", "https://clerk.shop.test;https://clerk.other.test"),
+    *(
+        "https://clerk.shop.test|https://clerk.other.test",
+        "https://clerk.shop.test,",
+        ",https://clerk.shop.test",
+    ),
+    *(
+        "https://clerk.shop.test/a,b",
+        "https://clerk.shop.test\thttps://b.test",
+        "clerk.shop.test",
+        "https://",
+    ),
+    *("[https://clerk.shop.test]", '"https://clerk.shop.test"', "ftp://clerk.shop.test", "sk_test_MadeUp"),
+]
+
+
+def deployed_pattern(parameter: str) -> str:
+    """A parameter's AllowedPattern, which CloudFormation matches against the whole value."""
+    declared = (
+        (ROOT / "template.yaml").read_text().partition(f"\n  {parameter}:\n")[2].partition("\n  Clerk")[0]
+    )
+    [pattern] = re.findall(r"AllowedPattern: (.+)", declared)
+    assert "ConstraintDescription: " in declared
+    return str(pattern)
+
+
+def test_template_takes_the_issuers_that_the_function_takes() -> None:
+    assert deployed_pattern("ClerkIssuer") == f"^$|{ONE_URL}"
+
+
+@pytest.mark.parametrize("issuer", ISSUERS)
+def test_one_url_is_an_issuer(issuer: str) -> None:
+    assert ProfileSettings.from_env(RIGHT | {"CLERK_ISSUER": issuer}).clerk_issuer == issuer.rstrip("/")
+    assert re.fullmatch(deployed_pattern("ClerkIssuer"), issuer)
+
+
+@pytest.mark.parametrize("issuer", NOT_ISSUERS)
+def test_several_issuers_or_no_url_are_refused(issuer: str) -> None:
+    with pytest.raises(SettingsError, match=r"CLERK_ISSUER.*one URL"):
+        ProfileSettings.from_env(RIGHT | {"CLERK_ISSUER": issuer})
+    assert not re.fullmatch(deployed_pattern("ClerkIssuer"), issuer)
+
+
+def test_issuer_may_be_left_out_of_a_deployment() -> None:
+    assert re.fullmatch(deployed_pattern("ClerkIssuer"), "")

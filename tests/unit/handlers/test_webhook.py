@@ -205,8 +205,16 @@ def test_arrivals_are_noted_now_and_then(world: World, dynamodb: Stubber) -> Non
     start = world.now
     for minutes in range(25):
         world.now = start + minutes * 60
-        assert answer(**other_event("email.created")) == 204
+        assert answer(**other_event("user.updated")) == 204
     assert world.noted == [int((start + minutes * 60) * 1000) for minutes in (0, 10, 20)]
+
+
+@pytest.mark.parametrize("kind", ["email.created", "organization.created", "clerk_sync.check"])
+def test_events_that_say_nothing_of_users_are_not_arrivals(
+    world: World, dynamodb: Stubber, kind: str
+) -> None:
+    assert answer(**other_event(kind)) == 204
+    assert world.noted == []
 
 
 def test_forgeries_are_not_arrivals(world: World, dynamodb: Stubber) -> None:

@@ -9,15 +9,15 @@ from clerk_sync.clerk import listing
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable
-from clerk_sync.runs.backfill import Backfill
+from clerk_sync.runs.backfill import backfill
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import backfill_request
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import Counts, RunResult
-from clerk_sync.runs.runs_table import RunsTable
 from tests.support.executors import InTurnExecutor
-from tests.support.fake_dynamodb import peaceful_dynamodb
+from tests.support.runs import RunsInMemory
 
 
 class ChangedClerk(ClerkClient):
@@ -64,33 +64,33 @@ class Stack:
     """RunsTable with a complete full run, so that the next one may be incremental."""
 
     def __init__(self, users: int) -> None:
-        self.runs = RunsTable(peaceful_dynamodb(), "RunsTable")
+        self.memory = RunsInMemory()
         self.queue = KeptMessages()
         self.clerk = ChangedClerk(users)
         self.run("full")
-        self.settle()
+        for page in self.pages():
+            counts = Counts(unchanged=len(page.users))
+            assert self.memory.pages.record_outcome(page.run_id, page.number, page.token, counts)
+            finish(self.memory.runs, page.run_id, now_ms())
         self.clerk.queries.clear()
         self.queue.messages.clear()
 
     def run(self, mode: str) -> RunResult:
-        return Backfill(
-            runs=self.runs,
+        resources = Resources(
+            runs=self.memory.runs,
+            pages=self.memory.pages,
             queue=self.queue,
             open_clerk=lambda _: self.clerk,
             check_table=lambda: None,
             page_size=50,
             create_missing=True,
             time_left=lambda: 900,
-            go_on_later=lambda _: None,
+            invoke_again=lambda _: None,
             open_executor=InTurnExecutor,
             max_requests=1,
             sleep=lambda _: None,
-        ).run(backfill_request({"mode": mode, "waitSeconds": 0}))
-
-    def settle(self) -> None:
-        for page in self.pages():
-            self.runs.record_outcome(page.run_id, page.number, page.token, Counts(unchanged=len(page.users)))
-            finish(self.runs, page.run_id, now_ms())
+        )
+        return backfill(resources, backfill_request({"mode": mode, "waitSeconds": 0}))
 
     def pages(self) -> list[Page]:
         return [Page.load(message) for message in self.queue.messages]

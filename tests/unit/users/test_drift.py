@@ -8,11 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.clerk.checkpoint import Checkpoint
-from clerk_sync.runs.page import Page
-from clerk_sync.runs.run import Counts, Run
-from clerk_sync.runs.runs_table import Current, NewPage, RunsTable
-from clerk_sync.runs.worker import work
 from clerk_sync.users.drift import (
     RECENT_MS,
     SHOWN,
@@ -27,9 +22,8 @@ from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
-from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import owned_part, rows, stored_as, users
+from tests.support.strategies import findings, owned_part, rows, stored_as, users
 
 GLOBS = ("*@example.com", "*.example", "User", "Test User", "Unknown")
 READ_AT = 10 * DELETION_GRACE_MS
@@ -327,14 +321,6 @@ def test_a_finding_holds_no_value() -> None:
 
 # Summing up
 
-findings = st.builds(
-    Finding,
-    st.text(max_size=3),
-    st.sampled_from(Kind),
-    st.lists(st.sampled_from(list(SYNCED_FIELDS)), unique=True, max_size=3).map(tuple),
-    st.booleans(),
-)
-
 
 @given(st.lists(findings, max_size=60))
 def test_a_tally_counts_all_and_names_the_first_of_each_kind(some: list[Finding]) -> None:
@@ -368,105 +354,6 @@ def test_merging_leaves_the_tallies_as_they_are() -> None:
     before = json.dumps(one)
     merged([one, one])
     assert json.dumps(one) == before
-
-
-# In RunsTable
-
-RUN = Run("audit-1", "audit", create_missing=True, dry_run=True, started_at=1_000)
-
-
-def announced(runs: RunsTable, run: Run, page: NewPage) -> Run:
-    """The run with one more page."""
-    runs.record_pending(run, "me", [page], 9_000)
-    runs.save(page.added_to(run), "me", 9_000)
-    return page.added_to(run)
-
-
-def settled_run(pages: list[list[Finding]]) -> RunsTable:
-    """The run with as many pages, of which the workers have told."""
-    runs = RunsTable(peaceful_dynamodb(), "RunsTable")
-    assert runs.start(RUN, after=Current(None, None, None))
-    run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
-    assert run
-    for number, page in enumerate(pages, 1):
-        run = announced(runs, run, NewPage(f"t{number}", 30, [], Checkpoint()))
-        missed = sum(finding.is_missed for finding in page)
-        counts = Counts(
-            updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
-        )
-        assert runs.record_outcome(RUN.run_id, number, f"t{number}", counts, [], page)
-    return runs
-
-
-@given(st.lists(st.lists(findings, max_size=30), max_size=12))
-def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[Finding]]) -> None:
-    runs = settled_run(pages)
-    everything = [finding for page in pages for finding in page]
-    assert runs.findings(RUN.run_id) == tally(everything)
-    run = runs.get(RUN.run_id)
-    assert run
-    assert run.counts.missed_by_webhooks == sum(finding.is_missed for finding in everything)
-    assert run.counts.updated == run.counts.findings == len(everything)
-
-
-def test_the_findings_of_a_page_that_is_given_up_come_with_its_redrive() -> None:
-    runs = settled_run([[]])
-    run = runs.get(RUN.run_id)
-    assert run
-    announced(runs, run, NewPage("t2", 1, [], Checkpoint()))
-    assert runs.record_outcome(RUN.run_id, 2, "t2", None)
-    assert runs.findings(RUN.run_id) == tally([])
-    one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
-    assert runs.record_outcome(
-        RUN.run_id, 2, "t2", Counts(updated=1, missed_by_webhooks=1, findings=1), [], [one]
-    )
-    assert not runs.record_outcome(RUN.run_id, 2, "t2", Counts(unchanged=1), [], [])
-    assert runs.findings(RUN.run_id) == tally([one])
-    over = runs.get(RUN.run_id)
-    assert over
-    assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
-    assert over.settled_pages == 2
-
-
-def test_a_worker_tells_of_what_it_found_and_what_webhooks_missed() -> None:
-    runs = RunsTable(peaceful_dynamodb(), "RunsTable")
-    assert runs.start(RUN, after=Current(None, None, None))
-    run = runs.acquire(RUN.run_id, "me", 2_000, 9_000)
-    assert run
-    announced(runs, run, NewPage("t1", 5, [], Checkpoint()))
-    active = User("active", 3, {"lastActiveAt": 70})
-    table = FakeUsersTable(
-        {
-            "ada": row(lastName="User", clerkUpdatedAt=5),
-            "marked": stored_as(User("marked", 3, {})) | {DELETED: 5},
-            "active": stored_as(active) | {"lastActiveAt": 3},
-            "gone": stored_as(User("gone", 3, {})),
-        }
-    )
-    page = Page(
-        run_id=RUN.run_id,
-        number=1,
-        token="t1",
-        read_at=READ_AT,
-        create_missing=True,
-        dry_run=False,
-        users=(ADA, User("marked", 3, {}), active, User("new", 3, {})),
-        deletions=(Deletion("gone", 7),),
-        webhooks_since=4,
-        full_run_at=60,
-    )
-    work(page, table, runs, placeholders=placeholder_pattern(GLOBS), is_last_delivery=False)
-    told = runs.findings(RUN.run_id)
-    assert {kind: [user["clerkUserId"] for user in found["users"]] for kind, found in told.items()} == {
-        "missing": ["new"],
-        "markedButAlive": ["marked"],
-        "placeholders": ["ada"],
-        "drifted": [],
-    }
-    counted = runs.get(RUN.run_id)
-    assert counted
-    assert counted.counts == Counts(created=1, updated=4, missed_by_webhooks=1, findings=3)
-    assert table.rows["gone"][DELETED] == 7
 
 
 # While rows are written

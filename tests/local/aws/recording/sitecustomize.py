@@ -59,4 +59,6 @@ def record_calls(function: str, file: str) -> None:
 
 
 if "RECORDED_CALLS" in os.environ and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    record_calls(os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["RECORDED_CALLS"])
+    record_calls(
+        os.environ["AWS_LAMBDA_FUNCTION_NAME"], f"{os.environ['TMPDIR']}/{os.environ['RECORDED_CALLS']}"
+    )

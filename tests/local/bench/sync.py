@@ -1,4 +1,4 @@
-"""python3 -m tests.local bench: clerk-sync against the obvious loop, on one simulated Clerk and local AWS.
+"""python3 -m tests.local bench sync: clerk-sync against the obvious loop, on one Clerk and one AWS.
 
 Each job is done near, where Clerk and AWS answer at once, for time, CPU and memory; that is the loop's best
 case, as it waits for each answer. Ours is done near twice: with functions that have to be started, as weekly
@@ -24,16 +24,13 @@ from tests.local.aws.local_aws import (
     LOCAL,
     SECRET_KEY,
     WEBHOOK_SECRET,
-    FunctionError,
     LocalAws,
-    LocalAwsError,
     build,
 )
-from tests.local.aws.processes import processes_with, usage
-from tests.local.bench import writes
 from tests.local.bench.capacity import NO_UNITS
 from tests.local.bench.costs import COSTS_HEADINGS, cost_rows
 from tests.local.bench.counter import CountingProxy
+from tests.local.bench.errors import BenchmarkError
 from tests.local.bench.figures import (
     HEADINGS,
     SPEEDS_HEADINGS,
@@ -46,17 +43,19 @@ from tests.local.bench.figures import (
     speed_rows,
     table,
 )
-from tests.local.bench.imports import IMPORTS_HEADINGS, import_rows
 from tests.local.clerk.fake_users import make_users
 from tests.local.clerk.simulated_clerk import Request, SimulatedClerk
-from tests.local.commands.run import whole_number
 from tests.local.commands.sign import LOCAL_SECRET
+from tests.local.commands.terminal import step
+from tests.local.processes.children import Child
+from tests.local.processes.listing import processes_with, usage
 
 CLERK_REQUESTS_PER_SECOND = 100
 """Clerk's limit in production: the benchmark has it to itself."""
 AWS_SECONDS = 0.005
 CLERK_SECONDS = 0.2
 """What an answer takes at a distance, at least: AWS says of DynamoDB that it is single-digit milliseconds."""
+USERS = 20_000
 LOOP_COUNTED = 2000
 SCRIPT = Path(__file__).with_name("obvious_loop.py")
 LOOP_TABLE = "the-loops-users"
@@ -69,51 +68,31 @@ JOBS = {
 FUNCTIONS = ("BackfillFunction", "WorkerFunction")
 
 
-class BenchmarkError(Exception):
-    """A job did not do what was to be measured."""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.local bench")
-    parser.add_argument(
-        "--users", type=whole_number(1, 1_000_000), default=20_000, metavar="N", help="users (20000)"
-    )
-    users: int = parser.parse_args().users
-    try:
-        compare(users)
-    except (LocalAwsError, FunctionError, BenchmarkError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def compare(users: int) -> None:
-    with _step(f"A simulated Clerk with {users:,} users"):
+def measure(options: argparse.Namespace) -> int:
+    users: int = options.users or USERS
+    with step(f"A simulated Clerk with {users:,} users"):
         clerk = SimulatedClerk(users=make_users(users))
-    with _step("Building the functions"):
+    with step("Building the functions"):
         build()
     with clerk, LocalAws() as aws, CountingProxy(aws.endpoint, AWS_SECONDS) as proxy:
-        with _step("Deploying"):
+        with step("Deploying"):
             loop, ours = Loop(aws, clerk, proxy), Ours(aws, clerk, proxy)
         of_loop, of_ours = {}, {}
         for job in JOBS:  # by both, one right after the other: this machine may be slower a minute later
             of_loop[job], of_ours[job] = _figures(job, loop, clerk), _figures(job, ours, clerk)
-        rows, speeds, bounds = [], [], []
-        for job, bar in JOBS.items():
-            rows += job_rows(job, of_loop[job], of_ours[job], bar)
-            speeds += speed_rows(job, of_loop[job], of_ours[job], bar)
-            bounds.append(bound(job, of_loop[job], of_ours[job]))
-        costs = cost_rows(weekly=of_ours["nothing changed"], first=of_ours["first sync"])
-        print(table(HEADINGS, rows), table(SPEEDS_HEADINGS, speeds), sep="\n\n", end="\n\n")
-        print(*filter(None, bounds), "", table(COSTS_HEADINGS, costs), sep="\n", end="\n\n", flush=True)
-        with _step("Writing in each way"):
-            compared = writes.compare(aws, proxy)
-        print(compared, end="\n\n", flush=True)
-    with _step("Importing the handlers"):
-        imports = table(IMPORTS_HEADINGS, import_rows())
-    print(imports)
+    _print(of_loop, of_ours)
+    return 0
+
+
+def _print(of_loop: dict[str, Figures], of_ours: dict[str, Figures]) -> None:
+    rows, speeds, bounds = [], [], []
+    for job, bar in JOBS.items():
+        rows += job_rows(job, of_loop[job], of_ours[job], bar)
+        speeds += speed_rows(job, of_loop[job], of_ours[job], bar)
+        bounds.append(bound(job, of_loop[job], of_ours[job]))
+    costs = cost_rows(weekly=of_ours["nothing changed"], first=of_ours["first sync"])
+    print("", table(HEADINGS, rows), "", table(SPEEDS_HEADINGS, speeds), "", sep="\n")
+    print(*filter(None, bounds), "", table(COSTS_HEADINGS, costs), "", sep="\n", flush=True)
 
 
 def _figures(job: str, contender: "Loop | Ours", clerk: SimulatedClerk) -> Figures:
@@ -126,9 +105,9 @@ def _figures(job: str, contender: "Loop | Ours", clerk: SimulatedClerk) -> Figur
             for user_id in clerk.ids()[::CHANGED_EVERY]:
                 clerk.update(user_id, first_name=f"Changed at {time.time_ns()}")
 
-    with _step(f"{job}, at a distance: {contender.name}"), _at_a_distance(clerk):
+    with step(f"{job}, at a distance: {contender.name}"), _at_a_distance(clerk):
         counted = contender.count(prepare)
-    with _step(f"{job}, near: {contender.name}"):
+    with step(f"{job}, near: {contender.name}"):
         cold, warm = contender.time(prepare)
     return Figures(len(clerk), cold, warm, counted)
 
@@ -189,17 +168,18 @@ class Loop:
         """Run it to its end, in a process of its own. Returns its seconds, without that one's start, and what
         it took."""
         arguments = [self._clerk.url, self._clerk.secret_key, LOOP_TABLE, str(users)]
-        process = subprocess.Popen(
+        child = Child(
             [LOCAL / "bench/bin/python", SCRIPT, *arguments],
-            env=self._aws.environment | {"AWS_ENDPOINT_URL": endpoint},
+            environment=self._aws.environment | {"AWS_ENDPOINT_URL": endpoint},
             stdout=subprocess.PIPE,
-            text=True,
         )
+        process = child.process
         assert process.stdout
         with process.stdout:
             told = process.stdout.read()
         _, status, took = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        child.end()
         if process.returncode:
             raise BenchmarkError(f"The loop ended with {process.returncode}")
         return json.loads(told)["seconds"], took
@@ -292,8 +272,7 @@ class Ours:
     def _cpu(self) -> dict[int, float]:
         """What each of the functions' processes has used."""
         # By where this local AWS keeps them: another one's functions have the same names.
-        scratch = self._aws.environment["TMPDIR"]
-        names = [f"{scratch}/ministack-lambda-{self._outputs[function]}-" for function in FUNCTIONS]
+        names = [f"{self._aws.folder}/ministack-lambda-{self._outputs[function]}-" for function in FUNCTIONS]
         pids = [pid for name in names for pid in processes_with(name)]
         return {pid: found.cpu_seconds for pid in pids if (found := usage(pid))}
 
@@ -323,15 +302,3 @@ def _aws_cpu(aws: LocalAws) -> float | None:
 
 def _since(before: float | None, now: float | None) -> float | None:
     return None if before is None or now is None else now - before
-
-
-@contextmanager
-def _step(what: str) -> Iterator[None]:
-    print(f"{what} ...", end=" ", file=sys.stderr, flush=True)
-    started = time.monotonic()
-    yield
-    print(f"{time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

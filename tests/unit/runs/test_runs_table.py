@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 
+from clerk_sync.errors import LeaseLost
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RUNS_LISTED, RunsTable
 from tests.support.fake_dynamodb import FakeDynamoDB
@@ -47,7 +48,7 @@ def ids(runs: RunsTable) -> list[str]:
     return [run.run_id for run in runs.latest()]
 
 
-def test_without_runs_there_are_none(runs: RunsTable) -> None:
+def test_no_runs_are_listed_before_the_first(runs: RunsTable) -> None:
     assert runs.latest() == []
 
 
@@ -57,38 +58,21 @@ def test_runs_of_all_modes_are_listed_newest_first(runs: RunsTable) -> None:
     assert ids(runs) == ["incremental-4", "full-3", "incremental-2", "audit-1", "full-0"]
 
 
-def test_the_last_ten_are_listed_and_their_list_stays_small(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
+def test_the_last_ten_runs_are_listed_and_no_more_are_kept(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
     for n in range(25):
         start(runs, a_run(n))
     assert ids(runs) == [f"full-{n}" for n in range(24, 14, -1)]
     assert len(runs.current("full").recent) == RUNS_LISTED
 
 
-def test_what_has_expired_is_left_out(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
+def test_expired_runs_are_not_listed(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
     for n in range(3):
         start(runs, a_run(n))
     del dynamodb.items["full-1", "run"]
     assert ids(runs) == ["full-2", "full-0"]
 
 
-def test_a_pointer_without_a_list_has_at_least_its_run(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
-    start(runs, a_run(1))
-    del dynamodb.items["current#full", "current"]["recentRuns"]
-    assert ids(runs) == ["full-1"]
-    start(runs, a_run(2))
-    assert ids(runs) == ["full-2", "full-1"]
-
-
-def test_a_pointer_without_a_list_whose_run_has_expired(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
-    start(runs, a_run(1))
-    del dynamodb.items["current#full", "current"]["recentRuns"]
-    del dynamodb.items["full-1", "run"]
-    assert ids(runs) == []
-    start(runs, a_run(2))
-    assert ids(runs) == ["full-2"]
-
-
-def test_a_start_that_came_too_late_leaves_no_trace(runs: RunsTable) -> None:
+def test_a_start_that_came_second_leaves_no_trace(runs: RunsTable) -> None:
     before = runs.current("full")
     assert runs.start(a_run(1), after=before)
     assert not runs.start(a_run(2), after=before)
@@ -102,7 +86,7 @@ def test_a_run_is_listed_as_it_is_now(runs: RunsTable) -> None:
     assert runs.latest() == [replace(a_run(1), expected_users=50)]
 
 
-def test_listing_costs_a_few_reads_however_much_there_is_in_the_table(runs: RunsTable, calls: Calls) -> None:
+def test_listing_reads_few_items_of_a_full_table(runs: RunsTable, calls: Calls) -> None:
     for n in range(12):
         for mode in cast(tuple[Mode, ...], ("full", "incremental", "audit")):
             start(runs, a_run(n, mode))
@@ -112,8 +96,28 @@ def test_listing_costs_a_few_reads_however_much_there_is_in_the_table(runs: Runs
     assert len(calls.made) == 3 + 3 + RUNS_LISTED
 
 
-def test_starting_a_run_costs_one_write_as_before(runs: RunsTable, calls: Calls) -> None:
+def test_starting_a_run_is_one_request(runs: RunsTable, calls: Calls) -> None:
     current = runs.current("full")
     calls.made.clear()
     runs.start(a_run(1), after=current)
     assert calls.made == ["put current and put run"]
+
+
+# The lease
+
+
+def test_a_lease_that_was_given_back_cannot_be_renewed_by_a_thread_that_lingers(runs: RunsTable) -> None:
+    run = a_run(1)
+    start(runs, run)
+    assert runs.acquire(run.run_id, "me", now=1, until=60_000)
+    runs.release(run, "me")
+    with pytest.raises(LeaseLost):
+        runs.renew(run.run_id, "me", 60_000)
+    assert runs.acquire(run.run_id, "another", now=2, until=60_000)
+
+
+# The Clerk instance
+
+
+def test_the_first_instance_is_remembered(runs: RunsTable) -> None:
+    assert [runs.remember_instance(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3

@@ -1,0 +1,57 @@
+"""The audit: a run that compares every row with Clerk, and then looks for rows of users who are gone."""
+
+from clerk_sync.audit.deletions import DeletionFinder
+from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.clock import now_ms
+from clerk_sync.log import logger
+from clerk_sync.runs.events import Request
+from clerk_sync.runs.invocation import Invocation
+from clerk_sync.runs.lease import Lease
+from clerk_sync.runs.page import Page
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.paging import read_users
+from clerk_sync.runs.resources import Resources
+from clerk_sync.runs.run import MissedDeletions
+
+
+def audit(resources: Resources, request: Request, finder: DeletionFinder) -> Report:
+    """Start an audit or continue the one under way, wait for the workers, and report. Raises the errors of
+    `backfill`."""
+    invocation = Invocation(resources, request)
+    for lease in invocation.leases():
+        with lease, lease.open_clerk() as clerk:
+            finder.check_instance(clerk)
+            read_users(lease, clerk)
+            # It has them where an earlier invocation was cut off after it had sent them.
+            deletions = lease.run.deletions or _send_deletions(lease, clerk, finder)
+            lease.end_paging(deletions)
+    return _report(resources, invocation)
+
+
+def _send_deletions(lease: Lease, clerk: ClerkClient, finder: DeletionFinder) -> MissedDeletions:
+    """Look for rows of users who are gone, and send a page that marks them."""
+    lease.wait_for_outcomes()
+    lease.has_progressed = True  # a scan that runs out of time is saved
+    missed, deletions = finder.find(clerk, lease.run, lease.keep)
+    if deletions:
+        run = lease.run
+        page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
+        record = PendingPage(page.token, len(deletions), [], run.checkpoint, deletions=missed)
+        lease.send([(page.dump(), record)])
+    return missed
+
+
+def _report(resources: Resources, invocation: Invocation) -> Report:
+    run, runs, pages = invocation.run, resources.runs, resources.pages
+    made = report(run, pages.findings(run.run_id), pages.problems(run), runs.webhooks(), now_ms())
+    logger.info(
+        "audit_reported",
+        runId=run.run_id,
+        verdict=made["verdict"],
+        deletionsHeldBack=made["deletionsHeldBack"] is not None,
+        missedByWebhooks=made["missedByWebhooks"],
+        hoursSinceLastWebhook=made["hoursSinceLastWebhook"],
+        found={kind: made[kind]["count"] for kind in KINDS},
+    )
+    return made

@@ -1,0 +1,59 @@
+"""How far an audit's scan of the users table has got, kept in RunsTable while its function is out of time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from clerk_sync.runs.items import Items
+from clerk_sync.runs.run import Run
+from clerk_sync.runs.run_record import expires_at
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_SCAN = "scan"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The state of a scan.
+
+    `after` is the last key that was read, None at the start and at the end. `rows` counts the synced rows,
+    `candidates` are those that Clerk is still to be asked for, `more` counts further ones that are not kept.
+    `gone` are the users that Clerk does not have.
+    """
+
+    after: str | None = None
+    is_done: bool = False
+    rows: int = 0
+    more: int = 0
+    candidates: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+class SavedScans:
+    """Every method raises AwsError when DynamoDB refuses or throttles a call."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._items = Items(dynamodb, table)
+
+    def save(self, run: Run, scan: Scan) -> None:
+        """Keep the run's scan."""
+        self._items.put(
+            {
+                "runId": run.run_id,
+                "part": _SCAN,
+                "scan": json.dumps(asdict(scan)),
+                "expiresAt": expires_at(run),
+            }
+        )
+
+    def load(self, run: Run) -> Scan:
+        """The scan as it was saved last, or one that is to start."""
+        item = self._items.get(run.run_id, _SCAN)
+        if item is None:
+            return Scan()
+        values = json.loads(item["scan"])
+        return Scan(**{**values, "candidates": tuple(values["candidates"]), "gone": tuple(values["gone"])})

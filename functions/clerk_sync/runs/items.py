@@ -1,0 +1,171 @@
+"""RunsTable's items as plain values: reading them, and writing them under conditions.
+
+Every item has the keys `runId` and `part`. In an expression, `#name` stands for the attribute `name`, as many
+names are reserved words.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from clerk_sync.aws.clients import attempts, translated
+from clerk_sync.aws.dynamodb import Value, from_item, to_item
+from clerk_sync.errors import AwsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Values = Mapping[str, Value | None]
+Write = Mapping[str, Mapping[str, Any]]
+"""One write of a transaction, without its table: `{"Put": {…}}`, `{"Update": {…}}` or `{"Delete": {…}}`."""
+
+IS_NEW = "attribute_not_exists(runId)"
+
+_TRIES = 10
+_TRANSIENT = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+
+
+def put(item: Values, only_if: str = IS_NEW, values: Values | None = None) -> Write:
+    """Write the whole item."""
+    return {"Put": {"Item": to_item(item), **_expressions(only_if, values or {})}}
+
+
+def update(
+    run_id: str,
+    part: str,
+    only_if: str,
+    values: Values,
+    *,
+    set_: Mapping[str, Value] | None = None,
+    add: Mapping[str, int] | None = None,
+) -> Write:
+    """Set attributes of an item, or add to their numbers."""
+    clauses = []
+    if set_:
+        clauses.append("SET " + ", ".join(f"#{name} = :{name}" for name in set_))
+    if add:
+        clauses.append("ADD " + ", ".join(f"#{name} :{name}" for name in add))
+    changed = {f":{name}": value for name, value in {**(set_ or {}), **(add or {})}.items()}
+    return {
+        "Update": {
+            "Key": _key(run_id, part),
+            "UpdateExpression": " ".join(clauses),
+            **_expressions(only_if, {**changed, **values}, *clauses),
+        }
+    }
+
+
+def delete(run_id: str, part: str, only_if: str, values: Values) -> Write:
+    """Delete an item."""
+    return {"Delete": {"Key": _key(run_id, part), **_expressions(only_if, values)}}
+
+
+class Items:
+    """The edge to RunsTable. Every method raises AwsError when DynamoDB refuses or throttles a call."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def get(self, run_id: str, part: str) -> dict[str, Any] | None:
+        """The item, or None if there is none."""
+        with translated(f"reading {part} of {run_id} from {self._table}"):
+            answer = self._dynamodb.get_item(
+                TableName=self._table, Key=_key(run_id, part), ConsistentRead=True
+            )
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    def query(self, run_id: str, prefix: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
+        """The run's items whose part has this prefix, in order. `only_if` compares an attribute with
+        `:value`."""
+        with translated(f"reading {prefix} of {run_id} from {self._table}"):
+            for answer in self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="runId = :run AND begins_with(part, :prefix)",
+                FilterExpression=only_if,
+                ExpressionAttributeNames=_names(only_if),
+                ExpressionAttributeValues=to_item({":run": run_id, ":prefix": prefix, ":value": value}),
+            ):
+                yield from map(from_item, answer["Items"])
+
+    def put(self, item: Values) -> None:
+        """Write the item, whatever was there."""
+        with translated(f"writing to {self._table}"):
+            self._dynamodb.put_item(TableName=self._table, Item=to_item(item))
+
+    def put_new(self, item: Values) -> bool:
+        """Write the item; False if there is one already."""
+        with translated(f"writing to {self._table}"):
+            try:
+                self._dynamodb.put_item(TableName=self._table, **put(item)["Put"])
+            except self._dynamodb.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def update(
+        self, run_id: str, part: str, only_if: str, values: Values, set_: Mapping[str, Value]
+    ) -> dict[str, Any] | None:
+        """Set attributes of an item and return it; None if the condition does not hold."""
+        request = update(run_id, part, only_if, values, set_=set_)["Update"]
+        errors = self._dynamodb.exceptions
+        for _ in self._attempts():
+            with translated(f"updating {run_id} in {self._table}"):
+                try:
+                    answer = self._dynamodb.update_item(
+                        TableName=self._table, ReturnValues="ALL_NEW", **request
+                    )
+                except errors.ConditionalCheckFailedException:
+                    return None
+                except errors.TransactionConflictException:
+                    continue  # a worker is counting a page; the SDK does not retry this error
+            return from_item(answer["Attributes"])
+        raise self._contended()
+
+    def transact(self, *writes: Write) -> bool:
+        """All of the writes or none; False if a condition does not hold."""
+        items: Any = [
+            {kind: {"TableName": self._table, **request}}
+            for write in writes
+            for kind, request in write.items()
+        ]
+        for _ in self._attempts():
+            with translated(f"writing to {self._table}"):
+                try:
+                    self._dynamodb.transact_write_items(TransactItems=items)
+                except self._dynamodb.exceptions.TransactionCanceledException as error:
+                    reasons = {reason.get("Code") for reason in error.response["CancellationReasons"]}
+                    if "ConditionalCheckFailed" in reasons:
+                        return False
+                    if not reasons & _TRANSIENT:
+                        raise
+                else:
+                    return True
+        raise self._contended()
+
+    def _attempts(self) -> Iterator[None]:
+        return attempts(_TRIES, first=0.04, longest=1.0, sleep=time.sleep)
+
+    def _contended(self) -> AwsError:
+        return AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
+
+
+def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
+    return to_item({"runId": run_id, "part": part})
+
+
+def _expressions(only_if: str, values: Values, *clauses: str) -> dict[str, Any]:
+    """The condition, and just the names and values that it and the other clauses use."""
+    expressions: dict[str, Any] = {"ConditionExpression": only_if}
+    if names := _names(only_if, *clauses):
+        expressions["ExpressionAttributeNames"] = names
+    if values:
+        expressions["ExpressionAttributeValues"] = to_item(values)
+    return expressions
+
+
+def _names(*clauses: str) -> dict[str, str]:
+    return {f"#{name}": name for name in re.findall(r"#(\w+)", " ".join(clauses))}

@@ -1,0 +1,191 @@
+"""The lease of a run: one invocation at a time has it, and pages the run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.clock import now_ms
+from clerk_sync.errors import (
+    AwsError,
+    ClerkError,
+    ClerkRefused,
+    ClerkSyncError,
+    ClerkUnavailable,
+    LeaseLost,
+    OutOfTime,
+    SettingsError,
+)
+from clerk_sync.log import logger
+from clerk_sync.metrics import count
+from clerk_sync.runs.completion import DRAINED_MS
+from clerk_sync.runs.events import Request
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.resources import Resources
+from clerk_sync.runs.run import MissedDeletions, Run
+
+LEASE_MS = 60_000
+"""How long after its last sign of life an invocation may still be paging."""
+_POLL_SECONDS = 0.5
+
+
+class Lease:
+    """A context manager. If paging fails, leaving it ends the run, continues it in a new invocation, or gives
+    the lease back so that a later invocation can go on.
+
+    `run` is the run with all that was sent under this lease. Every method raises LeaseLost if another
+    invocation has taken the run over, and AwsError.
+    """
+
+    def __init__(self, resources: Resources, request: Request, run: Run, owner: str) -> None:
+        self.resources = resources
+        self.run = run
+        self.has_progressed = False
+        self.is_continued = False
+        """Whether another invocation goes on with the run."""
+        self._request = request
+        self._owner = owner
+        self._acquired_at = now_ms()
+        self._renewed_at = 0
+
+    # What is done under the lease
+
+    @contextmanager
+    def open_clerk(self) -> Iterator[ClerkClient]:
+        """Add what an earlier invocation has sent, open Clerk and check the users table."""
+        # Recovering comes before anything that may fail for good: a page that counts must be the run's.
+        self._recover()
+        with self.resources.open_clerk(self._before_pause) as clerk:
+            try:
+                self.resources.check_table()
+                yield clerk
+            finally:
+                count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
+
+    def expect(self, users: int) -> None:
+        """Record how many users Clerk counts."""
+        self.resources.runs.expect(self.run.run_id, self._owner, users)
+
+    def send(self, messages: Sequence[tuple[str, PendingPage]]) -> None:
+        """Record the run's next pages as pending and send their messages, as many as fit in one request."""
+        pages = [page for _, page in messages]
+        self.resources.pages.record_pending(self.run, self._owner, pages, self._until())
+        self.resources.queue.send([message for message, _ in messages])
+        for page in pages:
+            self.run = page.added_to(self.run)
+            logger.info("page_sent", runId=self.run.run_id, page=self.run.pages, users=page.users)
+            for problem in page.malformed:
+                logger.warning(
+                    "user_set_aside",
+                    runId=self.run.run_id,
+                    page=self.run.pages,
+                    clerkUserId=problem.clerk_user_id,
+                    reason=problem.reason,
+                )
+        self.has_progressed = True
+
+    def wait_for_outcomes(self) -> None:
+        """Wait until each page that was sent has an outcome, or none has got one for a while."""
+        runs = self.resources.runs
+        runs.save(self.run, self._owner, self._until())
+        self.run = runs.get(self.run.run_id) or self.run
+        settled, settled_at = self.run.settled_pages, now_ms()
+        while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
+            self.stop_if_out_of_time()
+            self.resources.sleep(_POLL_SECONDS)
+            self._renew()
+            self.run = runs.get(self.run.run_id) or self.run
+            if self.run.settled_pages > settled:
+                settled, settled_at = self.run.settled_pages, now_ms()
+                self.has_progressed = True
+
+    def keep(self) -> None:
+        """Renew the lease if a quarter of it has passed."""
+        if now_ms() - self._renewed_at > LEASE_MS // 4:
+            self._renew()
+            self._renewed_at = now_ms()
+
+    def stop_if_out_of_time(self) -> None:
+        """Raise OutOfTime when only the reserve is left."""
+        if self.resources.is_out_of_time():
+            raise OutOfTime
+
+    def end_paging(self, deletions: MissedDeletions | None = None) -> None:
+        """Record that no more pages follow, and what an audit found of users who are gone."""
+        run = replace(self.run, deletions=deletions or self.run.deletions)
+        self.resources.runs.end_paging(run, self._owner, now_ms())
+        logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
+
+    def _recover(self) -> None:
+        pages_before = self.run.pages
+        while not (run := self.resources.pages.recover(self.run, self._owner, self._until())):
+            self._renew()  # raises LeaseLost if it is the lease that kept it from recovering
+        self.run = run
+        self.has_progressed = run.pages > pages_before
+
+    def _before_pause(self, seconds: float, why: str) -> None:
+        logger.warning("clerk_retried", runId=self.run.run_id, seconds=round(seconds, 1), reason=why)
+        self.resources.runs.renew(self.run.run_id, self._owner, self._until() + int(seconds * 1000))
+
+    def _renew(self) -> None:
+        self.resources.runs.renew(self.run.run_id, self._owner, self._until())
+
+    def _until(self) -> int:
+        return now_ms() + LEASE_MS
+
+    # When paging fails
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        match error:
+            case ClerkRefused() | SettingsError():
+                self._fail(str(error))
+            case LeaseLost():
+                logger.warning("lease_lost", runId=self.run.run_id, reason=str(error))
+            case OutOfTime():
+                self._release()
+                self._continue_in_new_invocation()
+            case ClerkError() | AwsError():
+                self._fail_or_stay_open(error)
+            case _:
+                return False
+        return True
+
+    def _fail(self, reason: str) -> None:
+        logger.error("run_failed", runId=self.run.run_id, reason=reason)
+        with suppress(LeaseLost):
+            self.resources.runs.end_paging(self.run, self._owner, now_ms(), failure=reason)
+
+    def _fail_or_stay_open(self, error: ClerkError | AwsError) -> None:
+        if self.run.is_left_over(self._acquired_at):
+            # Otherwise every later invocation would join a run that cannot end, and none would start anew.
+            self._fail(f"{error}. The run began over a day ago and is given up.")
+            return
+        self._release()
+        raise type(error)(f"{error}. {self._stays_open()}") from error
+
+    def _continue_in_new_invocation(self) -> None:
+        if not self.has_progressed:
+            raise ClerkUnavailable(
+                f"The function's time was too short to send a single page. {self._stays_open()}"
+            )
+        event = {"runId": self.run.run_id, "waitSeconds": self._request.wait_seconds}
+        self.resources.invoke_again(event)
+        self.is_continued = True
+        logger.info("run_continued", runId=self.run.run_id)
+
+    def _release(self) -> None:
+        with suppress(ClerkSyncError):
+            self.resources.runs.release(self.run, self._owner)
+
+    def _stays_open(self) -> str:
+        return (
+            f"Run {self.run.run_id} stays open and nothing is lost: invoke the function again with {{}} to "
+            "continue it."
+        )

@@ -1,0 +1,168 @@
+"""The page ledger: what RunsTable has of each page of a run, from before it is sent to its outcome.
+
+A page is PENDING, then DONE, or FAILED when its message is about to end in the dead-letter queue. It is
+recorded before its message is sent, and added to the run when the next ones are recorded. An invocation that
+is cut off in between leaves a few pages that its successor finds: see `recover`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count, takewhile
+from typing import TYPE_CHECKING, Any
+
+from clerk_sync.aws.dynamodb import Value
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.errors import LeaseLost
+from clerk_sync.runs.items import Items, put
+from clerk_sync.runs.page_record import (
+    PAGE,
+    PendingPage,
+    count_in_run,
+    delete_page,
+    given_up,
+    load_problems,
+    new_record,
+    number_of,
+    part_of,
+    record_progress,
+    set_outcome,
+)
+from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
+from clerk_sync.runs.run_record import load_deletions
+from clerk_sync.users.drift import Finding, Tally, merged
+from clerk_sync.users.user import UserProblem
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_TRIES = 10
+
+
+class PageLedger:
+    """Every method raises AwsError when DynamoDB refuses or throttles a call."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._items = Items(dynamodb, table)
+
+    # While the run is paged
+
+    def record_pending(self, run: Run, owner: str, pages: Sequence[PendingPage], until: int) -> None:
+        """Record the run's next pages before their messages are sent, as well as those that were sent before,
+        and keep the lease until then (ms). Raises LeaseLost."""
+        puts = [put(new_record(run, number, page)) for number, page in enumerate(pages, run.pages + 1)]
+        if not self._items.transact(*puts, record_progress(run, owner, until)):
+            raise LeaseLost(f"Another invocation is paging run {run.run_id}")
+
+    def recover(self, run: Run, owner: str, until: int) -> Run | None:
+        """Add the pages that an earlier invocation was cut off at, and return the run as it is then.
+
+        Those that have an outcome count, up to the first that has none. Whether that one's message was ever
+        sent is unknown: it and those after it are deleted, to be read again under other tokens, and no
+        outcome of the old messages will count. None if a page got an outcome meanwhile, or the lease is lost.
+        """
+        left = self._not_added(run)
+        if not left:
+            return run
+        settled = [*takewhile(lambda page: page["state"] != "PENDING", left)]
+        for page in settled:
+            users = page["userCount"] + page["malformedCount"]
+            run = run.with_page(users, Checkpoint.load(page["checkpoint"]), load_deletions(page))
+        deleted = left[len(settled) :]
+        progress = record_progress(run, owner, until, deleted)
+        return run if self._items.transact(*map(delete_page, deleted), progress) else None
+
+    # While the workers write it
+
+    def record_outcome_fast(
+        self,
+        run_id: str,
+        number: int,
+        token: str,
+        outcome: Counts,
+        problems: list[UserProblem],
+        findings: list[Finding],
+    ) -> bool:
+        """Record a page's outcome as `record_outcome` does, in one request.
+
+        It does so for nearly every page: one that is pending, has no malformed users and is not the last one
+        left of its run. False if the page may be another one; then nothing is recorded.
+        """
+        page = {"runId": run_id, "part": part_of(number), "pageToken": token, "state": "PENDING"}
+        is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
+        return self._items.transact(
+            set_outcome(page | {"malformedCount": 0}, "DONE", outcome, problems, findings),
+            count_in_run(page, outcome, is_not_last),
+        )
+
+    def record_outcome(
+        self,
+        run_id: str,
+        number: int,
+        token: str,
+        outcome: Counts | None,
+        problems: list[UserProblem] | None = None,
+        findings: list[Finding] | None = None,
+    ) -> bool:
+        """Count a page's outcome in its run, once however often it is called, correcting an earlier one.
+
+        `outcome` None means that the page is given up. Returns whether anything was counted: not for a page
+        that is done, and not for a copy with another token.
+        """
+        state = "FAILED" if outcome is None else "DONE"
+        for _ in range(_TRIES):
+            page = self._items.get(run_id, part_of(number))
+            if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
+                return False
+            if outcome is None:
+                counts = Counts(errors=page["userCount"] + page["malformedCount"])
+            else:
+                counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
+            if self._items.transact(
+                set_outcome(page, state, counts, problems or [], findings or []),
+                count_in_run(page, counts, "attribute_exists(runId)"),
+            ):
+                return True
+        return False
+
+    # What it holds
+
+    def pending_pages(self, run: Run) -> list[tuple[int, str]]:
+        """Number and token of the run's pages that have no outcome yet."""
+        return [
+            (number, page["pageToken"])
+            for page in self._pages(run.run_id, "#state = :value", "PENDING")
+            if (number := number_of(page)) <= run.pages
+        ]
+
+    def problems(self, run: Run) -> list[UserProblem]:
+        """The first problems of the run, in the order of its pages."""
+        problems: list[UserProblem] = []
+        if not run.counts.errors:
+            return problems
+        for page in self._pages(run.run_id, "errorCount > :value", 0):
+            if page["state"] == "FAILED":
+                problems.append(given_up(page))
+            problems += load_problems(page["malformed"]) + load_problems(page["problems"])
+            if len(problems) >= PROBLEMS_SHOWN:
+                break
+        return problems[:PROBLEMS_SHOWN]
+
+    def findings(self, run_id: str) -> Tally:
+        """What the workers found wrong with the rows."""
+        pages = self._pages(run_id, "findings > :value", "")
+        return merged(json.loads(page["findings"]) for page in pages)
+
+    def id_digests(self, run_id: str) -> Iterator[bytes]:
+        """The digests of the ids that Clerk listed, page by page."""
+        return (page.get("ids", b"") for page in self._pages(run_id, "userCount >= :value", 0))
+
+    def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
+        return self._items.query(run_id, PAGE, only_if, value)
+
+    def _not_added(self, run: Run) -> list[dict[str, Any]]:
+        """The pages that are recorded and not added to the run."""
+        numbers = count(run.pages + 1)
+        return [*takewhile(bool, (self._items.get(run.run_id, part_of(number)) or {} for number in numbers))]

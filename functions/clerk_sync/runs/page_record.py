@@ -1,0 +1,134 @@
+"""A page as RunsTable has it: the attributes of its record, and the writes that change it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clerk_sync.aws.dynamodb import Value
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.items import Write, delete, update
+from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
+from clerk_sync.runs.run_record import (
+    COUNT_NAMES,
+    RUN,
+    count_values,
+    dump_deletions,
+    expires_at,
+    load_counts,
+    progress,
+)
+from clerk_sync.users.drift import Finding, tally
+from clerk_sync.users.user import UserProblem
+
+PAGE = "page#"
+
+PageRecord = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """A page that is about to be sent.
+
+    `token` is its message's, `users` how many it holds; `malformed` are the users that it leaves out.
+    `checkpoint` is the listing's after it. `ids` are the digests of all their ids, in an audit.
+    `deletions` is what an audit found, on the page that marks those users.
+    """
+
+    token: str
+    users: int
+    malformed: list[UserProblem]
+    checkpoint: Checkpoint
+    ids: bytes | None = None
+    deletions: MissedDeletions | None = None
+
+    def added_to(self, run: Run) -> Run:
+        """The run once this page is sent."""
+        return run.with_page(self.users + len(self.malformed), self.checkpoint, self.deletions)
+
+
+def part_of(number: int) -> str:
+    """The part of a page's record."""
+    return f"{PAGE}{number:08}"
+
+
+def number_of(page: PageRecord) -> int:
+    """The reverse of `part_of`."""
+    return int(page["part"].removeprefix(PAGE))
+
+
+def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | None]:
+    """The record of a page before it is sent."""
+    return {
+        "runId": run.run_id,
+        "part": part_of(number),
+        "pageToken": page.token,
+        "state": "PENDING",
+        "userCount": page.users,
+        "malformedCount": len(page.malformed),
+        "malformed": _dump_problems(page.malformed),
+        "checkpoint": page.checkpoint.dump(),
+        "ids": page.ids,
+        "deletions": dump_deletions(page.deletions) if page.deletions else None,
+        "expiresAt": expires_at(run),
+    }
+
+
+def delete_page(page: PageRecord) -> Write:
+    """Delete a page if it is still the same and as it was."""
+    values = {":token": page["pageToken"], ":before": page["state"]}
+    return delete(page["runId"], page["part"], "pageToken = :token AND #state = :before", values)
+
+
+def record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRecord] = ()) -> Write:
+    """Record in the run what was sent, and keep the lease until then (ms). What was counted of the pages
+    that are deleted with it is subtracted."""
+    counted = [page for page in deleted if page["state"] != "PENDING"]
+    subtracted = {name: -sum(page[name] for page in counted) for name in COUNT_NAMES.values() if counted}
+    if counted:
+        subtracted["settledPages"] = -len(counted)
+    change = {**progress(run), "leaseUntil": until}
+    return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
+
+
+def set_outcome(
+    page: PageRecord, state: str, counts: Counts, problems: list[UserProblem], findings: list[Finding]
+) -> Write:
+    """Record a page's outcome if it is still as it was."""
+    return update(
+        page["runId"],
+        page["part"],
+        "pageToken = :token AND #state = :before AND malformedCount = :malformed",
+        {":token": page["pageToken"], ":before": page["state"], ":malformed": page["malformedCount"]},
+        set_={
+            "state": state,
+            "problems": _dump_problems(problems),
+            "findings": json.dumps(tally(findings)) if findings else "",
+            **count_values(counts),
+        },
+    )
+
+
+def count_in_run(page: PageRecord, counts: Counts, only_if: str) -> Write:
+    """Add a page's outcome to its run, less what was counted of it before."""
+    added = count_values(counts - load_counts(page))
+    added["settledPages"] = 1 if page["state"] == "PENDING" else 0
+    return update(page["runId"], RUN, only_if, {}, add=added)
+
+
+def given_up(page: PageRecord) -> UserProblem:
+    """The problem of a page that ended in the dead-letter queue."""
+    return UserProblem(
+        None,
+        f"Page {number_of(page)} ({page['userCount']} users) could not be written; its message is in "
+        "PagesDeadLetterQueue. Fix the cause, which the log of WorkerFunction names, and redrive the queue.",
+    )
+
+
+def load_problems(dumped: str) -> list[UserProblem]:
+    """The `malformed` or the `problems` of a page."""
+    return [UserProblem(*problem) for problem in json.loads(dumped)]
+
+
+def _dump_problems(problems: list[UserProblem]) -> str:
+    return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])

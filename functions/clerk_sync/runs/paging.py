@@ -1,0 +1,68 @@
+"""Paging a run: reading its users from Clerk and sending them to the workers, page by page."""
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+
+from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.clerk.listing import ListedUsers, has_many_changes, list_changed
+from clerk_sync.clerk.parallel_listing import ParallelListing
+from clerk_sync.runs.id_digests import digests
+from clerk_sync.runs.lease import Lease
+from clerk_sync.runs.page import Page, split
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.queue import batches
+from clerk_sync.runs.run import Run
+from clerk_sync.users.user import User, UserProblem, parse_user
+
+
+def read_users(lease: Lease, clerk: ClerkClient) -> None:
+    """Read the users that the run has not read yet, and send them. Raises OutOfTime, and what Clerk's client
+    and the lease raise."""
+    with closing(_pages(lease, clerk)) as pages:
+        while True:
+            lease.stop_if_out_of_time()
+            listed = next(pages, None)
+            if listed is None:
+                return
+            _send(lease, listed)
+
+
+def _pages(lease: Lease, clerk: ClerkClient) -> Generator[list[ListedUsers]]:
+    """Those who changed since the last run; everybody if it is a full one, or too many changed."""
+    run, resources = lease.run, lease.resources
+    limit, since, expected = resources.page_size, run.since, run.expected_users
+    # An incremental run that began to read everybody has recorded how many users Clerk counts.
+    if since is not None and expected is None and (run.pages or not has_many_changes(clerk, since)):
+        return list_changed(clerk, run.checkpoint, limit=limit, since=since)
+    if expected is None:
+        expected = clerk.count()
+        lease.expect(expected)
+    return ParallelListing(
+        clerk,
+        run.checkpoint,
+        resources.open_executor(),
+        max_requests=resources.max_requests,
+        limit=limit,
+        expected=expected,
+    ).pages()
+
+
+def _send(lease: Lease, listed: Iterable[ListedUsers]) -> None:
+    """Send what Clerk listed, in as few requests as possible."""
+    messages: list[tuple[str, PendingPage]] = []
+    for one in listed:
+        messages += _messages(lease.run, lease.run.pages + len(messages) + 1, one)
+    for batch in batches(messages, lambda message: message[0]):
+        lease.send(batch)
+
+
+def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, PendingPage]]:
+    """The messages for one window's users, with their records: nearly always one. `first` is its number."""
+    end = 0
+    for number, part in enumerate(split([parse_user(payload) for payload in listed.users]), first):
+        start, end = end, end + len(part)
+        users = tuple(user for user in part if isinstance(user, User))
+        malformed = [user for user in part if isinstance(user, UserProblem)]
+        ids = digests(listed.users[start:end]) if run.mode == "audit" else None
+        page = Page.of(run, number, listed.requested_at, create_missing=run.create_missing, users=users)
+        yield page.dump(), PendingPage(page.token, len(users), malformed, listed.checkpoint_after(end), ids)

@@ -1,0 +1,43 @@
+"""What an invocation that goes through a run works with."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.runs.page_ledger import PageLedger
+from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.runs_table import RunsTable
+
+RESERVE_SECONDS = 30.0
+"""The function's time that is kept for a request under way and an orderly end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The tables, the queue, Clerk and the function's time.
+
+    `open_clerk` makes a client; the client calls what it is given before each pause, with the seconds and the
+    reason. `check_table` raises SettingsError unless the users table fits. `create_missing` is the
+    parameter's value. `time_left` gives the function's seconds. `invoke_again` starts another invocation
+    with an event. `open_executor` makes one that sends up to `max_requests` requests to Clerk at once.
+    """
+
+    runs: RunsTable
+    pages: PageLedger
+    queue: PagesQueue
+    open_clerk: Callable[[Callable[[float, str], None]], ClerkClient]
+    check_table: Callable[[], None]
+    page_size: int
+    create_missing: bool
+    time_left: Callable[[], float]
+    invoke_again: Callable[[Mapping[str, Any]], None]
+    open_executor: Callable[[], Executor]
+    max_requests: int
+    sleep: Callable[[float], None] = time.sleep
+
+    def is_out_of_time(self) -> bool:
+        """Whether only the reserve is left."""
+        return self.time_left() < RESERVE_SECONDS

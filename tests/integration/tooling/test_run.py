@@ -1,0 +1,51 @@
+"""`run`, as a process: what it prints, and that nothing of it stays."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.local.aws.local_aws import free_port, is_free
+from tests.local.paths import LOCAL
+from tests.local.processes.listing import processes_with
+from tests.support.launched import launched
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda pid: os.killpg(pid, signal.SIGINT),  # as a terminal does
+        lambda pid: os.kill(pid, signal.SIGTERM),
+    ],
+    ids=["Ctrl-C", "SIGTERM to the launcher alone"],
+)
+def test_run_keep_stays_up_until_it_is_stopped(send: Callable[[int], None], tmp_path: Path) -> None:
+    port = free_port()
+    with launched("run", "--keep", "--users", "20", "--port", str(port), folder=tmp_path) as command:
+        command.wait_for("ProfileFunction --event -\n")
+        said = command.said
+        assert '"status": "COMPLETED"' in said, said
+        [widgets] = [line.split()[-1] for line in said.splitlines() if "The dashboard's widgets" in line]
+        assert httpx.get(widgets).status_code == 200
+        assert len(processes_with(str(tmp_path))) >= 2, "its functions"
+        for expected in ("needs:\n", "Docker", "tests.local follow", "tests.local send", "tests.local token"):
+            assert expected in said
+        assert "console.aws" not in said
+        send(command.process.pid)
+        assert command.finish(seconds=5) == 130
+        assert command.said.endswith("Stopping\n")
+        assert "Traceback" not in command.said
+        assert command.leftovers() == []
+    assert is_free(port)
+    assert not (LOCAL / f"ministack-{port}.log").exists()
+
+
+def test_run_ends_with_the_next_steps(tmp_path: Path) -> None:
+    with launched("run", "--users", "20", folder=tmp_path) as command:
+        assert command.finish(seconds=300) == 0
+        assert '"status": "COMPLETED"' in command.said
+        assert "python3 -m tests.local run --keep" in command.said.rpartition("\nNext:\n")[2]
+        assert command.leftovers() == []

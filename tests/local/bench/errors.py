@@ -1,0 +1,2 @@
+class BenchmarkError(Exception):
+    """A job did not do what was to be measured."""

@@ -1,0 +1,52 @@
+"""python3 -m tests.local COMMAND: installs what a command needs, then runs it.
+
+Three programs take turns in one process: any recent Python 3 reads the arguments, Python 3.13 makes the
+environments in .local, and the Python of .local/dev, which has the packages, runs the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tests.local.launcher.arguments import parse
+from tests.local.launcher.environments import InstallationError, install, missing, python_of
+from tests.local.paths import LOCAL
+from tests.local.processes.children import become, stop_on_signals
+
+NEEDS_PYTHON = (
+    "This needs Python 3.13, which the functions run on in AWS; this is Python {}.\n"
+    "Install it from https://www.python.org/downloads or with 'pyenv install 3.13', and try again."
+)
+ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
+"""What the Python of .local/dev is started with."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    stop_on_signals()
+    command, options = parse(arguments)
+    itself = ["-m", "tests.local", *arguments]
+    if sys.version_info[:2] != (3, 13):
+        python = shutil.which("python3.13")
+        if not python or subprocess.call([python, "-c", ""], stderr=subprocess.DEVNULL):
+            print(NEEDS_PYTHON.format(sys.version.split()[0]), file=sys.stderr)
+            return 1
+        become([python, *itself], os.environ)
+    if missing(command.needs) or not _has_packages():
+        try:
+            install(command.needs)
+        except InstallationError as error:
+            print(error, file=sys.stderr)
+            return 1
+        become([str(python_of("dev")), *itself], {**os.environ, **ENVIRONMENT})
+    status: int = importlib.import_module(command.module).main(options)
+    return status
+
+
+def _has_packages() -> bool:
+    """Whether this is the Python of .local/dev, as it was started here."""
+    return sys.prefix == str(LOCAL / "dev") and ENVIRONMENT.items() <= os.environ.items()

@@ -1,0 +1,59 @@
+"""RunsTable in memory, and runs that have got somewhere."""
+
+from typing import Any
+
+from clerk_sync.audit.scan import SavedScans
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.page_ledger import PageLedger
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.runs_table import RunsTable
+from tests.support.fake_dynamodb import peaceful_dynamodb
+
+OWNER = "me"
+UNTIL = 9_000_000_000_000
+
+
+class RunsInMemory:
+    """The real classes on one DynamoDB in memory. `OWNER` has the lease of every run."""
+
+    def __init__(self, dynamodb: Any = None) -> None:
+        self.dynamodb = dynamodb or peaceful_dynamodb()
+        self.runs = RunsTable(self.dynamodb, "RunsTable")
+        self.pages = PageLedger(self.dynamodb, "RunsTable")
+        self.scans = SavedScans(self.dynamodb, "RunsTable")
+
+    def start(self, run: Run) -> Run:
+        """Start the run and take its lease."""
+        assert self.runs.start(run, after=self.runs.current(run.mode))
+        acquired = self.runs.acquire(run.run_id, OWNER, run.started_at, UNTIL)
+        assert acquired
+        return acquired
+
+    def send(self, run: Run, page: PendingPage) -> Run:
+        """Record one more page, and that it was sent; the run is returned as it is then."""
+        self.pages.record_pending(run, OWNER, [page], UNTIL)
+        self.runs.save(page.added_to(run), OWNER, UNTIL)
+        return page.added_to(run)
+
+    def run(self, run_id: str) -> Run:
+        """The run as it is recorded."""
+        run = self.runs.get(run_id)
+        assert run
+        return run
+
+    def paged(
+        self,
+        run: Run,
+        *,
+        counts: Counts | None = None,
+        failure: str | None = None,
+        deletions: MissedDeletions | None = None,
+    ) -> str:
+        """Start a run of one page and end its paging; the page has an outcome if there are counts. The run's
+        id is returned."""
+        sent = self.send(self.start(run), PendingPage("t1", 9, [], Checkpoint(), deletions=deletions))
+        self.runs.end_paging(sent, OWNER, run.started_at, failure=failure)
+        if counts:
+            assert self.pages.record_outcome(run.run_id, 1, "t1", counts)
+        return run.run_id

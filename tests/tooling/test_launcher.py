@@ -1,0 +1,113 @@
+"""The launcher, as a process in a clean clone: what it says before, and while, it installs anything."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.local.aws.local_aws import free_port
+from tests.local.launcher import arguments
+from tests.local.launcher.arguments import COMMANDS
+from tests.local.paths import ROOT
+from tests.support.clones import clean_clone
+from tests.support.launched import launched
+
+
+def run(*command: str, python: str = sys.executable, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-m", "tests.local", *command], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clean_clone(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_describes_every_option_and_installs_nothing(name: str, clone: Path) -> None:
+    said = run(name, "--help", cwd=clone)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith(f"usage: python3 -m tests.local {name} ")
+    parser = arguments.Parser(prog="x")
+    COMMANDS[name].add_arguments(parser)
+    assert all(action.help for action in parser._actions)
+    assert not (clone / ".local").exists()
+
+
+def test_help_lists_every_command(clone: Path) -> None:
+    said = run("--help", cwd=clone)
+    assert said.returncode == 0
+    assert all(f"\n  {name} " in said.stdout for name in COMMANDS)
+    assert run(cwd=clone).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("ruin", "unknown command 'ruin'; 'python3 -m tests.local --help' lists the commands"),
+        ("run --users -5", "argument --users: -5 is not a whole number from 0 to 1000000; see --help"),
+        ("run --users", "argument --users: expected one argument; see --help"),
+        ("run --port 99999", "argument --port: 99999 is not a whole number from 1 to 65535; see --help"),
+        ("run --kept", "unrecognized arguments: --kept; see --help"),
+        ("send no.json", "argument FILE: there is no file no.json; see --help"),
+        ("sign", "the following arguments are required: FILE; see --help"),
+        ("token a b", "unrecognized arguments: b; see --help"),
+        ("check tests", "unrecognized arguments: tests; see --help"),
+        (
+            "bench speed",
+            "argument MEASURE: speed is not one of sync, imports, paging, writes, load; see --help",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line_and_install_nothing(
+    command: str, message: str, clone: Path
+) -> None:
+    said = run(*command.split(), cwd=clone)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.count("\n") == 1
+    assert message in said.stderr
+    assert not (clone / ".local").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("send tests/events/backfill.json", "backfill.json is no webhook event: it needs a body"),
+        ("sign tests/events/backfill.json", "backfill.json is not a request of API Gateway"),
+    ],
+)
+def test_a_file_that_is_no_request_is_named(command: str, message: str) -> None:
+    said = run(*command.split())
+    assert said.returncode == 2
+    assert message in said.stderr
+
+
+def test_a_publishable_key_is_refused_as_a_secret_key(tmp_path: Path) -> None:
+    with launched("run", folder=tmp_path, environment={"CLERK_SECRET_KEY": "pk_test_x"}) as command:
+        assert command.finish() == 2
+    assert "those begin with sk_test_ or sk_live_" in command.said
+
+
+def test_send_says_what_to_start_where_no_local_aws_is_up(tmp_path: Path) -> None:
+    with launched("send", "--port", str(free_port()), folder=tmp_path) as command:
+        assert command.finish() == 1
+    assert "Start 'python3 -m tests.local run --keep' in another terminal" in command.said
+    assert "Traceback" not in command.said
+
+
+def test_a_package_index_that_cannot_be_reached_is_said_in_two_lines(tmp_path: Path) -> None:
+    clone = clean_clone(tmp_path / "clone")
+    settings = {"PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/", "PIP_RETRIES": "1"}
+    (tmp_path / "temporary").mkdir()
+    with launched("follow", folder=tmp_path / "temporary", clone=clone, environment=settings) as command:
+        assert command.finish(seconds=120) == 1
+        reason, log = command.said.splitlines()[-2:]
+        assert (
+            "environment can't be installed: the package index can't be reached. Check the network" in reason
+        )
+        assert Path(log.removeprefix("The log is ")).is_relative_to(clone / ".local")
+        assert "Traceback" not in command.said
+        assert command.leftovers() == []
+    assert not list(clone.glob(".local/*/installed"))

@@ -1,0 +1,79 @@
+import random
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.runs.id_digests import Ids, digests
+from tests.support.strategies import any_text, json_values
+
+ids = st.text("ab_ü\ud800", max_size=4)
+
+
+def page_of(user_ids: Sequence[str]) -> bytes:
+    return digests({"id": user_id} for user_id in user_ids)
+
+
+@given(st.lists(st.lists(ids, max_size=8), max_size=5), st.lists(ids, max_size=8))
+def test_ids_are_known_if_they_were_met(pages: list[list[str]], others: list[str]) -> None:
+    everybody = {user_id for page in pages for user_id in page}
+    known = Ids(map(page_of, pages))
+    asked = {*everybody, *others}
+    assert {user_id for user_id in asked if user_id in known} == everybody
+
+
+def test_nobody_is_known_where_nobody_was_met() -> None:
+    assert "a" not in Ids([])
+    assert "a" not in Ids([b"", b""])
+
+
+def test_a_million_ids_take_little_memory() -> None:
+    everybody = random.Random(1).randbytes(8_000_000)
+    pages = [everybody[start : start + 4_000] for start in range(0, len(everybody), 4_000)]
+    pages.append(page_of(["user_1"]))
+    tracemalloc.start()
+    try:
+        known = Ids(iter(pages))
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "user_1" in known
+    assert "user_2" not in known
+    assert kept < 10_000_000
+    assert peak < 70_000_000
+
+
+@pytest.mark.parametrize(
+    ("payloads", "met"),
+    [
+        ([], []),
+        ([{"id": "a"}, {"id": "b", "updated_at": "odd"}], ["a", "b"]),
+        ([None, 7, "a", [], [["id", "a"]], {}, {"id": None}, {"id": 7}, {"id": ["a"]}, {"id": {}}], []),
+        ([{"id": ""}, {"id": "\ud800"}, {"id": "é" * 999}], ["", "\ud800", "é" * 999]),
+        ([{"id": "a"}, {"id": "a"}], ["a", "a"]),
+    ],
+)
+def test_each_user_that_has_an_id_leaves_eight_bytes(payloads: list[Any], met: list[str]) -> None:
+    assert digests(payloads) == page_of(met)
+    assert len(digests(payloads)) == 8 * len(met)
+
+
+@given(st.lists(json_values | st.dictionaries(st.just("id"), json_values), max_size=8))
+def test_any_payloads_have_digests(payloads: list[Any]) -> None:
+    found = digests(iter(payloads))
+    named = [one["id"] for one in payloads if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    assert len(found) == 8 * len(named)
+    assert all(user_id in Ids([found]) for user_id in named)
+
+
+@given(st.sets(any_text, max_size=20))
+def test_digests_tell_ids_apart(user_ids: set[str]) -> None:
+    found = [page_of([user_id]) for user_id in user_ids]
+    assert len(set(found)) == len(user_ids)
+
+
+def test_a_digest_is_the_same_in_every_version() -> None:
+    assert page_of(["user_1"]).hex() == "d0da4a6cab4699df", "pages of an older version are still there"

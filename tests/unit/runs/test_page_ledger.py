@@ -1,0 +1,94 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.users.drift import Finding, Kind, tally
+from clerk_sync.users.user import UserProblem
+from tests.support.runs import OWNER, RunsInMemory
+from tests.support.strategies import any_text, findings
+
+RUN = Run("audit-1", "audit", create_missing=True, dry_run=True, started_at=1_000)
+
+# Findings
+
+
+def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
+    """A run with as many pages, all of which have an outcome with these findings."""
+    memory = RunsInMemory()
+    run = memory.start(RUN)
+    for number, page in enumerate(pages, 1):
+        run = memory.send(run, PendingPage(f"t{number}", 30, [], Checkpoint()))
+        missed = sum(finding.is_missed for finding in page)
+        counts = Counts(
+            updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
+        )
+        assert memory.pages.record_outcome(RUN.run_id, number, f"t{number}", counts, [], page)
+    return memory, run
+
+
+@given(st.lists(st.lists(findings, max_size=30), max_size=12))
+def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[Finding]]) -> None:
+    memory, _ = run_with_outcomes(pages)
+    everything = [finding for page in pages for finding in page]
+    assert memory.pages.findings(RUN.run_id) == tally(everything)
+    counts = memory.run(RUN.run_id).counts
+    assert counts.missed_by_webhooks == sum(finding.is_missed for finding in everything)
+    assert counts.updated == counts.findings == len(everything)
+
+
+def test_the_findings_of_a_page_that_is_given_up_are_added_by_its_redrive() -> None:
+    memory, run = run_with_outcomes([[]])
+    pages = memory.pages
+    memory.send(run, PendingPage("t2", 1, [], Checkpoint()))
+    assert pages.record_outcome(RUN.run_id, 2, "t2", None)
+    assert pages.findings(RUN.run_id) == tally([])
+    one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
+    counts = Counts(updated=1, missed_by_webhooks=1, findings=1)
+    assert pages.record_outcome(RUN.run_id, 2, "t2", counts, [], [one])
+    assert not pages.record_outcome(RUN.run_id, 2, "t2", Counts(unchanged=1), [], [])
+    assert pages.findings(RUN.run_id) == tally([one])
+    over = memory.run(RUN.run_id)
+    assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
+    assert over.settled_pages == 2
+
+
+# Digests of ids
+
+
+@given(st.lists(st.none() | st.binary(max_size=16), max_size=12))
+def test_the_digests_of_a_run_are_those_of_its_pages_in_order(digests: list[bytes | None]) -> None:
+    memory = RunsInMemory()
+    run, pages = memory.start(RUN), memory.pages
+    for number, listed in enumerate(digests, 1):
+        page = PendingPage(f"t{number}", 0, [UserProblem(None, "odd")], Checkpoint(), listed)
+        run = memory.send(run, page)
+    assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
+    for number in range(1, len(digests) + 1):
+        assert pages.record_outcome(RUN.run_id, number, f"t{number}", Counts())
+    assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
+    assert list(pages.id_digests("another")) == []
+
+
+# Deletions
+
+missed = st.builds(
+    MissedDeletions,
+    st.integers(0),
+    st.integers(0),
+    st.lists(any_text, max_size=3).map(tuple),
+    st.integers(0),
+    st.none() | any_text,
+)
+
+
+@given(missed)
+def test_what_an_audit_found_of_deletions_stays_with_its_run(found: MissedDeletions) -> None:
+    memory = RunsInMemory()
+    run = memory.send(memory.start(RUN), PendingPage("t1", 3, [], Checkpoint(), deletions=found))
+    memory.runs.end_paging(run, OWNER, 5_000)
+    assert memory.pages.record_outcome(RUN.run_id, 1, "t1", Counts(updated=3))
+    memory.runs.finish(RUN.run_id, 6_000)
+    ended = memory.run(RUN.run_id)
+    assert (ended.status, ended.deletions) == ("COMPLETED", found)
