@@ -286,7 +286,7 @@ def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
     with stack.clerk(users) as clerk:
 
         def kill(number: int, _: Request) -> None:
-            if number == 4:
+            if number == 5:
                 assert stack.kill("BackfillFunction")
 
         clerk.on_request = kill

@@ -28,6 +28,10 @@ _OVERLAPPING_LIMIT = 5 * KEPT_USERS
 """The least limit of a page that repeats some of the last users."""
 
 
+class TooManyChanges(Exception):
+    """More users changed than can be listed by offset."""
+
+
 class Clerk(Protocol):
     """The part of ClerkClient that a listing needs."""
 
@@ -101,7 +105,8 @@ def list_changed(
     Clerk has no filter for this, only an order with offsets. A user who changes during the listing moves to
     its front, and the next run lists them. A deletion moves the later users up, so each page must begin with
     a user listed before; if it does not, the listing steps back. A listing that is resumed knows only the
-    last few users, and may list others twice. Raises what ClerkClient raises.
+    last few users, and may list others twice. Raises TooManyChanges before the first page, and what
+    ClerkClient raises.
     """
     (window,) = checkpoint.windows
     known = {user.id for user in window.cursor.users}
@@ -113,20 +118,21 @@ def list_changed(
         if offset and not any(user_id(user) in known for user in page):
             offset = max(0, offset - limit + KEPT_USERS)
             continue
+        is_last = len(page) < limit or _is_older(page[-1], since)
+        if not (is_last or checkpoint.listed) and _are_too_many(clerk, since):
+            raise TooManyChanges
         users = [user for user in page if user_id(user) not in known and not _is_older(user, since)]
         if users:
             yield [ListedUsers(users, requested_at, window, checkpoint)]
             checkpoint = checkpoint.after(window, users)
             (window,) = checkpoint.windows
         known.update(identifier for user in page if (identifier := user_id(user)))
-        if len(page) < limit or _is_older(page[-1], since):
+        if is_last:
             return
         offset += len(page) - KEPT_USERS
 
 
-def has_many_changes(clerk: Clerk, since: int) -> bool:
-    """Whether more users changed since then (ms) than can be listed by offset. Raises what ClerkClient
-    raises."""
+def _are_too_many(clerk: Clerk, since: int) -> bool:
     page = clerk.users(order_by="-updated_at", limit=1, offset=DEEPEST_OFFSET)
     return bool(page) and not _is_older(page[0], since)
 

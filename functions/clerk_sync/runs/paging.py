@@ -4,8 +4,9 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.listing import ListedUsers, has_many_changes, list_changed
+from clerk_sync.clerk.listing import ListedUsers, TooManyChanges, list_changed
 from clerk_sync.clerk.parallel_listing import ParallelListing
+from clerk_sync.log import logger
 from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.lease import Lease
 from clerk_sync.runs.page import Page, split
@@ -29,11 +30,21 @@ def read_users(lease: Lease, clerk: ClerkClient) -> None:
 
 def _pages(lease: Lease, clerk: ClerkClient) -> Generator[list[ListedUsers]]:
     """Those who changed since the last run; everybody if it is a full one, or too many changed."""
-    run, resources = lease.run, lease.resources
-    limit, since, expected = resources.page_size, run.since, run.expected_users
+    run, limit = lease.run, lease.resources.page_size
     # An incremental run that began to read everybody has recorded how many users Clerk counts.
-    if since is not None and expected is None and (run.pages or not has_many_changes(clerk, since)):
-        return list_changed(clerk, run.checkpoint, limit=limit, since=since)
+    if run.since is not None and run.expected_users is None:
+        try:
+            yield from list_changed(clerk, run.checkpoint, limit=limit, since=run.since)
+        except TooManyChanges:
+            logger.info("too_many_changes", runId=run.run_id)
+        else:
+            return
+    yield from _all_users(lease, clerk).pages()
+
+
+def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
+    run, resources = lease.run, lease.resources
+    expected = run.expected_users
     if expected is None:
         expected = clerk.count()
         lease.expect(expected)
@@ -42,9 +53,9 @@ def _pages(lease: Lease, clerk: ClerkClient) -> Generator[list[ListedUsers]]:
         run.checkpoint,
         resources.open_executor(),
         max_requests=resources.max_requests,
-        limit=limit,
+        limit=resources.page_size,
         expected=expected,
-    ).pages()
+    )
 
 
 def _send(lease: Lease, listed: Iterable[ListedUsers]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clerk_sync.clerk.checkpoint import Checkpoint
-from clerk_sync.clerk.listing import DEEPEST_OFFSET, ListedUsers, has_many_changes, list_changed
+from clerk_sync.clerk.listing import DEEPEST_OFFSET, ListedUsers, TooManyChanges, list_changed
 
 SINCE = 1_000
 
@@ -145,17 +145,25 @@ def test_nobody_is_missed_when_the_listing_is_resumed_from_its_checkpoint(
     assert clerk.undisturbed() <= set(seen), "a user is missed"
 
 
-@pytest.mark.parametrize(
-    ("recent", "old", "expected"),
-    [
-        (0, 0, False),
-        (DEEPEST_OFFSET, 0, False),
-        (DEEPEST_OFFSET, 9, False),
-        (DEEPEST_OFFSET + 1, 0, True),
-        (DEEPEST_OFFSET + 9, 9, True),
-    ],
-)
-def test_more_changes_than_the_deepest_offset_are_many(recent: int, old: int, expected: bool) -> None:
+@pytest.mark.parametrize(("recent", "old"), [(DEEPEST_OFFSET, 0), (DEEPEST_OFFSET, 9)])
+def test_as_many_changes_as_the_deepest_offset_are_listed(recent: int, old: int) -> None:
+    assert len(all_ids(clerk_with(recent, old), 500)) == recent
+
+
+@pytest.mark.parametrize(("recent", "old"), [(DEEPEST_OFFSET + 1, 0), (DEEPEST_OFFSET + 9, 9)])
+def test_more_changes_than_the_deepest_offset_are_too_many(recent: int, old: int) -> None:
     clerk = clerk_with(recent, old)
-    assert has_many_changes(clerk, SINCE) is expected
-    assert clerk.requests == [{"order_by": "-updated_at", "limit": 1, "offset": DEEPEST_OFFSET}]
+    with pytest.raises(TooManyChanges):
+        all_ids(clerk, 500)
+    assert [request["offset"] for request in clerk.requests] == [0, DEEPEST_OFFSET]
+
+
+def test_a_resumed_listing_is_finished_though_too_many_changed_meanwhile() -> None:
+    clerk = clerk_with(DEEPEST_OFFSET - 300)
+    first = next(listed_pages(clerk, 500))
+    for number in range(400):
+        clerk.changed_at[f"new_{number}"] = SINCE + DEEPEST_OFFSET + number
+    rest = listed_pages(clerk, 500, first.checkpoint_after(len(first.users)))
+    assert set(clerk_with(DEEPEST_OFFSET - 300).changed_at) - set(ids(first)) <= {
+        user_id for listed in rest for user_id in ids(listed)
+    }
