@@ -4,6 +4,7 @@ ClerkSyncError
 ├── SettingsError        an environment variable or a parameter is missing or wrong
 ├── EventError           the event that the function was invoked with
 ├── MessageError         what arrived is not what it should be: a queue's message, a request's body
+│   └── NewerVersion     a page that a newer version of clerk-sync sent
 ├── SignatureError       a webhook that Clerk did not sign
 ├── TokenError           a session token that does not prove who is calling
 ├── ClerkError
@@ -12,6 +13,7 @@ ClerkSyncError
 │   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
+│   └── RowRefused       DynamoDB will never take this row
 ├── LeaseLost            another invocation has taken the run over
 └── OutOfTime            the function's own time is nearly over; the run goes on in another one
 """
@@ -30,8 +32,11 @@ class EventError(ClerkSyncError):
 
 
 class MessageError(ClerkSyncError):
-    """A queue's message is not a page of ours, or is from a newer version; or a request's body is not what it
-    should be."""
+    """A queue's message is not a page, or a request's body is not what it should be."""
+
+
+class NewerVersion(MessageError):
+    """A newer version of clerk-sync sent the page: its own workers can read it."""
 
 
 class SignatureError(ClerkSyncError):
@@ -64,6 +69,13 @@ class ClerkUnavailable(ClerkError):
 
 class AwsError(ClerkSyncError):
     """An AWS service refused a call, could not be reached, or throttled it for too long."""
+
+
+class RowRefused(AwsError):
+    """DynamoDB will never take this row: it is over 400 KB, say, or an index can't hold one of its values.
+
+    The message holds DynamoDB's own reason.
+    """
 
 
 class LeaseLost(ClerkSyncError):

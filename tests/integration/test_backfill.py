@@ -157,7 +157,7 @@ def test_an_event_that_asks_for_another_run_than_the_one_under_way_is_refused(st
         run_id = stack.current_run_id()
         with pytest.raises(FunctionError, match=f"{run_id} is RUNNING.*another dryRun"):
             stack.backfill({"dryRun": True})
-        with pytest.raises(FunctionError, match="another runId"):
+        with pytest.raises(FunctionError, match="there is no run mine"):
             stack.backfill({"runId": "mine"})
         assert running.result()["status"] == "COMPLETED"
 
@@ -454,13 +454,21 @@ def test_a_page_that_cannot_be_written_ends_in_the_dead_letter_queue_and_a_redri
 
 def test_a_message_that_is_not_ours_ends_in_the_dead_letter_queue_with_a_reason(stack: Stack) -> None:
     user = make_user(1)
-    newer = {"kind": "clerk-sync/page", "version": 2, "run_id": "x", "users": [user["first_name"]]}
-    for body in ("hello", json.dumps(newer)):
+    foreign = {"kind": "clerk-sync/page", "version": 1, "run_id": 7, "users": [user["first_name"]]}
+    for body in ("hello", json.dumps(foreign)):
         stack.send(body)
     eventually(lambda: stack.dead_letters() == 2)
     log = stack.log()
     assert "message_refused" in log
-    assert "version: Input should be 1" in log
+    assert "run_id: Input should be a valid string" in log
+
+
+def test_a_page_of_a_newer_version_waits_for_a_worker_that_reads_it(stack: Stack) -> None:
+    newer = {"kind": "clerk-sync/page", "version": 2, "run": {"id": "x"}}
+    stack.send(json.dumps(newer))
+    eventually(lambda: "page_deferred" in stack.log())
+    assert not stack.is_drained()
+    assert stack.dead_letters() == 0
 
 
 def test_pages_lost_from_the_queue_are_counted_as_errors_in_the_end(stack: Stack) -> None:

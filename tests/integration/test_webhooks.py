@@ -14,27 +14,14 @@ import httpx
 import pytest
 
 from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.users.instance import TableInstance
 from tests.integration.stack import Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT, WEBHOOK_SECRET
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
-from tests.local.commands.sign import LOCAL_SECRET, signature_headers
+from tests.local.commands.sign import LOCAL_SECRET
+from tests.support.deployed_api import changed, event, post
 
 MS = 1000
-
-
-def event(user: dict[str, Any], kind: str = "user.updated", at: float | None = None) -> str:
-    timestamp = int((time.time() if at is None else at) * MS)
-    return json.dumps({"object": "event", "type": kind, "timestamp": timestamp, "data": user})
-
-
-def post(stack: Stack, body: str | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-    text = body if isinstance(body, str) else body.decode()
-    signed = signature_headers(text, LOCAL_SECRET) if headers is None else headers
-    return httpx.post(stack.outputs["WebhookUrl"], content=body, headers=signed, timeout=30)
-
-
-def changed(user: dict[str, Any], seconds: int, name: str) -> dict[str, Any]:
-    return {**user, "updated_at": user["updated_at"] + seconds * MS, "first_name": name}
 
 
 @pytest.mark.parametrize("kind", ["user.created", "user.updated"])
@@ -75,6 +62,59 @@ def test_a_deletion_that_arrives_first_is_not_forgotten(stack: Stack) -> None:
     assert post(stack, deletion).status_code == 204
     assert post(stack, event(user, "user.created", at - 60)).status_code == 204
     assert stack.rows() == {user["id"]: {"clerkDeletedAt": int(at * MS), **wanted_row(user)}}
+
+
+def test_envelope_without_timestamp_is_stored_and_keeps_the_deletion_mark(stack: Stack) -> None:
+    user = make_user(2)
+    bodies = []
+    for kind, data in (
+        ("user.deleted", {"id": user["id"]}),
+        ("user.created", user),
+        ("organization.created", {}),
+    ):
+        bodies.append(json.dumps({"object": "event", "type": kind, "data": data}))
+    for body in bodies:
+        before = time.time()
+        assert post(stack, body).status_code == 204
+    row = stack.rows()[user["id"]]
+    marked_at = row.pop("clerkDeletedAt")
+    assert row == wanted_row(user)
+    assert before - 60 < marked_at / MS < time.time() + 1
+
+
+@pytest.mark.parametrize("user", [{}, {"id": "user_2zAda", "first_name": "Ada"}, None])
+def test_session_without_usable_user_is_a_sign_in(stack: Stack, user: Any) -> None:
+    at = int(time.time() * MS)
+    data = {"object": "session", "user_id": "user_2zAda", "user": user, "actor": None, "created_at": at - 70}
+    assert post(stack, event(data, "session.created")).status_code == 204
+    assert stack.rows()["user_2zAda"]["lastSignInAt"] == at - 70
+
+
+def test_impersonation_changes_nothing(stack: Stack) -> None:
+    user = make_user(2)
+    stack.put_row(user["id"], **wanted_row(user))
+    actor = {"iss": "https://dashboard.clerk.com", "sid": "sess_adm", "sub": "user_support"}
+    for embedded in (None, changed(user, 60, "Newer")):
+        data = {"object": "session", "user_id": user["id"], "user": embedded, "actor": actor}
+        assert post(stack, event(data, "session.created")).status_code == 204
+    assert stack.rows() == {user["id"]: wanted_row(user)}
+
+
+def test_webhook_of_another_instance_is_ignored(stack: Stack) -> None:
+    tables = stack.outputs["RunsTable"], stack.outputs["UsersTable"]
+    instance = TableInstance(stack.aws.client("dynamodb"), *tables)
+    other = TableInstance(stack.aws.client("dynamodb"), tables[0], "other-table")
+    assert instance.read() is None
+    assert [instance.remember(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3
+    assert other.remember("ins_2") == "ins_2"
+    assert (instance.read(), other.read()) == ("ins_1", "ins_2")
+    users = {instance_id: make_user(n) for n, instance_id in enumerate(("ins_1", "ins_2"))}
+    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):  # a new process remembers nothing
+        for instance_id, user in users.items():
+            body = json.dumps({**json.loads(event(user)), "instance_id": instance_id})
+            assert post(stack, body).status_code == 204
+    assert stack.rows().keys() == {users["ins_1"]["id"]}
+    assert "webhook_of_another_instance" in stack.log()
 
 
 def test_a_sign_in_moves_the_activity_with_its_user_or_alone(stack: Stack) -> None:
@@ -419,10 +459,6 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
                 EVENT * 2,
             ),
             *('{"type": 1}', '{"data": {}, "timestamp": 1}', '{"type": "user.created", "timestamp": 1}'),
-            *(
-                f'{{"type": "user.created", "data": {{}}, "timestamp": {odd}}}'
-                for odd in ("0", "-1", '"1"', "null", "1.5", "1e400")
-            ),
             '{"type": ["user.created"], "data": {}, "timestamp": 1}',
             *("[" * 100_000, '{"a":' * 100_000, "9" * 100_000),
         )

@@ -14,26 +14,19 @@ import clerk_sync.handlers.worker as handlers_worker
 from clerk_sync.errors import EventError
 from clerk_sync.handlers import dashboard
 from clerk_sync.handlers.profile import handler as profile_handler
-from clerk_sync.handlers.settings import WebhookSettings
+from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.upsert import upsert
 from clerk_sync.users.user import User, UserProblem, parse_user
+from clerk_sync.webhook.arrivals import Arrivals
+from clerk_sync.webhook.processor import WebhookProcessor
 from tests.local.clerk.session_tokens import session_token
-from tests.local.commands.sign import signature_headers
+from tests.local.commands.sign import LOCAL_SECRET, signature_headers
+from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import CLERK_NAMES, any_text, json_values
-from tests.unit.handlers.test_dashboard import CONTEXT as CONTEXT_OF_A_WIDGET
-from tests.unit.handlers.test_dashboard import Edges, edges  # noqa: F401
-from tests.unit.handlers.test_profile import (
-    CONTEXT,
-    ISSUER,
-    SETTINGS,
-    USER,
-    ask_clerk,
-    event,
-    log,  # noqa: F401
-    profiles_on,
-)
-from tests.unit.handlers.test_webhook import OLD
+from tests.support.page_loads import CONTEXT, ISSUER, SETTINGS, USER, ask_clerk, event, profiles_on
+from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
+from tests.support.widgets import LAMBDA_CONTEXT, FakeReads
+from tests.support.widgets import fake_reads as fake_reads
 
 SENTINEL = "Zyzzyva"
 """In all that is anybody's own, so that it is found wherever it is told."""
@@ -82,29 +75,18 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
     """What the handlers write into, and are given in place of all else that is in AWS."""
     table = FakeUsersTable()
 
-    class Quiet:
-        def note(self, now: int) -> None:
-            pass
-
     class Secret:
         def get(self) -> Any:
-            return type("Found", (), {"value": OLD})
+            return type("Found", (), {"value": LOCAL_SECRET})
 
         def replaced(self) -> None:
             return None
 
-    hooks = WebhookSettings(
-        clerk_webhook_secret_parameter="/clerk/webhook",
-        users_table="Users",
-        users_table_key="clerkUserId",
-        create_missing_users=True,
-        runs_table="Runs",
-    )
-    monkeypatch.setattr(handlers_webhook, "_settings", lambda: hooks)
-    monkeypatch.setattr(handlers_webhook, "_secret", lambda _: Secret())
-    monkeypatch.setattr(handlers_webhook, "_arrivals", lambda _: Quiet())
-    monkeypatch.setattr(handlers_webhook, "client", lambda _: None)
-    monkeypatch.setattr(handlers_webhook, "UsersTable", lambda *_: table)
+    runs_table = peaceful_dynamodb()
+    instance, arrivals = TableInstance(runs_table, "Runs", "Users"), Arrivals(runs_table, "Runs")
+    processor = WebhookProcessor(table, instance, arrivals, create_missing=True)
+    monkeypatch.setattr(handlers_webhook, "_secret", Secret)
+    monkeypatch.setattr(handlers_webhook, "_processor", lambda: processor)
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
     return table
@@ -121,7 +103,7 @@ def silent(logged: io.StringIO, capsys: pytest.CaptureFixture[str], *private: st
     """Nothing that was logged, printed or answered since has anything private in it."""
     out, err = capsys.readouterr()
     told = logged.getvalue() + out + err
-    for word in (SENTINEL, OLD, *private):
+    for word in (SENTINEL, LOCAL_SECRET, *private):
         assert word not in told
     for line in logged.getvalue().splitlines():
         assert isinstance(json.loads(line), dict)
@@ -135,11 +117,11 @@ def test_a_signed_webhook_of_any_kind_is_answered(
     body: str,
     is_base64: bool,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     try:
-        headers = signature_headers(body, OLD)
+        headers = signature_headers(body, LOCAL_SECRET)
     except UnicodeEncodeError:
         headers = {}
     request = {"headers": headers, "body": body, "isBase64Encoded": is_base64}
@@ -153,7 +135,7 @@ def test_an_unsigned_webhook_is_refused(
     headers: dict[str, str] | None,
     timestamp: str,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signed = {"svix-id": SENTINEL, "svix-timestamp": timestamp, "svix-signature": f"v1,{'A' * 43}="}
@@ -172,7 +154,7 @@ odd_events = values | st.fixed_dictionaries({}, optional=dict.fromkeys(keys, val
 def test_an_event_made_by_hand_is_answered_plainly(
     request: Any,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     context: Any = CONTEXT
@@ -189,7 +171,7 @@ def test_an_event_made_by_hand_is_answered_plainly(
 def test_what_is_no_request_is_told_so(
     request_: Any,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
 ) -> None:
     context: Any = CONTEXT
     assert webhook_status(request_) == 400
@@ -210,7 +192,7 @@ def test_a_page_load_of_any_kind_is_answered(
     body: str | None,
     path: dict[str, str] | None,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     context: Any = CONTEXT
@@ -235,15 +217,15 @@ def test_a_page_load_of_any_kind_is_answered(
 @fuzz
 def test_a_widget_is_always_html(
     request: Any,
-    edges: Edges,  # noqa: F811
-    log: io.StringIO,  # noqa: F811
+    fake_reads: FakeReads,
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if isinstance(request, dict):
-        assert dashboard.handler(request, CONTEXT_OF_A_WIDGET).startswith("<")
+        assert dashboard.handler(request, LAMBDA_CONTEXT).startswith("<")
     else:
         with pytest.raises(EventError, match="widget"):
-            dashboard.handler(request, CONTEXT_OF_A_WIDGET)
+            dashboard.handler(request, LAMBDA_CONTEXT)
     silent(log, capsys)
 
 
@@ -251,15 +233,15 @@ def test_a_widget_is_always_html(
 @fuzz
 def test_whatever_a_user_is_called_is_stored_as_it_is_and_told_nobody(
     clerk_user: dict[str, Any],
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    user = parse_user(clerk_user)
+    user = parse_user(clerk_user, NOW)
     if isinstance(user, UserProblem):
         assert SENTINEL not in user.reason
         return
     table = FakeUsersTable()
-    outcome = upsert(table, [user], as_of=1, create_missing=True)
+    outcome = upsert(table, [user], as_of=1, now=NOW, create_missing=True)
     assert outcome.problems == []
     assert isinstance(user, User)
     row = table.rows[USER]

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
@@ -17,10 +18,10 @@ from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
-from clerk_sync.webhook.event import parse_webhook
+from clerk_sync.webhook.event import Ignored, parse_webhook
 from tests.support.fake_users_table import FakeUsersTable
+from tests.support.refreshes import FakeRefreshes
 from tests.support.strategies import app_attributes, foreign_part, odd_values, owned_part, stored_as
-from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 START = 1_800_000_000_000
 IDS = tuple(f"user_{n}" for n in range(2))
@@ -228,22 +229,24 @@ class Sync(RuleBasedStateMachine):
         # Who makes no rows leaves one that the app made just now to the next run.
         self.table.unseen = set(unseen) if self.create_missing else set()
         if kind == "webhook":
-            event = parse_webhook(body.encode())
-            assert event.change is not None
-            assert not isinstance(event.change, UserProblem)
+            event = parse_webhook(body.encode(), self.now)
+            assert not isinstance(event.change, UserProblem | Ignored)
             changes: list[Change] = [event.change]
             row = self.table.get(event.change.id)
             store(
                 self.table,
                 event.change,
                 row,
-                as_of=event.timestamp,
+                as_of=event.as_of,
+                now=self.now,
                 create_missing=self.create_missing,
             )
         else:
             page = Page.load(body)
             changes = [*page.users, *page.deletions]
-            outcome = upsert(self.table, changes, as_of=page.read_at, create_missing=page.create_missing)
+            outcome = upsert(
+                self.table, changes, as_of=page.read_at, now=self.now, create_missing=page.create_missing
+            )
             assert outcome.problems == []
         self.table.unseen = set()
         for change in changes:
@@ -350,7 +353,7 @@ class Sync(RuleBasedStateMachine):
 
 
 def parsed(state: dict[str, Any]) -> User:
-    user = parse_user(state)
+    user = parse_user(state, START + DAY_MS)
     assert isinstance(user, User)
     return user
 

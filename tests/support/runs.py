@@ -8,6 +8,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.instance import TableInstance
 from tests.support.fake_dynamodb import peaceful_dynamodb
 
 OWNER = "me"
@@ -22,6 +23,7 @@ class RunsInMemory:
         self.runs = RunsTable(self.dynamodb, "RunsTable")
         self.pages = PageLedger(self.dynamodb, "RunsTable")
         self.scans = SavedScans(self.dynamodb, "RunsTable")
+        self.instance = TableInstance(self.dynamodb, "RunsTable", "users")
 
     def start(self, run: Run) -> Run:
         """Start the run and take its lease."""

@@ -2,10 +2,9 @@ import io
 import json
 
 from clerk_sync.log import logger
-from tests.unit.handlers.test_profile import log  # noqa: F401
 
 
-def test_a_line_stays_one_line_of_ascii_whatever_is_in_it(log: io.StringIO) -> None:  # noqa: F811
+def test_a_line_stays_one_line_of_ascii_whatever_is_in_it(log: io.StringIO) -> None:
     odd = 'a\r\n{"message": "forged"}\u2028\x1b[2J\x9b31m\u202e\ud800 Zoë 🎉'
     logger.info("webhook_stored", clerkUserId=odd)
     line = log.getvalue()

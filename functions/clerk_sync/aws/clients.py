@@ -15,12 +15,13 @@ from clerk_sync.errors import AwsError
 
 
 @cache
-def client(service: str) -> Any:
-    """The one client for a service: making it costs some 40 ms, so it outlives the invocation."""
+def client(service: str, *, read_timeout: int = 20, total_attempts: int = 5) -> Any:
+    """The one client for a service: making it costs some 40 ms, so it outlives the invocation. The limits are
+    for one request, in seconds and attempts."""
     config = Config(
-        connect_timeout=3,
-        read_timeout=20,
-        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=min(3, read_timeout),
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": total_attempts},
         parameter_validation=False,  # a sixth of the CPU that sending rows takes; AWS checks them itself
     )
     return boto3.client(service, config=config)  # type: ignore[call-overload]

@@ -1,20 +1,41 @@
-"""Requests of API Gateway's REST API, as the functions behind it receive them."""
+"""What the two functions behind API Gateway's REST API share."""
 
+import base64
 from typing import Any
 
+from clerk_sync.aws.clients import client
+from clerk_sync.errors import MessageError
 
-def is_request(event: Any) -> bool:
-    """Whether API Gateway may have sent this, rather than a person who wrote the event by hand."""
+NOT_A_REQUEST = "The event is not a request of API Gateway."
+
+
+def check_is_request(event: Any) -> None:
+    """Raise MessageError unless API Gateway may have sent this, rather than a person who wrote it by hand."""
     match event:
         case {"headers": headers, "body": None | str()}:
             texts = (headers, event.get("pathParameters"), {"": event.get("httpMethod", "")})
-            return all(map(_are_texts, texts))
-    return False
+            if all(map(_are_texts, texts)):
+                return
+    raise MessageError(NOT_A_REQUEST)
 
 
 def headers(event: dict[str, Any]) -> dict[str, str]:
     """The request's headers, names in lower case."""
     return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+
+
+def body(event: dict[str, Any]) -> bytes:
+    """The request's body as it was sent. Raises MessageError."""
+    text = event.get("body") or ""
+    try:
+        return base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+    except ValueError:
+        raise MessageError("The body is not text, or not the base64 it is said to be.") from None
+
+
+def dynamodb() -> Any:
+    """DynamoDB, with limits that leave time to answer: Svix gives up after 15 s, API Gateway after 29."""
+    return client("dynamodb", read_timeout=2, total_attempts=3)
 
 
 def _are_texts(values: Any) -> bool:

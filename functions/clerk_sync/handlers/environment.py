@@ -9,8 +9,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from clerk_sync.errors import SettingsError
 
-ONE_URL = r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?$"
-"""ClerkIssuer has the same AllowedPattern in template.yaml."""
+ONE_URL = r"^https?://[a-z0-9.-]+(:[0-9]+)?(/__clerk)?/?$"
+"""ClerkIssuer has the same AllowedPattern in template.yaml. Where an app proxies the Frontend API, its path
+is part of the issuer (https://clerk.com/docs/guides/dashboard/dns-domains/proxy-fapi)."""
 _MAX_QUOTED = 12
 """A wrong value is quoted in the error up to this length: a longer one may be a secret in the wrong place."""
 

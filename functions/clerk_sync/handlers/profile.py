@@ -10,8 +10,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from clerk_sync.aws.clients import client
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
+from clerk_sync.handlers.api_gateway import NOT_A_REQUEST, check_is_request
 from clerk_sync.handlers.api_gateway import headers as request_headers
-from clerk_sync.handlers.api_gateway import is_request
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
@@ -26,6 +26,7 @@ from clerk_sync.users.table import UsersTable
 if TYPE_CHECKING:
     import httpx
 
+_METHODS = ("GET", "PUT", "OPTIONS")
 _CLERK_SECONDS = 4.0
 _RETRY_AFTER_SECONDS = 5
 
@@ -42,10 +43,13 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG0
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
         return {"statusCode": 500}
-    if not is_request(event) or "httpMethod" not in event:
-        reason = "The event is not a request of API Gateway."
-        logger.warning("profile_rejected", reason=reason)
-        return {"statusCode": 400, "body": json.dumps({"error": reason})}
+    try:
+        check_is_request(event)
+        if event.get("httpMethod") not in _METHODS:
+            raise MessageError(NOT_A_REQUEST)
+    except MessageError as error:
+        logger.warning("profile_rejected", reason=str(error))
+        return {"statusCode": 400, "body": json.dumps({"error": str(error)})}
     asked = request_headers(event)
     requested = asked.get("access-control-request-headers", "")
     headers = cors_headers(asked.get("origin", ""), requested, settings.clerk_authorized_parties)

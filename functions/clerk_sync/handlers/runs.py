@@ -16,6 +16,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 
 MOST_REQUESTS_AT_ONCE = 24
@@ -58,6 +59,8 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
         runs=RunsTable(client("dynamodb"), settings.runs_table),
         pages=PageLedger(client("dynamodb"), settings.runs_table),
         queue=PagesQueue(client("sqs"), settings.pages_queue_url),
+        instance=TableInstance(client("dynamodb"), settings.runs_table, settings.users_table),
+        users_table=settings.users_table,
         open_clerk=open_clerk,
         check_table=users_table(settings).check,
         page_size=settings.page_size,

@@ -7,9 +7,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws.clients import client
-from clerk_sync.errors import AwsError, EventError, MessageError
+from clerk_sync.errors import AwsError, MessageError, NewerVersion
 from clerk_sync.handlers.settings import WorkerSettings
 from clerk_sync.log import logger
+from clerk_sync.runs.delivery import Delivery, parse_deliveries
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
@@ -18,15 +19,13 @@ from clerk_sync.runs.worker import work
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.table import UsersTable
 
-_MAX_PAUSE = 900
-
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """SQS records → a partial batch response: the messages to be delivered again. Raises EventError."""
-    records = _records(event)
+    deliveries = parse_deliveries(event)
     settings = _settings()
-    failed = [record["messageId"] for record in records if not _handle(record, settings)]
+    failed = [delivery.message_id for delivery in deliveries if not _handle(delivery, settings)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
@@ -40,34 +39,13 @@ def _placeholders(settings: WorkerSettings) -> re.Pattern[str]:
     return placeholder_pattern(settings.placeholder_patterns)
 
 
-def _records(event: Any) -> list[dict[str, Any]]:
-    match event:
-        case {"Records": list(records)} if all(map(_is_record, records)):
-            return records
-    raise EventError(
-        'This function takes SQS records, {"Records": […]}, from PagesQueue alone. What starts a run is '
-        "BackfillFunction."
-    )
-
-
-def _is_record(record: Any) -> bool:
-    match record:
-        case {
-            "messageId": str(),
-            "receiptHandle": str(),
-            "body": str(),
-            "attributes": {"ApproximateReceiveCount": str(count)},
-        }:
-            return count.isdecimal()
-    return False
-
-
-def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
+def _handle(delivery: Delivery, settings: WorkerSettings) -> bool:
     """Whether the message is done with."""
-    deliveries = int(record["attributes"]["ApproximateReceiveCount"])
-    is_last = deliveries >= settings.max_receive_count
+    is_last = delivery.number >= settings.max_receive_count
+    pause = 0 if is_last else delivery.pause
+    tried: dict[str, Any] = {"delivery": delivery.number, "isLast": is_last, "seconds": pause}
     try:
-        page = Page.load(record["body"])
+        page = Page.load(delivery.body)
         logger.append_keys(runId=page.run_id, page=page.number)
         work(
             page,
@@ -77,24 +55,24 @@ def _handle(record: dict[str, Any], settings: WorkerSettings) -> bool:
             placeholders=_placeholders(settings),
             is_last_delivery=is_last,
         )
+    except NewerVersion as error:
+        logger.warning("page_deferred", messageId=delivery.message_id, reason=str(error), **tried)
     except MessageError as error:
-        # No delivery will make it a page, so the dead-letter queue may have it at once.
-        logger.error("message_refused", messageId=record["messageId"], reason=str(error))
-        _change_visibility(record, settings, 0)
-        return False
+        pause = 0  # no later delivery can make it a page, so it goes to the dead-letter queue at once
+        logger.error("message_refused", messageId=delivery.message_id, reason=str(error))
     except AwsError as error:
-        pause = min(_MAX_PAUSE, 15 * 4 ** (deliveries - 1))
-        logger.error("page_failed", delivery=deliveries, isLast=is_last, seconds=pause, reason=str(error))
-        _change_visibility(record, settings, 0 if is_last else pause)
-        return False
-    return True
+        logger.error("page_failed", reason=str(error), **tried)
+    else:
+        return True
+    _deliver_again(delivery, pause, settings)
+    return False
 
 
-def _change_visibility(record: dict[str, Any], settings: WorkerSettings, seconds: int) -> None:
+def _deliver_again(delivery: Delivery, seconds: int, settings: WorkerSettings) -> None:
     try:
         PagesQueue(client("sqs"), settings.pages_queue_url).change_visibility(
-            record["receiptHandle"], seconds
+            delivery.receipt_handle, seconds
         )
     except AwsError as error:
-        # Then it comes back when its visibility timeout ends.
+        # It is delivered again when its visibility timeout ends.
         logger.warning("message_not_delayed", reason=str(error))

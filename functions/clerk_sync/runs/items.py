@@ -97,15 +97,6 @@ class Items:
         with translated(f"writing to {self._table}"):
             self._dynamodb.put_item(TableName=self._table, Item=to_item(item))
 
-    def put_new(self, item: Values) -> bool:
-        """Write the item; False if there is one already."""
-        with translated(f"writing to {self._table}"):
-            try:
-                self._dynamodb.put_item(TableName=self._table, **put(item)["Put"])
-            except self._dynamodb.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
-
     def update(
         self, run_id: str, part: str, only_if: str, values: Values, set_: Mapping[str, Value]
     ) -> dict[str, Any] | None:

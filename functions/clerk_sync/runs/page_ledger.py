@@ -94,7 +94,7 @@ class PageLedger:
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
         return self._items.transact(
             set_outcome(page | {"malformedCount": 0}, "DONE", outcome, problems, findings),
-            count_in_run(page, outcome, is_not_last),
+            count_in_run(page, "DONE", outcome, is_not_last),
         )
 
     def record_outcome(
@@ -122,7 +122,7 @@ class PageLedger:
                 counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
             if self._items.transact(
                 set_outcome(page, state, counts, problems or [], findings or []),
-                count_in_run(page, counts, "attribute_exists(runId)"),
+                count_in_run(page, state, counts, "attribute_exists(runId)"),
             ):
                 return True
         return False

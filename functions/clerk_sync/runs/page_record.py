@@ -18,6 +18,7 @@ from clerk_sync.runs.run_record import (
     load_counts,
     progress,
 )
+from clerk_sync.text import counted
 from clerk_sync.users.drift import Finding, tally
 from clerk_sync.users.user import UserProblem
 
@@ -87,6 +88,7 @@ def record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageReco
     subtracted = {name: -sum(page[name] for page in counted) for name in COUNT_NAMES.values() if counted}
     if counted:
         subtracted["settledPages"] = -len(counted)
+        subtracted["givenUpPages"] = -sum(page["state"] == "FAILED" for page in counted)
     change = {**progress(run), "leaseUntil": until}
     return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
 
@@ -109,19 +111,21 @@ def set_outcome(
     )
 
 
-def count_in_run(page: PageRecord, counts: Counts, only_if: str) -> Write:
+def count_in_run(page: PageRecord, state: str, counts: Counts, only_if: str) -> Write:
     """Add a page's outcome to its run, less what was counted of it before."""
     added = count_values(counts - load_counts(page))
     added["settledPages"] = 1 if page["state"] == "PENDING" else 0
+    added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
     return update(page["runId"], RUN, only_if, {}, add=added)
 
 
 def given_up(page: PageRecord) -> UserProblem:
     """The problem of a page that ended in the dead-letter queue."""
+    users = counted(page["userCount"], "user")
     return UserProblem(
         None,
-        f"Page {number_of(page)} ({page['userCount']} users) could not be written; its message is in "
-        "PagesDeadLetterQueue. Fix the cause, which the log of WorkerFunction names, and redrive the queue.",
+        f"Page {number_of(page)} ({users}) could not be written; its message is in PagesDeadLetterQueue. Fix "
+        "the cause, which the log of WorkerFunction names, and redrive the queue.",
     )
 
 

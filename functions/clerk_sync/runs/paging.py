@@ -6,6 +6,7 @@ from contextlib import closing
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.listing import ListedUsers, TooManyChanges, list_changed
 from clerk_sync.clerk.parallel_listing import ParallelListing
+from clerk_sync.clock import now_ms
 from clerk_sync.log import logger
 from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.lease import Lease
@@ -70,7 +71,8 @@ def _send(lease: Lease, listed: Iterable[ListedUsers]) -> None:
 def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, PendingPage]]:
     """The messages for one window's users, with their records: nearly always one. `first` is its number."""
     end = 0
-    for number, part in enumerate(split([parse_user(payload) for payload in listed.users]), first):
+    now = now_ms()
+    for number, part in enumerate(split([parse_user(payload, now) for payload in listed.users]), first):
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]

@@ -10,6 +10,7 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.instance import TableInstance
 
 RESERVE_SECONDS = 30.0
 """The function's time that is kept for a request under way and an orderly end."""
@@ -19,15 +20,18 @@ RESERVE_SECONDS = 30.0
 class Resources:
     """The tables, the queue, Clerk and the function's time.
 
-    `open_clerk` makes a client; the client calls what it is given before each pause, with the seconds and the
-    reason. `check_table` raises SettingsError unless the users table fits. `create_missing` is the
-    parameter's value. `time_left` gives the function's seconds. `invoke_again` starts another invocation
-    with an event. `open_executor` makes one that sends up to `max_requests` requests to Clerk at once.
+    `instance` says which Clerk instance the users table belongs to. `open_clerk` makes a client; the client
+    calls what it is given before each pause, with the seconds and the reason. `check_table` raises
+    SettingsError unless the users table fits. `create_missing` is the parameter's value. `time_left` gives
+    the function's seconds. `invoke_again` starts another invocation with an event. `open_executor` makes one
+    that sends up to `max_requests` requests to Clerk at once.
     """
 
     runs: RunsTable
     pages: PageLedger
     queue: PagesQueue
+    instance: TableInstance
+    users_table: str
     open_clerk: Callable[[Callable[[float, str], None]], ClerkClient]
     check_table: Callable[[], None]
     page_size: int

@@ -12,7 +12,7 @@ from clerk_sync.metrics import count
 from clerk_sync.runs.completion import finish, give_up_lost_pages
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.run import Mode, Run, Scope
 from clerk_sync.runs.runs_table import Current
 
 OVERLAP_MS = 10 * 60 * 1000
@@ -31,11 +31,17 @@ class RunStarter:
         )
 
     def open(self) -> Run:
-        """The run that the request names or that is under way, otherwise a new one. Raises EventError if the
-        request does not fit a run under way; AwsError."""
+        """The run that the request names or that is under way, otherwise a new one. Raises EventError if no
+        run has that id or the request does not fit a run under way; AwsError."""
         runs, request = self._resources.runs, self._request
-        # A worker that died right after it had counted a page left the run's status to the next caller.
-        if request.run_id and (named := finish(runs, request.run_id, now_ms())):
+        if request.run_id:
+            # A worker that died right after it had counted a page left the run's status to the next caller.
+            named = finish(runs, request.run_id, now_ms())
+            if named is None:
+                raise EventError(
+                    f"Nothing was started: there is no run {request.run_id}. Leave runId out to start one; "
+                    "runs are kept for 90 days."
+                )
             return _checked(named, request)
         while True:
             current = runs.current(request.mode)
@@ -47,28 +53,34 @@ class RunStarter:
                 return started
 
     def needs_new_run(self, run: Run) -> bool:
-        """Whether the run that was joined is done reading Clerk but is not what this event means when there
-        is none to join: left over from days ago, or with other options."""
+        """Whether Clerk was read for the run, and the event asks for another one after it."""
+        return run.paged_at is not None and self._is_followed(run)
+
+    def continuation(self, run: Run) -> Mapping[str, Any]:
+        """The event of an invocation that goes on with the run, and then with what this event asks for."""
+        event = self._request.explicitly if self._is_followed(run) else {"runId": run.run_id}
+        return {**event, "waitSeconds": self._request.wait_seconds}
+
+    def _is_followed(self, run: Run) -> bool:
+        """Whether the run was joined, but is not what this event means when there is none to join: left over
+        from days ago, or with other options."""
         was_joined = run.started_at < self._invoked_at and not self._request.run_id
-        return (
-            was_joined
-            and run.paged_at is not None
-            and (
-                run.dry_run != self._request.dry_run
-                or run.create_missing != self._create_missing
-                or run.is_left_over(self._invoked_at)
-            )
+        return was_joined and (
+            run.dry_run != self._request.dry_run
+            or run.create_missing != self._create_missing
+            or run.is_left_over(self._invoked_at)
         )
 
     def _join(self, run: Run) -> Run | None:
         """The run under way; None if it is over by now, or if the request needs a new one."""
         r = self._resources
+        # An invocation that was cut off after the last outcome left the run's status to the next one.
+        run = finish(r.runs, run.run_id, now_ms()) or run
         run = give_up_lost_pages(r.runs, r.pages, r.queue, run)
         if run.is_over or self.needs_new_run(run):
             return None
         # A run that is left over is finished as it is, and followed by the run that the event asks for.
-        is_followed = run.is_left_over(self._invoked_at) and not self._request.run_id
-        return run if is_followed else _checked(run, self._request)
+        return run if run.is_left_over(self._invoked_at) else _checked(run, self._request)
 
     def _start(self, after: Current) -> Run | None:
         """A new run; None if another invocation has just started one."""
@@ -76,19 +88,24 @@ class RunStarter:
         modes: tuple[Mode, ...] = get_args(Mode)
         currents = {mode: after if mode == request.mode else runs.current(mode) for mode in modes}
         webhooks = runs.webhooks()
+        r = self._resources
+        scope = Scope(r.instance.read(), r.users_table, self._create_missing)
         run = Run(
-            run_id=request.run_id or _new_run_id(request.mode),
+            run_id=_new_run_id(request.mode),
             mode=request.mode,
             create_missing=self._create_missing,
             dry_run=request.dry_run,
             started_at=now_ms(),
-            since=_since(currents.values()) if request.mode == "incremental" else None,
+            users_table=scope.users_table,
+            since=_since(currents.values(), scope) if request.mode == "incremental" else None,
             webhooks_since=webhooks.first_at if webhooks else None,
-            full_run_at=currents["full"].complete_started_at,
+            full_run_at=full.started_at if (full := currents["full"].watermark) else None,
         )
         if not runs.start(run, after=after):
             return None
-        logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
+        # Each run asks Clerk at the full rate, so together they may ask more than ClerkRequestsPerSecond.
+        beside = [r.run.run_id for r in currents.values() if r.run and not r.run.is_over]
+        logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run, beside=beside)
         _emit_overdue_metrics(currents.values(), run)
         return run
 
@@ -103,8 +120,6 @@ def _checked(run: Run, request: Request) -> Run:
         actual = {"repair": not run.dry_run}
     asked = request.explicitly
     differing = [name for name in asked.keys() & actual.keys() if asked[name] not in (None, actual[name])]
-    if request.run_id and request.run_id != run.run_id:
-        differing.append("runId")
     if differing:
         advice = (
             "Leave runId out to start another" if run.is_over else "Invoke with {} to continue it, or wait"
@@ -116,10 +131,12 @@ def _checked(run: Run, request: Request) -> Run:
     return run
 
 
-def _since(currents: Iterable[Current]) -> int | None:
-    """How far back to read: to the start of the last complete run of any mode, None if there is none."""
-    starts = [current.complete_started_at for current in currents]
-    return max((start - OVERLAP_MS for start in starts if start is not None), default=None)
+def _since(currents: Iterable[Current], scope: Scope) -> int | None:
+    """How far back to read: to the start of the last complete run of this scope, whatever its mode. None: to
+    the first user, as no such run is known."""
+    watermarks = [current.watermark for current in currents]
+    starts = [watermark.started_at for watermark in watermarks if watermark and watermark.scope == scope]
+    return max(starts) - OVERLAP_MS if starts else None
 
 
 def _emit_overdue_metrics(currents: Iterable[Current], new: Run) -> None:

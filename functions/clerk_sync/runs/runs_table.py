@@ -5,8 +5,8 @@ Items, by `runId` and `part`:
 - `page#00000001` …: its pages, see page_ledger.py;
 - `scan`: an audit's scan of the users table, see audit/scan.py;
 - `runId` = `current#full`, `current#incremental` or `current#audit`, `part` = `current`: the run of that mode
-  that was started last, when the last complete one before it was started, and the last ten runs;
-- `runId` = `instance`, `part` = `instance`: the Clerk instance that the users table belongs to;
+  that was started last, the watermark of those before it, and the last ten runs;
+- `runId` = `instance`, `part` = a users table: the Clerk instance that it belongs to, see instance.py;
 - `runId` = `webhooks`, `part` = `webhooks`: when webhooks arrived, see arrivals.py.
 Page loads keep theirs there too: see refresh_claims.py.
 """
@@ -14,14 +14,15 @@ Page loads keep theirs there too: see refresh_claims.py.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.errors import LeaseLost
 from clerk_sync.runs.items import IS_NEW, Items, put
-from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.run import Mode, Run, Scope, Watermark
 from clerk_sync.runs.run_record import RUN, load_run, new_record, progress
 from clerk_sync.webhook.arrivals import Arrivals, Webhooks
 
@@ -34,12 +35,12 @@ RUNS_LISTED = 10
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The runs of one mode: the last one's id and record (None once it has expired), when the last complete
-    one was started (ms), and the last ten ids, newest first, with when each was started (ms)."""
+    """The runs of one mode: the last one's id and record (None once it has expired), the watermark, and the
+    last ten ids, newest first, with when each was started (ms)."""
 
     run_id: str | None
     run: Run | None
-    complete_started_at: int | None
+    watermark: Watermark | None
     recent: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -62,8 +63,8 @@ class RunsTable:
             return Current(None, None, None)
         run_id = pointer["currentRunId"]
         run = self.get(run_id)
-        complete = run.started_at if run and run.is_complete else pointer.get("completeStartedAt")
-        return Current(run_id, run, complete, json.loads(pointer["recentRuns"]))
+        watermark = (run and run.watermark) or _load_watermark(pointer)
+        return Current(run_id, run, watermark, json.loads(pointer["recentRuns"]))
 
     def latest(self, count: int = RUNS_LISTED) -> list[Run]:
         """The last runs of all modes, newest first, without those that have expired."""
@@ -78,7 +79,7 @@ class RunsTable:
             "runId": _current(run.mode),
             "part": "current",
             "currentRunId": run.run_id,
-            "completeStartedAt": after.complete_started_at,
+            "watermark": json.dumps(asdict(after.watermark)) if after.watermark else None,
             "recentRuns": json.dumps(dict(recent[:RUNS_LISTED])),
         }
         is_next, values = (
@@ -89,20 +90,19 @@ class RunsTable:
     def finish(self, run_id: str, now: int) -> tuple[Run | None, bool]:
         """Set the run's status if every page has an outcome; after a redrive, correct it. Returns the run,
         and whether this call changed its status."""
-        has_changed = False
-        while run := self.get(run_id):
-            verdict = run.verdict()
-            if verdict in ("RUNNING", run.status):
-                break
-            changed = self._items.update(
+        # The SDK repeats an update whose answer was lost; the condition of the second one fails.
+        mine = uuid.uuid4().hex
+        item = self._items.get(run_id, RUN)
+        while item and (run := load_run(item)).verdict() not in ("RUNNING", run.status):
+            self._items.update(
                 run_id,
                 RUN,
                 "settledPages = :settled AND errorCount = :errors AND #status = :was",
                 {":settled": run.settled_pages, ":errors": run.counts.errors, ":was": run.status},
-                {"status": verdict, "timestamp": now},
+                {"status": run.verdict(), "timestamp": now, "statusBy": mine},
             )
-            has_changed = has_changed or changed is not None
-        return run, has_changed
+            item = self._items.get(run_id, RUN)
+        return (load_run(item), item.get("statusBy") == mine) if item else (None, False)
 
     # The lease of the invocation that is paging
 
@@ -132,6 +132,10 @@ class RunsTable:
         renew it. Raises LeaseLost."""
         self._as_owner(run.run_id, owner, {**progress(run), "leaseUntil": 0, "leaseOwner": ""})
 
+    def set_instance(self, run_id: str, owner: str, instance_id: str) -> None:
+        """Record which Clerk instance the run reads. Raises LeaseLost."""
+        self._as_owner(run_id, owner, {"instanceId": instance_id})
+
     def expect(self, run_id: str, owner: str, users: int) -> None:
         """Record how many users Clerk counts. Raises LeaseLost."""
         self._as_owner(run_id, owner, {"expectedUsers": users})
@@ -150,16 +154,16 @@ class RunsTable:
 
     # What is known beside the runs
 
-    def remember_instance(self, instance_id: str) -> str:
-        """The Clerk instance that the users table belongs to: this one, if it is the first."""
-        if self._items.put_new({"runId": "instance", "part": "instance", "instanceId": instance_id}):
-            return instance_id
-        remembered: str = (self._items.get("instance", "instance") or {})["instanceId"]
-        return remembered
-
     def webhooks(self) -> Webhooks | None:
         """When webhooks arrived, None if none ever did."""
         return self._arrivals.read()
+
+
+def _load_watermark(pointer: Mapping[str, str]) -> Watermark | None:
+    if "watermark" not in pointer:
+        return None
+    values = json.loads(pointer["watermark"])
+    return Watermark(values["started_at"], Scope(**values["scope"]))
 
 
 def _current(mode: Mode) -> str:

@@ -1,4 +1,4 @@
-"""When webhooks arrive, kept in one item of RunsTable. An endpoint that Clerk has switched off is silent."""
+"""When webhooks arrived, kept in one item of RunsTable: an endpoint that Clerk switched off is silent."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class Webhooks:
     last_at: int
 
     def hours_silent(self, now: int) -> float:
-        """The hours that have passed since the latest one."""
+        """The hours since the latest one."""
         return round(max(0, now - self.last_at) / 3_600_000, 1)
 
 
 class Arrivals:
-    """The edge to that item. A warm function writes it at most once in `EVERY_MS`. Raises AwsError."""
+    """The edge to that item. Every method raises AwsError."""
 
     EVERY_MS = 10 * 60 * 1000
+    """A warm function records an arrival at most this often."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
@@ -35,10 +36,10 @@ class Arrivals:
         self._noted_at = 0
 
     def note(self, now: int) -> None:
-        """Record that a webhook arrived now (ms), unless one was recorded lately."""
+        """Record that a webhook arrived now (ms), unless that was last tried within `EVERY_MS`."""
         if now - self._noted_at >= self.EVERY_MS:
-            self.record(now)
             self._noted_at = now
+            self.record(now)
 
     def record(self, now: int) -> None:
         """Record that a webhook arrived now (ms)."""
@@ -51,7 +52,7 @@ class Arrivals:
             )
 
     def read(self) -> Webhooks | None:
-        """When webhooks arrived, None if none ever did."""
+        """When webhooks arrived; None if none ever did."""
         with translated(f"reading from {self._table}"):
             answer = self._dynamodb.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
         item = from_item(answer.get("Item", {}))

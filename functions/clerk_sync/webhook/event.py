@@ -4,54 +4,89 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from clerk_sync.clock import is_from_future
 from clerk_sync.errors import MessageError
-from clerk_sync.users.user import MAX_MS, Change, Deletion, SignIn, UserProblem, is_id, parse_user
+from clerk_sync.users.user import Change, Deletion, SignIn, User, UserProblem, is_id, parse_user
 
 USER_EVENTS = frozenset({"user.created", "user.updated", "user.deleted", "session.created"})
 """The types that the endpoint in Clerk's dashboard subscribes to."""
 _FIRST_MS = 100_000_000_000
-"""Smaller timestamps are in seconds: Clerk's description has both."""
+"""Smaller times are in seconds: Clerk's description has both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The event changes nothing, for this reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """One event, and what it tells the table; None for the types that tell it nothing. `timestamp` in ms."""
+    """One event and the change it brings.
+
+    `as_of` (ms) is when the user in it was as it says: 0, which is older than any deletion, where Clerk gives
+    no time. `instance_id` is the Clerk instance it comes from, where Clerk names it.
+    """
 
     type: str
-    timestamp: int
-    change: Change | UserProblem | None
+    instance_id: str | None
+    as_of: int
+    change: Change | UserProblem | Ignored
 
 
-def parse_webhook(body: bytes) -> WebhookEvent:
-    """Read an envelope `{"type", "timestamp", "data", …}`.
+def parse_webhook(body: bytes, signed_at: int) -> WebhookEvent:
+    """Read an envelope `{"type", "timestamp", "data", "instance_id", …}`.
 
-    Raises MessageError, which quotes nothing, if it is not one.
+    `signed_at` (ms) dates a deletion or a sign-in where the envelope has no usable time. It is the time of
+    this delivery, which can be a day later than the event.
+    Raises MessageError, which quotes nothing, if the body is not an event.
     """
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError):
         raise MessageError("The body is not JSON") from None
     match envelope:
-        case {"type": str(kind), "data": data, "timestamp": timestamp} if _is_time(timestamp):
-            timestamp = timestamp if timestamp >= _FIRST_MS else timestamp * 1000
-            return WebhookEvent(kind, timestamp, _change(kind, data, timestamp))
-    raise MessageError("The body is not an event with type, timestamp and data")
+        case {"type": str(kind), "data": data}:
+            timestamp = _time(envelope.get("timestamp"), signed_at)
+            instance_id = envelope.get("instance_id")
+            return WebhookEvent(
+                kind,
+                instance_id if is_id(instance_id) else None,
+                timestamp or 0,
+                _change(kind, data, timestamp or signed_at, signed_at),
+            )
+    raise MessageError("The body is not an event with type and data")
 
 
-def _is_time(timestamp: Any) -> bool:
-    return type(timestamp) is int and 0 < timestamp < MAX_MS
+def _time(value: Any, signed_at: int) -> int | None:
+    """A time in ms or s as ms; None if it is not one, or is over a day ahead of the clock."""
+    if type(value) is not int or value <= 0:
+        return None
+    ms = value if value >= _FIRST_MS else value * 1000
+    return None if is_from_future(ms, signed_at) else ms
 
 
-def _change(kind: str, data: Any, timestamp: int) -> Change | UserProblem | None:
+def _change(kind: str, data: Any, at: int, signed_at: int) -> Change | UserProblem | Ignored:
     match kind, data:
         case "user.created" | "user.updated", _:
-            return parse_user(data)
+            return parse_user(data, signed_at)
         case "user.deleted", {"id": user_id} if is_id(user_id):
-            return Deletion(user_id, timestamp)
-        case "session.created", {"user": dict(user)}:
-            return parse_user(user)
-        case "session.created", {"user_id": user_id} if is_id(user_id):
-            return SignIn(user_id, timestamp)
+            return Deletion(user_id, at)
+        case "session.created", dict():
+            return _session(data, at, signed_at)
         case "user.deleted" | "session.created", _:
             return UserProblem(None, f"The {kind} event names no user")
-    return None
+    return Ignored("This type of event is not about a user")
+
+
+def _session(session: dict[str, Any], at: int, signed_at: int) -> Change | UserProblem | Ignored:
+    """A session embeds its user, as a rule; where that is unusable, the sign-in alone is known."""
+    if session.get("actor"):
+        return Ignored("Somebody else signed in as this user (impersonation)")
+    user, user_id = parse_user(session.get("user"), signed_at), session.get("user_id")
+    if isinstance(user, User) and (user.id == user_id or not is_id(user_id)):
+        return user
+    if is_id(user_id):
+        return SignIn(str(user_id), _time(session.get("created_at"), signed_at) or at)
+    return UserProblem(None, "The session.created event names no user")

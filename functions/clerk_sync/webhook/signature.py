@@ -5,16 +5,30 @@ from collections.abc import Mapping, Sequence
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
+from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import SettingsError, SignatureError
 
 _SIGNATURE = re.compile(r"(?<!\S)v1,[A-Za-z0-9+/]{43}=(?!\S)")
 
 
-def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> None:
-    """Raise SignatureError unless one of the secrets signed exactly these bytes, at most 5 minutes ago.
+def verify_with(secret: CachedSecret, body: bytes, headers: Mapping[str, str]) -> int:
+    """`verify` with a secret that may hold several, separated by commas or spaces. If none fits, it is read
+    again, as it may have been replaced. Raises AwsError too."""
+    try:
+        return verify(body, headers, _split(secret.get().value))
+    except (SignatureError, SettingsError):
+        replaced = secret.replaced()
+        if replaced is None:
+            raise
+    return verify(body, headers, _split(replaced.value))
 
-    `headers` have lower-case names. Several secrets are how a rotation leaves no gap: Svix signs with
-    the old one for 24 hours more. https://docs.svix.com/receiving/verifying-payloads/how-manual
+
+def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> int:
+    """When one of the secrets signed exactly these bytes (ms). Raises SignatureError unless one did, at most
+    5 minutes ago, and SettingsError if none of them can be a secret of Clerk's.
+
+    `headers` have lower-case names. Several secrets let a rotation leave no gap: Svix signs with the old one
+    for 24 hours more. https://docs.svix.com/receiving/verifying-payloads/how-manual
     """
     # The same scheme under another prefix; a malformed signature must not hide a good one behind it.
     renamed = {f"webhook-{name}": headers.get(f"svix-{name}", "") for name in ("id", "timestamp")}
@@ -29,14 +43,18 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> N
         except WebhookVerificationError as error:
             reason = str(error)
         except ValueError:
-            reason = "the timestamp is no time, or the body no text"
+            reason = "the timestamp is not a time, or the body is not text"
         else:
-            return
+            return int(float(renamed["webhook-timestamp"]) * 1000)
     raise SignatureError(reason)
 
 
+def _split(secrets: str) -> list[str]:
+    return secrets.replace(",", " ").split()
+
+
 def _webhook(secret: str) -> Webhook | None:
-    """None for what is no secret of Clerk's: one that is mistyped must not hide a good one beside it."""
+    """None for text that is not a secret of Clerk's: a mistyped one must not hide a good one beside it."""
     try:
         return Webhook(secret) if secret.startswith("whsec_") else None
     except (ValueError, EmptyWebhookSecretError):

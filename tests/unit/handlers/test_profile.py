@@ -1,9 +1,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,31 +10,13 @@ from clerk_sync.errors import AwsError, ClerkUnavailable, SettingsError
 from clerk_sync.handlers import profile as handlers_profile
 from clerk_sync.handlers.profile import handler
 from clerk_sync.handlers.settings import ProfileSettings
-from clerk_sync.log import logger
-from clerk_sync.profile.profile import Profile, Profiles
+from clerk_sync.profile.profile import Profile
 from clerk_sync.profile.session_token import KeyOf, fixed_key
 from clerk_sync.users.row import Opaque, Row
-from tests.local.clerk.session_tokens import new_key, public_pem, session_key, session_token
+from tests.local.clerk.session_tokens import new_key, session_token
 from tests.support.fake_users_table import FakeUsersTable
-from tests.unit.profile.test_refresh_claims import FakeRefreshes
+from tests.support.page_loads import CONTEXT, ISSUER, ORIGINS, SETTINGS, USER, ask_clerk, event, profiles_on
 
-ISSUER = "https://clerk.app.test"
-ORIGINS = ("https://app.test", "http://localhost:3000")
-SETTINGS = ProfileSettings.from_env(
-    {
-        "CLERK_API_URL": "https://api.clerk.test/v1",
-        "CLERK_SECRET_KEY_PARAMETER": "/clerk/key",
-        "CLERK_ISSUER": ISSUER,
-        "CLERK_AUTHORIZED_PARTIES": ",".join(ORIGINS),
-        "CLERK_JWT_KEY": public_pem(session_key()),
-        "PROFILE_MAX_AGE_SECONDS": "300",
-        "USERS_TABLE": "Users",
-        "USERS_TABLE_KEY": "clerkUserId",
-        "CREATE_MISSING_USERS": "true",
-        "RUNS_TABLE": "Runs",
-    }
-)
-USER = "user_1"
 MAX_BYTES = 4 * 1024
 ROW: Row = {"firstName": "Grace", "email": "grace@mail.test", "clerkUpdatedAt": 1_700_000_000_000}
 SHOWN = {
@@ -72,52 +52,11 @@ class ScriptedProfiles:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """All that is logged, at any level."""
-    stream, handler, level = io.StringIO(), logger.registered_handler, logger.log_level
-    was = handler.setStream(stream)  # type: ignore[attr-defined]
-    logger.setLevel("DEBUG")
-    yield stream
-    logger.setLevel(level)
-    handler.setStream(was)  # type: ignore[attr-defined]
-
-
-@pytest.fixture
 def profiles(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> ScriptedProfiles:
     profiles = ScriptedProfiles()
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles)
     return profiles
-
-
-def event(
-    method: str = "PUT",
-    *,
-    token: str | None = None,
-    path: str = "me",
-    body: str | None = None,
-    headers: dict[str, str] | None = None,
-    **changes: Any,
-) -> dict[str, Any]:
-    """As API Gateway's REST API has it."""
-    signed_in = {"Authorization": f"Bearer {token or session_token(USER, ISSUER)}"}
-    return {
-        "resource": "/users/{userId}",
-        "path": f"/users/{path}",
-        "httpMethod": method,
-        "headers": {"Accept": "*/*", **(signed_in if headers is None else headers)},
-        "queryStringParameters": None,
-        "pathParameters": {"userId": path},
-        "requestContext": {"resourcePath": "/users/{userId}", "httpMethod": method, "stage": "v1"},
-        "body": body,
-        "isBase64Encoded": False,
-        **changes,
-    }
-
-
-CONTEXT = SimpleNamespace(
-    function_name="profile", memory_limit_in_mb=512, invoked_function_arn="arn:made:up", aws_request_id="r1"
-)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -505,20 +444,6 @@ def table(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> FakeUsersTable:
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
     return table
-
-
-def ask_clerk(user_id: str) -> Any:
-    return {
-        "id": user_id,
-        "updated_at": 1_700_000_000_001,
-        "first_name": "Grace",
-        "last_name": "Hopper",
-        "private_metadata": {"score": 1},
-    }
-
-
-def profiles_on(table: FakeUsersTable, ask: Any) -> Profiles:
-    return Profiles(table, FakeRefreshes(), ask, max_age_ms=0, create_missing=True, sleep=lambda _: None)
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])

@@ -19,7 +19,7 @@ from tests.local.commands.sign import signature_headers
 
 OLD, NEW = ("whsec_" + base64.b64encode(text).decode() for text in (b"the old secret", b"the new secret"))
 BODY = json.dumps(
-    {"type": "user.updated", "timestamp": 1_800_000_000_000, "data": make_user(1)}, ensure_ascii=False
+    {"type": "user.updated", "timestamp": 1_700_000_000, "data": make_user(1)}, ensure_ascii=False
 )
 
 
@@ -34,14 +34,14 @@ class Context(LambdaContext):
 
 
 class World:
-    """What is in SSM, the time in seconds, how often SSM was asked, and which arrivals were noted."""
+    """What is in SSM, the time in seconds, how often SSM was asked, and which arrivals were recorded."""
 
     def __init__(self) -> None:
         self.secret = OLD
-        self.now = 1_000_000.0
+        self.now = 1_800_000_000.0
         self.asked = 0
         self.is_ssm_down = False
-        self.noted: list[int] = []
+        self.recorded: list[int] = []
 
     def read(self, parameter: str, variable: str) -> Secret:
         self.asked += 1
@@ -52,11 +52,11 @@ class World:
 
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """Refuses every request that it was not told of."""
+    """Refuses every request that no response was added for."""
     client = boto3.client(
         "dynamodb", region_name="eu-west-1", aws_access_key_id="made", aws_secret_access_key="up"
     )
-    monkeypatch.setattr(webhook, "client", lambda _: client)
+    monkeypatch.setattr(webhook, "dynamodb", lambda: client)
     with Stubber(client) as stub:
         yield stub
 
@@ -66,8 +66,8 @@ def world(monkeypatch: pytest.MonkeyPatch, settings_in_the_environment: None) ->
     world = World()
     monkeypatch.setattr("clerk_sync.aws.secrets.read_secret", world.read)
     monkeypatch.setattr("clerk_sync.aws.secrets.time.monotonic", lambda: world.now)
-    monkeypatch.setattr(webhook, "now_ms", lambda: int(world.now * 1000))
-    monkeypatch.setattr(Arrivals, "record", lambda _, now: world.noted.append(now))
+    monkeypatch.setattr("clerk_sync.webhook.processor.now_ms", lambda: int(world.now * 1000))
+    monkeypatch.setattr(Arrivals, "record", lambda _, now: world.recorded.append(now))
     return world
 
 
@@ -76,7 +76,7 @@ def settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name in ("CLERK_WEBHOOK_SECRET_PARAMETER", "USERS_TABLE", "USERS_TABLE_KEY", "RUNS_TABLE"):
         monkeypatch.setenv(name, name.lower())
     monkeypatch.setenv("CREATE_MISSING_USERS", "true")
-    caches = (webhook._settings, webhook._secret, webhook._arrivals)
+    caches = (webhook._settings, webhook._secret, webhook._processor)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -107,12 +107,12 @@ def test_event_with_a_change_reads_the_row_and_writes_it(world: World, dynamodb:
 
 
 def test_event_with_nothing_new_only_reads_the_row(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_response("get_item", {"Item": {VERSION: attribute(10**14)}})
+    dynamodb.add_response("get_item", {"Item": {VERSION: attribute(1_800_000_000_000)}})
     assert answer() == 204
     dynamodb.assert_no_pending_responses()
 
 
-def test_what_is_refused_or_says_nothing_asks_dynamodb_nothing(world: World, dynamodb: Stubber) -> None:
+def test_refused_or_ignored_webhook_makes_no_request_to_dynamodb(world: World, dynamodb: Stubber) -> None:
     assert answer(NEW) == 401
     assert answer(headers=None) == 401
     assert answer(body="x" * (1024 * 1024 + 1)) == 413
@@ -121,13 +121,13 @@ def test_what_is_refused_or_says_nothing_asks_dynamodb_nothing(world: World, dyn
     assert answer(**other_event("email.created")) == 204
 
 
-def test_a_table_that_fails_has_clerk_come_back(world: World, dynamodb: Stubber) -> None:
+def test_users_table_that_fails_is_a_503(world: World, dynamodb: Stubber) -> None:
     dynamodb.add_client_error("get_item", "AccessDeniedException")
     assert answer() == 503
 
 
 @pytest.mark.parametrize("spelled", [str.upper, str.title])
-def test_headers_in_any_case_and_a_body_in_base64_will_do(
+def test_headers_in_any_case_and_base64_body_are_accepted(
     spelled: Callable[[str], str], world: World, dynamodb: Stubber
 ) -> None:
     headers = {spelled(name): value for name, value in signature_headers(BODY, OLD).items()}
@@ -138,7 +138,7 @@ def test_headers_in_any_case_and_a_body_in_base64_will_do(
     dynamodb.assert_no_pending_responses()
 
 
-def test_a_secret_that_was_rotated_is_picked_up(world: World, dynamodb: Stubber) -> None:
+def test_rotated_secret_is_read_again(world: World, dynamodb: Stubber) -> None:
     will_store(dynamodb)
     assert answer(OLD) == 204
     world.secret = f"{OLD},{NEW}"
@@ -156,7 +156,7 @@ def test_a_secret_that_was_rotated_is_picked_up(world: World, dynamodb: Stubber)
     dynamodb.assert_no_pending_responses()
 
 
-def test_forgeries_do_not_have_ssm_asked_all_the_time(world: World, dynamodb: Stubber) -> None:
+def test_forged_webhooks_cause_one_request_to_ssm(world: World, dynamodb: Stubber) -> None:
     for _ in range(30):
         assert answer(NEW) == 401
         world.now += 1
@@ -164,7 +164,7 @@ def test_forgeries_do_not_have_ssm_asked_all_the_time(world: World, dynamodb: St
 
 
 @pytest.mark.parametrize("malformed", ["sk_test_madeUp", "whsec_a"])
-def test_a_malformed_secret_that_was_mended_is_picked_up(
+def test_malformed_secret_is_read_again_after_a_minute(
     malformed: str, world: World, dynamodb: Stubber
 ) -> None:
     world.secret = malformed
@@ -179,7 +179,7 @@ def test_a_malformed_secret_that_was_mended_is_picked_up(
     dynamodb.assert_no_pending_responses()
 
 
-def test_a_malformed_secret_beside_a_good_one_does_no_harm(world: World, dynamodb: Stubber) -> None:
+def test_malformed_secret_beside_a_good_one_is_passed_over(world: World, dynamodb: Stubber) -> None:
     for world.secret in (f"{OLD},sk_test_madeUp", f"whsec_a {OLD}"):
         webhook._secret.cache_clear()
         will_store(dynamodb)
@@ -188,7 +188,7 @@ def test_a_malformed_secret_beside_a_good_one_does_no_harm(world: World, dynamod
     dynamodb.assert_no_pending_responses()
 
 
-def test_a_forgery_while_ssm_is_down_does_not_take_the_secret_away(world: World, dynamodb: Stubber) -> None:
+def test_secret_is_kept_while_ssm_is_down(world: World, dynamodb: Stubber) -> None:
     will_store(dynamodb)
     assert answer() == 204
     world.now += CachedSecret.AGAIN_SECONDS
@@ -201,33 +201,31 @@ def test_a_forgery_while_ssm_is_down_does_not_take_the_secret_away(world: World,
     dynamodb.assert_no_pending_responses()
 
 
-def test_arrivals_are_noted_now_and_then(world: World, dynamodb: Stubber) -> None:
+def test_arrivals_are_recorded_every_ten_minutes(world: World, dynamodb: Stubber) -> None:
     start = world.now
     for minutes in range(25):
         world.now = start + minutes * 60
         assert answer(**other_event("user.updated")) == 204
-    assert world.noted == [int((start + minutes * 60) * 1000) for minutes in (0, 10, 20)]
+    assert world.recorded == [int((start + minutes * 60) * 1000) for minutes in (0, 10, 20)]
 
 
 @pytest.mark.parametrize("kind", ["email.created", "organization.created", "clerk_sync.check"])
-def test_events_that_say_nothing_of_users_are_not_arrivals(
-    world: World, dynamodb: Stubber, kind: str
-) -> None:
+def test_event_that_is_not_about_a_user_is_not_an_arrival(world: World, dynamodb: Stubber, kind: str) -> None:
     assert answer(**other_event(kind)) == 204
-    assert world.noted == []
+    assert world.recorded == []
 
 
-def test_forgeries_are_not_arrivals(world: World, dynamodb: Stubber) -> None:
+def test_refused_webhook_is_not_an_arrival(world: World, dynamodb: Stubber) -> None:
     assert answer(NEW) == 401
     assert answer(body="x" * (1024 * 1024 + 1)) == 413
     assert answer(body="[]", headers=signature_headers("[]", OLD)) == 400
-    assert world.noted == []
+    assert world.recorded == []
 
 
-def test_a_change_that_was_not_stored_is_not_noted_and_taken_again(world: World, dynamodb: Stubber) -> None:
+def test_change_that_could_not_be_stored_is_not_an_arrival(world: World, dynamodb: Stubber) -> None:
     dynamodb.add_client_error("get_item", "AccessDeniedException")
     assert answer() == 503
-    assert world.noted == []
+    assert world.recorded == []
     will_store(dynamodb)
     assert answer() == 204
-    assert len(world.noted) == 1
+    assert len(world.recorded) == 1

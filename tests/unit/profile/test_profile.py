@@ -21,8 +21,8 @@ from clerk_sync.users.row import DELETED, VERSION, Opaque, Row
 from clerk_sync.users.user import User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
+from tests.support.refreshes import FakeRefreshes
 from tests.support.strategies import app_attributes, foreign_part, owned_part, rows, stored_as, users
-from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 ID = "user_1"
 OTHER = "user_2"

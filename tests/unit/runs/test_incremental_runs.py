@@ -35,6 +35,9 @@ class ChangedClerk(ClerkClient):
     def __exit__(self, *_: object) -> None:
         pass
 
+    def instance_id(self) -> str:
+        return "ins_1"
+
     def count(self) -> int:
         return len(self._users)
 
@@ -80,6 +83,8 @@ class Stack:
             runs=self.memory.runs,
             pages=self.memory.pages,
             queue=self.queue,
+            instance=self.memory.instance,
+            users_table="users",
             open_clerk=lambda _: self.clerk,
             check_table=lambda: None,
             page_size=50,

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -6,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.errors import MessageError
+from clerk_sync.errors import MessageError, NewerVersion
+from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
 from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, Deletion, User, UserProblem, parse_user
 from tests.local.clerk.fake_users import make_users
-from tests.support.strategies import TIMES, any_text, json_values
+from tests.support.strategies import NOW, TIMES, any_text, json_values
 
 MARK = "Quetzalcoatl"
 SQS_BYTES = 1024 * 1024
@@ -41,7 +43,7 @@ pages = st.builds(
 
 
 @given(pages)
-def test_what_is_loaded_is_what_was_dumped(page: Page) -> None:
+def test_a_page_is_loaded_as_it_was_dumped(page: Page) -> None:
     assert Page.load(page.dump()) == page
 
 
@@ -53,7 +55,8 @@ def test_a_message_holds_no_character_that_sqs_refuses(page: Page) -> None:
 
 
 def test_a_page_of_every_kind_of_user_survives_the_queue() -> None:
-    found = tuple(user for user in map(parse_user, make_users(400)) if isinstance(user, User))
+    parsed = (parse_user(payload, NOW) for payload in make_users(400))
+    found = tuple(user for user in parsed if isinstance(user, User))
     page = example(users=found)
     assert len(found) == 400
     assert Page.load(page.dump()).users == found
@@ -85,24 +88,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in body().items() if key != name}
 
 
-def test_a_message_from_before_there_were_audits_is_a_page() -> None:
-    old = {
-        "kind": "clerk-sync/page",
-        "version": 1,
-        "run_id": "run",
-        "number": 1,
-        "token": "t",
-        "read_at": 5,
-        "create_missing": True,
-        "dry_run": False,
-        "users": [{"id": "user_1", "updated_at": 5, "fields": {"firstName": "Ada", "createdAt": 3}}],
-    }
-    page = Page.load(json.dumps(old))
-    assert page == example()
-    assert (page.deletions, page.webhooks_since, page.full_run_at) == ((), None, None)
-
-
-def test_deletions_are_carried_along_with_when_they_were_found() -> None:
+def test_a_page_carries_deletions_with_the_time_they_were_found() -> None:
     message = body(users=[], deletions=[{"id": "user_1", "at": 7}], webhooks_since=2, full_run_at=3)
     page = Page.load(json.dumps(message))
     assert page == example(users=(), deletions=(Deletion("user_1", 7),), webhooks_since=2, full_run_at=3)
@@ -111,7 +97,9 @@ def test_deletions_are_carried_along_with_when_they_were_found() -> None:
 
 REFUSED = {
     "another kind": body(kind=MARK),
-    "a newer version": body(version=2),
+    "version zero": body(version=0),
+    "a version as text": body(version="1"),
+    "another kind of a newer version": body(kind=MARK, version=2),
     "a key too many": body(extra=MARK),
     "a key of a user too many": with_user(extra=MARK),
     "a field that is not synced": with_user(fields={"password": MARK}),
@@ -140,10 +128,42 @@ REFUSED = {
 }
 
 
+# Versions
+
+
+@pytest.fixture
+def raise_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """As in a release that changes the format, and in those after it."""
+    return lambda version: monkeypatch.setattr(page_module, "VERSION", version)
+
+
+def test_a_page_of_the_version_before_is_read(raise_version: Callable[[int], None]) -> None:
+    sent = example().dump()
+    raise_version(page_module.VERSION + 1)
+    assert Page.load(sent) == example(version=1)
+    assert json.loads(example().dump())["version"] == 2
+
+
+def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int], None]) -> None:
+    sent = example().dump()
+    raise_version(page_module.VERSION + 2)
+    with pytest.raises(MessageError, match="version: it is too old") as error:
+        Page.load(sent)
+    assert not isinstance(error.value, NewerVersion)
+
+
+@pytest.mark.parametrize("changes", [{}, {"users": MARK}, {"extra": MARK}, {"number": None}])
+def test_a_page_of_a_newer_version_is_recognized_whatever_changed(changes: dict[str, Any]) -> None:
+    with pytest.raises(NewerVersion) as error:
+        Page.load(json.dumps(body(version=page_module.VERSION + 1) | changes))
+    assert MARK not in str(error.value)
+
+
 @pytest.mark.parametrize("message", REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_no_page_of_ours_is_refused_without_quoting_it(message: Any) -> None:
+def test_a_message_that_is_not_a_page_is_refused_without_quoting_it(message: Any) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(json.dumps(message))
+    assert not isinstance(error.value, NewerVersion)
     assert MARK not in str(error.value)
 
 
@@ -159,7 +179,7 @@ def test_what_is_no_page_of_ours_is_refused_without_quoting_it(message: Any) -> 
         "[" * 100_000,
     ],
 )
-def test_what_is_no_json_is_refused_without_quoting_it(message: str) -> None:
+def test_a_message_that_is_not_json_is_refused_without_quoting_it(message: str) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(message)
     assert MARK not in str(error.value)
@@ -184,7 +204,7 @@ def test_any_text_is_refused(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", [body(**{MARK: 1}), with_user(fields={MARK: [1]})])
-def test_not_even_a_key_is_quoted(message: Any) -> None:
+def test_unknown_keys_are_not_quoted(message: Any) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(json.dumps(message))
     assert MARK not in str(error.value)
@@ -204,7 +224,7 @@ def bytes_of(part: Any) -> int:
 
 
 @given(st.lists(users | problems, max_size=12), st.integers(1, 1_000))
-def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
+def test_parts_hold_every_user_in_order_and_stay_within_the_limit(
     everybody: list[User | UserProblem], most: int
 ) -> None:
     parts = list(split(everybody, most))
@@ -217,8 +237,8 @@ def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
         assert sum(300 + 12 * bytes_of([user]) for user in [*part, following[0]]) > most
 
 
-def test_a_full_page_of_usual_users_is_one_message() -> None:
-    [part] = split([parse_user(payload) for payload in make_users(500)])
+def test_a_full_page_of_usual_users_is_one_part() -> None:
+    [part] = split([parse_user(payload, NOW) for payload in make_users(500)])
     assert len(part) == 500
 
 
@@ -227,7 +247,7 @@ def test_an_empty_page_is_one_empty_part() -> None:
 
 
 @pytest.mark.parametrize("character", ["a", "ü", "\x00", "\U0001f98a"])
-def test_the_longest_users_there_can_be_fit_into_messages(character: str) -> None:
+def test_the_longest_possible_users_fit_in_messages(character: str) -> None:
     longest = User("user_" + "x" * 250, 5, {"firstName": character * MAX_CHARACTERS})
     for part in split([longest] * 5 + [User("u", 1, {})] * 500):
         assert len(example(users=tuple(part)).dump()) < SQS_BYTES

@@ -1,27 +1,33 @@
 """Which run an event starts or joins, and what only a new run can report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Self
 
 import pytest
 
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.errors import ClerkUnavailable
-from clerk_sync.runs import backfill, completion, invocation, lease, run_starter
+from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
+from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
 from clerk_sync.runs.completion import finish
-from clerk_sync.runs.events import backfill_request
+from clerk_sync.runs.events import Request, audit_request, backfill_request
+from clerk_sync.runs.page import Page
+from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import STALE_MS, Counts, Mode, Run
+from clerk_sync.runs.run_starter import OVERLAP_MS, RunStarter
+from clerk_sync.users.user import UserProblem
 from tests.support.executors import InTurnExecutor
 from tests.support.metrics import RecordedMetrics
-from tests.support.runs import RunsInMemory
+from tests.support.runs import OWNER, UNTIL, RunsInMemory
 
 NOW = 1_800_000_000_000
 HOUR_MS = 3_600_000
 LONG_AGO = NOW - STALE_MS - 1
-CLOCKED: tuple[ModuleType, ...] = (backfill, completion, invocation, lease, run_starter)
+CLOCKED: tuple[ModuleType, ...] = (backfill, completion, invocation, lease, paging, run_starter)
 
 
 class EmptyClerk(ClerkClient):
@@ -35,6 +41,9 @@ class EmptyClerk(ClerkClient):
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def instance_id(self) -> str:
+        return "ins_1"
 
     def count(self) -> int:
         return 0
@@ -68,10 +77,16 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def invoke(memory: RunsInMemory, mode: Mode, clerk: type[EmptyClerk] = EmptyClerk) -> None:
     """Invoke BackfillFunction."""
-    resources = Resources(
+    backfill.backfill(resources(memory, clerk), backfill_request({"mode": mode, "waitSeconds": 0}))
+
+
+def resources(memory: RunsInMemory, clerk: type[EmptyClerk] = EmptyClerk) -> Resources:
+    return Resources(
         runs=memory.runs,
         pages=memory.pages,
         queue=BusyQueue(),
+        instance=memory.instance,
+        users_table="users",
         open_clerk=lambda _: clerk(),
         check_table=lambda: None,
         page_size=100,
@@ -82,7 +97,6 @@ def invoke(memory: RunsInMemory, mode: Mode, clerk: type[EmptyClerk] = EmptyCler
         max_requests=1,
         sleep=lambda _: None,
     )
-    backfill.backfill(resources, backfill_request({"mode": mode, "waitSeconds": 0}))
 
 
 def start_another(memory: RunsInMemory, mode: Mode) -> None:
@@ -94,6 +108,24 @@ def start_another(memory: RunsInMemory, mode: Mode) -> None:
 
 def a_run(mode: Mode, started_at: int) -> Run:
     return Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=False, started_at=started_at)
+
+
+@pytest.mark.parametrize("request_of", [backfill_request, audit_request])
+def test_an_unknown_run_id_is_an_error_and_starts_nothing(
+    memory: RunsInMemory, request_of: Callable[[Any], Request]
+) -> None:
+    request = request_of({"runId": "hello"})
+    with pytest.raises(EventError, match="Nothing was started: there is no run hello"):
+        RunStarter(resources(memory), request, invoked_at=NOW).open()
+    assert memory.dynamodb.items == {}
+
+
+def test_a_run_id_that_has_expired_is_an_error_and_starts_nothing(memory: RunsInMemory) -> None:
+    run_id = memory.paged(a_run("full", NOW), counts=Counts(created=9))
+    del memory.dynamodb.items[run_id, "run"]
+    with pytest.raises(EventError, match=f"there is no run {run_id}"):
+        RunStarter(resources(memory), backfill_request({"runId": run_id}), invoked_at=NOW).open()
+    assert memory.runs.current("full").run is None
 
 
 def test_a_run_that_cannot_end_is_given_up_after_a_day_and_not_before(memory: RunsInMemory) -> None:
@@ -154,3 +186,215 @@ def test_a_new_run_records_how_long_ago_the_last_full_run_started(
     finish(memory.runs, full, NOW)
     start_another(memory, mode)
     assert recorded.values("HoursSinceLastFullRun") == [30]
+
+
+# The watermark: from where an incremental run reads
+
+
+def incremental_since(memory: RunsInMemory, **changed: Any) -> int | None:
+    """How far back an incremental run reads that is started now."""
+    asked = replace(resources(memory), **changed)
+    return RunStarter(asked, backfill_request({"mode": "incremental"}), invoked_at=NOW).open().since
+
+
+def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 0) -> str:
+    """A full run that has ended, an hour ago, with a page for each outcome; None: its page was given up."""
+    memory.instance.remember("ins_1")
+    run = memory.start(replace(a_run("full", NOW - HOUR_MS), users_table="users"))
+    memory.runs.set_instance(run.run_id, OWNER, "ins_1")
+    problems = [UserProblem(f"user_{n}", "odd") for n in range(malformed)]
+    for number, _ in enumerate(outcomes, 1):
+        run = memory.send(run, PendingPage(f"t{number}", 9, problems, Checkpoint()))
+    memory.runs.end_paging(run, OWNER, run.started_at)
+    for number, outcome in enumerate(outcomes, 1):
+        assert memory.pages.record_outcome(run.run_id, number, f"t{number}", outcome)
+    finish(memory.runs, run.run_id, NOW)
+    return run.run_id
+
+
+WRITTEN = Counts(unchanged=9)
+SINCE = NOW - HOUR_MS - OVERLAP_MS
+
+
+def test_incremental_run_reads_back_to_the_last_complete_run(memory: RunsInMemory) -> None:
+    a_full_run(memory, WRITTEN, WRITTEN)
+    assert incremental_since(memory) == SINCE
+
+
+def test_incremental_run_reads_everybody_after_a_run_with_a_page_given_up(memory: RunsInMemory) -> None:
+    a_full_run(memory, WRITTEN, None)
+    assert incremental_since(memory) is None
+
+
+def test_redriven_page_completes_the_run_and_moves_the_watermark(memory: RunsInMemory) -> None:
+    run_id = a_full_run(memory, WRITTEN, None)
+    assert memory.pages.record_outcome(run_id, 2, "t2", WRITTEN)
+    run = finish(memory.runs, run_id, NOW)
+    assert run
+    assert (run.status, run.given_up_pages) == ("COMPLETED", 0)
+    assert incremental_since(memory) == SINCE
+
+
+def test_malformed_users_do_not_hold_the_watermark_back(memory: RunsInMemory) -> None:
+    run_id = a_full_run(memory, WRITTEN, malformed=3)
+    assert memory.run(run_id).status == "COMPLETED_WITH_ERRORS"
+    assert incremental_since(memory) == SINCE
+
+
+def test_run_with_a_page_given_up_is_not_the_last_full_run(
+    memory: RunsInMemory, recorded: RecordedMetrics
+) -> None:
+    a_full_run(memory, None)
+    incremental_since(memory)
+    assert recorded.values("HoursSinceLastFullRun") == []
+
+
+def test_incremental_run_that_was_given_up_leaves_the_watermark_where_it_was(memory: RunsInMemory) -> None:
+    a_full_run(memory, WRITTEN)
+    for _ in range(2):  # the second is started after one that gave up a page
+        assert incremental_since(memory) == SINCE
+        run_id = memory.runs.current("incremental").run_id or ""
+        run = memory.runs.acquire(run_id, OWNER, NOW, UNTIL)
+        assert run
+        sent = memory.send(run, PendingPage("t1", 9, [], Checkpoint()))
+        memory.runs.end_paging(sent, OWNER, NOW)
+        memory.pages.record_outcome(run_id, 1, "t1", None)
+        finish(memory.runs, run_id, NOW)
+
+
+def test_dry_run_sets_no_watermark(memory: RunsInMemory) -> None:
+    run_id = memory.paged(replace(a_run("full", NOW - HOUR_MS), dry_run=True), counts=WRITTEN)
+    finish(memory.runs, run_id, NOW)
+    assert incremental_since(memory) is None
+
+
+@pytest.mark.parametrize("changed", [{"create_missing": False}, {"users_table": "another"}])
+def test_watermark_of_another_table_or_create_missing_does_not_count(
+    memory: RunsInMemory, changed: Mapping[str, Any]
+) -> None:
+    a_full_run(memory, WRITTEN)
+    assert incremental_since(memory, **changed) is None
+
+
+def test_watermark_of_another_instance_does_not_count(memory: RunsInMemory) -> None:
+    a_full_run(memory, WRITTEN)
+    memory.dynamodb.items.pop(("instance", "users"))
+    assert incremental_since(memory) is None
+
+
+# The Clerk instance
+
+
+class InstanceTwo(EmptyClerk):
+    def instance_id(self) -> str:
+        return "ins_2"
+
+
+class AnotherInstance(InstanceTwo):
+    def users(self, **query: str | int | Sequence[str]) -> list[Any]:  # noqa: ARG002
+        raise AssertionError("nobody is read from another instance")
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_run_with_the_key_of_another_instance_fails_before_it_reads_anybody(
+    memory: RunsInMemory, mode: Mode
+) -> None:
+    invoke(memory, mode)
+    invoke(memory, mode, AnotherInstance)
+    run = memory.runs.current(mode).run
+    assert run
+    assert (run.status, run.pages) == ("FAILED", 0)
+    assert "instance ins_2, but table users belongs to ins_1" in (run.failure or "")
+
+
+def test_first_run_remembers_the_instance(memory: RunsInMemory) -> None:
+    invoke(memory, "full", InstanceTwo)
+    assert memory.instance.read() == "ins_2"
+
+
+def test_dry_run_remembers_no_instance(memory: RunsInMemory) -> None:
+    backfill.backfill(resources(memory), backfill_request({"dryRun": True, "waitSeconds": 0}))
+    assert memory.instance.read() is None
+
+
+def test_run_begun_on_one_instance_is_not_continued_on_another(memory: RunsInMemory) -> None:
+    with pytest.raises(ClerkUnavailable):
+        invoke(memory, "full", SilentClerk)
+    memory.dynamodb.items.pop(("instance", "users"))  # the table was moved on purpose
+    invoke(memory, "full", AnotherInstance)
+    run = memory.runs.current("full").run
+    assert run
+    assert run.status == "FAILED"
+
+
+# Runs that an earlier invocation left behind
+
+
+def test_run_whose_last_step_failed_is_over_at_the_next_invocation(memory: RunsInMemory) -> None:
+    run_id = memory.paged(a_run("full", NOW), counts=WRITTEN)
+    assert memory.run(run_id).status == "RUNNING", "no one has set its status yet"
+    asked = backfill_request({"waitSeconds": 0})
+    RunStarter(resources(memory), asked, invoked_at=NOW + 1).open()
+    assert memory.run(run_id).status == "COMPLETED"
+
+
+class OnePageClerk(EmptyClerk):
+    """Has one user."""
+
+    def count(self) -> int:
+        return 1
+
+    def users(self, **query: str | int | Sequence[str]) -> list[Any]:
+        user = {"id": "user_1", "created_at": 1, "updated_at": 1}
+        return [] if "starting_after" in query else [user]
+
+
+class UnansweredQueue(BusyQueue):
+    """Takes every message, and its answers are lost."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def send(self, messages: Sequence[str]) -> None:
+        self.messages += messages
+        raise AwsError("SQS gave no answer")
+
+
+def test_page_whose_send_got_no_answer_does_not_count_in_a_run_that_is_given_up(memory: RunsInMemory) -> None:
+    run = memory.start(a_run("full", LONG_AGO))
+    queue = UnansweredQueue()
+    memory.runs.release(run, OWNER)
+    asked = backfill_request({"runId": run.run_id, "waitSeconds": 0})
+    result = backfill.backfill(replace(resources(memory, OnePageClerk), queue=queue), asked)
+    assert result["status"] == "FAILED"
+    page = Page.load(queue.messages[0])
+    assert not memory.pages.record_outcome(page.run_id, page.number, page.token, Counts(created=1))
+    assert memory.run(run.run_id).counts.total == memory.run(run.run_id).total_users == 0
+
+
+@pytest.mark.parametrize("event", [{}, {"dryRun": True}, {"createMissing": False}, {"mode": "full"}])
+def test_left_over_run_is_continued_with_the_original_event(
+    memory: RunsInMemory, event: Mapping[str, Any]
+) -> None:
+    run = memory.start(a_run("full", LONG_AGO))
+    starter = RunStarter(resources(memory), backfill_request(event), invoked_at=NOW)
+    assert starter.continuation(run) == {**event, "waitSeconds": 45}
+
+
+def test_run_that_the_event_means_is_continued_by_its_id(memory: RunsInMemory) -> None:
+    starter = RunStarter(resources(memory), backfill_request({"waitSeconds": 0}), invoked_at=NOW)
+    run = starter.open()
+    assert starter.continuation(run) == {"runId": run.run_id, "waitSeconds": 0}
+    later = RunStarter(
+        resources(memory), backfill_request({"runId": run.run_id}), invoked_at=NOW + STALE_MS * 2
+    )
+    assert later.continuation(run) == {"runId": run.run_id, "waitSeconds": 45}
+
+
+def test_run_that_starts_beside_another_logs_which(
+    memory: RunsInMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = memory.start(a_run("audit", NOW))
+    invoke(memory, "full")
+    [started] = [record for record in caplog.records if record.getMessage() == "run_started"]
+    assert started.__dict__["beside"] == [audit.run_id]

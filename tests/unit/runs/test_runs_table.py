@@ -72,7 +72,7 @@ def test_expired_runs_are_not_listed(runs: RunsTable, dynamodb: FakeDynamoDB) ->
     assert ids(runs) == ["full-2", "full-0"]
 
 
-def test_a_start_that_came_second_leaves_no_trace(runs: RunsTable) -> None:
+def test_a_start_that_comes_second_leaves_no_trace(runs: RunsTable) -> None:
     before = runs.current("full")
     assert runs.start(a_run(1), after=before)
     assert not runs.start(a_run(2), after=before)
@@ -114,10 +114,3 @@ def test_a_lease_that_was_given_back_cannot_be_renewed_by_a_thread_that_lingers(
     with pytest.raises(LeaseLost):
         runs.renew(run.run_id, "me", 60_000)
     assert runs.acquire(run.run_id, "another", now=2, until=60_000)
-
-
-# The Clerk instance
-
-
-def test_the_first_instance_is_remembered(runs: RunsTable) -> None:
-    assert [runs.remember_instance(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3

@@ -1,0 +1,79 @@
+"""Stores what a webhook says, or ignores it or sets it aside; logs and counts which."""
+
+from clerk_sync.clock import now_ms
+from clerk_sync.errors import AwsError
+from clerk_sync.log import logger
+from clerk_sync.metrics import count
+from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.upsert import store
+from clerk_sync.users.user import Change, UserProblem
+from clerk_sync.webhook.arrivals import Arrivals
+from clerk_sync.webhook.event import USER_EVENTS, Ignored, WebhookEvent
+
+INSTANCE_KEPT_MS = 60_000
+"""For how long a warm function goes by the instance that it read."""
+
+
+class WebhookProcessor:
+    """Keeps the table to what Clerk's events say. RunsTable may fail: its part is to know more, not to decide
+    whether a change is stored."""
+
+    def __init__(
+        self, users_table: UsersTable, instance: TableInstance, arrivals: Arrivals, *, create_missing: bool
+    ) -> None:
+        self._users_table = users_table
+        self._instance = instance
+        self._arrivals = arrivals
+        self._create_missing = create_missing
+        self._instance_id: str | None = None
+        self._instance_read_at = 0
+
+    def process(self, event: WebhookEvent) -> None:
+        """Raises AwsError if the change can't be stored; Clerk sends the webhook again then."""
+        instance_id = self._remembered_instance() if event.instance_id else None
+        if instance_id and instance_id != event.instance_id:
+            logger.warning(
+                "webhook_of_another_instance", instance=event.instance_id, tableBelongsTo=instance_id
+            )
+            count(WebhooksIgnored=1)
+            return
+        match event.change:
+            case Ignored(reason):
+                logger.info("webhook_ignored", type=event.type, reason=reason)
+                count(WebhooksIgnored=1)
+            case UserProblem(user_id, reason):
+                logger.warning("user_set_aside", type=event.type, clerkUserId=user_id, reason=reason)
+                count(WebhooksIgnored=1)
+            case change:
+                self._store(event, change)
+        if event.type in USER_EVENTS:
+            self._record_arrival()
+
+    def _store(self, event: WebhookEvent, change: Change) -> None:
+        row = self._users_table.get(change.id)
+        stored = store(
+            self._users_table,
+            change,
+            row,
+            as_of=event.as_of,
+            now=now_ms(),
+            create_missing=self._create_missing,
+        )
+        logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
+        count(WebhooksAccepted=1)
+
+    def _remembered_instance(self) -> str | None:
+        if now_ms() - self._instance_read_at >= INSTANCE_KEPT_MS:
+            self._instance_read_at = now_ms()
+            try:
+                self._instance_id = self._instance.read()
+            except AwsError as error:
+                logger.warning("instance_not_read", reason=str(error))
+        return self._instance_id
+
+    def _record_arrival(self) -> None:
+        try:
+            self._arrivals.note(now_ms())
+        except AwsError as error:
+            logger.warning("arrival_not_recorded", reason=str(error))
