@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk, eventually
 from tests.local.aws.conditions import ALL_OFF, ALL_ON
-from tests.local.aws.local_aws import ROOT, LocalAws, build
+from tests.local.aws.local_aws import LOCAL, ROOT, LocalAws, build
 from tests.local.aws.sam_transform import transformed
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.local.commands.sign import LOCAL_SECRET, signed, signed_in
@@ -277,6 +277,26 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
     ):
         assert code in log
     assert [secret for secret in [*secrets, *tokens, *emails, "Marked-"] if secret in log] == []
+
+
+def test_sam_package_uploads_readme_and_license_for_the_application_repository(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    packaged = tmp_path / "packaged.json"
+    subprocess.run(
+        [
+            *(LOCAL / "sam/bin/sam", "package", "--template-file", build() / "template.yaml"),
+            *("--resolve-s3", "--use-json", "--output-template-file", packaged),
+        ],
+        env=aws.environment,
+        check=True,
+        capture_output=True,
+    )
+    application = json.loads(packaged.read_text())["Metadata"]["AWS::ServerlessRepo::Application"]
+    for name, file in {"ReadmeUrl": "README.md", "LicenseUrl": "LICENSE"}.items():
+        bucket, _, key = application[name].removeprefix("s3://").partition("/")
+        uploaded = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        assert uploaded == (ROOT / file).read_bytes()
 
 
 def test_dashboard_url_leads_to_the_console_of_each_partition(stack: Stack) -> None:

@@ -758,6 +758,7 @@ class Episode:
             resources = self._opened(event, "audit")
             finder = DeletionFinder(
                 self.users_table,
+                resources.runs,
                 resources.pages,
                 SavedScans(cast(Any, self.dynamodb), "RunsTable"),
                 max_percent=self._max_percent,
@@ -870,9 +871,8 @@ class Episode:
         told = run["totalClerkUsers"]
         assert len(met) + len(marked) == told, f"{told} users, but {met} and {marked}"
         assert len(set(met)) == len(met), f"users that count twice: {met}"
-        if run["mode"] == "audit":
-            known = IdSet(page.get("ids", b"") for page in pages)
-            assert all(user_id in known for user_id in met), "users that were met leave no digest"
+        known = IdSet(page.get("ids", b"") for page in pages)
+        assert all(user_id in known for user_id in met), "users that were met leave no digest"
         if run["status"] == "FAILED":
             return
         users = self.users

@@ -1,6 +1,7 @@
 import io
 import json
 
+from clerk_sync import __version__
 from clerk_sync.log import logger
 
 
@@ -11,3 +12,10 @@ def test_a_line_stays_one_line_of_ascii_whatever_is_in_it(log: io.StringIO) -> N
     assert line.isascii()
     assert line.rstrip("\n").isprintable()
     assert json.loads(line)["clerkUserId"] == odd
+
+
+def test_every_line_has_the_version(log: io.StringIO) -> None:
+    logger.append_keys(clerkUserId="user_1")
+    logger.clear_state()
+    logger.info("webhook_stored")
+    assert json.loads(log.getvalue())["version"] == __version__

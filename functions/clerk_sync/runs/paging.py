@@ -76,6 +76,6 @@ def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, 
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]
-        ids = digests(listed.users[start:end]) if run.mode == "audit" else None
+        ids = digests(listed.users[start:end])
         page = Page.of(run, number, listed.requested_at, create_missing=run.create_missing, users=users)
         yield page.dump(), PendingPage(page.token, len(users), malformed, listed.checkpoint_after(end), ids)

@@ -87,7 +87,8 @@ class MissedDeletions:
 
     `rows` counts all synced rows, `found` those of users who are gone, and `first` are the first of them.
     `sent` are being marked; `held_back` says why the others are not. `unasked` counts further candidates that
-    Clerk was not asked for.
+    Clerk was not asked for. `listed_before` counts those found whom an earlier run listed; 0 if they are held
+    back.
     """
 
     rows: int = 0
@@ -96,6 +97,7 @@ class MissedDeletions:
     sent: int = 0
     held_back: str | None = None
     unasked: int = 0
+    listed_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

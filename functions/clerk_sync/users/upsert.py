@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from clerk_sync.errors import AwsError
+from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.users.drift import DriftClassifier, Finding
 from clerk_sync.users.row import ACTIVITY, Row
-from clerk_sync.users.table import Lost, Refused, UsersTable, Written
+from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.user import Change, User, UserProblem
 from clerk_sync.users.write_rule import Verdict, Write, decide
 
@@ -62,8 +62,8 @@ def upsert(
                     if judge:
                         found = judge.finding(undecided[write.user_id], rows.get(write.user_id), write, now)
                         outcome.findings += [found] if found else []
-                case Refused(reason):
-                    outcome.problems.append(UserProblem(write.user_id, reason))
+                case RowRefused():
+                    outcome.problems.append(UserProblem(write.user_id, str(result)))
                 case Lost(row):
                     lost[write.user_id] = row
         # An INSERT that finds a row doesn't hand it over, so the unknown ones are read.

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from clerk_sync.aws.dynamodb import from_item, to_item
 from clerk_sync.aws.secrets import Secret
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
+from clerk_sync.users.instance import TableInstance
 from tests.cloud.checks.secrets import Stored, environment, read, secret_key_result
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
 from tests.cloud.stack import Stack
@@ -28,7 +27,9 @@ def look(stack: Stack) -> Iterator[Result]:
         yield answer
         return
     yield ok("Clerk", f"accepts the key: instance {answer}, {environment(stored)}")
-    yield instance_result(answer, remembered_instance(stack))
+    outputs = stack.outputs
+    remembered = TableInstance(stack.client("dynamodb"), outputs["RunsTable"], outputs["UsersTable"])
+    yield instance_result(answer, remembered.read())
 
 
 def ask(api_url: str, secret_key: Stored, parameter: str) -> str | Result:
@@ -43,15 +44,6 @@ def ask(api_url: str, secret_key: Stored, parameter: str) -> str | Result:
             return wrong("Clerk", str(error).strip(), to_do)
         except (ClerkUnavailable, OutOfTime) as error:
             return unknown("Clerk", f"{error}.", "Try again later.")
-
-
-def remembered_instance(stack: Stack) -> str | None:
-    """The instance that the users table belongs to, None before the first run that remembered one."""
-    answer: dict[str, Any] = stack.client("dynamodb").get_item(
-        TableName=stack.outputs["RunsTable"], Key=to_item({"runId": "instance", "part": "instance"})
-    )
-    found: str | None = from_item(answer.get("Item", {})).get("instanceId")
-    return found
 
 
 def instance_result(here: str, remembered: str | None) -> Result:

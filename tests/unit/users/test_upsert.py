@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.errors import AwsError
+from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, Value
 from clerk_sync.users.upsert import Outcome, Stored, store, upsert
 from clerk_sync.users.user import Change, User
@@ -312,7 +312,7 @@ def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
     assert len(table.updates) == 6
 
 
-def test_a_table_that_fails_is_an_error_of_the_change() -> None:
+def test_row_that_dynamodb_will_never_take_is_an_error_of_the_change() -> None:
     table = FakeUsersTable(refused=["a"])
-    with pytest.raises(AwsError):
+    with pytest.raises(RowRefused):
         store(table, A, None, as_of=1, now=NOW, create_missing=True)
