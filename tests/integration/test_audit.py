@@ -240,12 +240,12 @@ def test_who_changes_comes_or_goes_during_the_audit_is_not_reported(stack: Stack
 
 def test_an_audit_that_outlasts_its_function_goes_on_in_the_next_invocation(stack: Stack) -> None:
     users = make_users(3_000)
-    with stack.clerk(users, latency=0.4) as clerk:
+    with stack.clerk(users, latency=1.2) as clerk:
         synced(stack, users)
         for user in users[:3]:
             clerk.delete(user["id"])
         stack.delete_row(users[-1]["id"])
-        with stack.configured("AuditFunction", timeout=32, PAGE_SIZE="100"):
+        with stack.configured("AuditFunction", timeout=36, PAGE_SIZE="100"):
             run_id = stack.audit()["runId"]
             report = eventually(
                 lambda: (r := stack.audit({"runId": run_id, "waitSeconds": 1}))["verdict"] and r, 120

@@ -132,7 +132,7 @@ def test_a_worker_killed_in_the_middle_of_a_page_costs_nothing(stack: Stack) -> 
 
 def test_a_run_that_outlasts_the_functions_time_goes_on_in_another_invocation(stack: Stack) -> None:
     users = make_users(3_000)
-    with stack.clerk(users, latency=0.6) as clerk, stack.configured("BackfillFunction", timeout=32):
+    with stack.clerk(users, latency=1.5) as clerk, stack.configured("BackfillFunction", timeout=36):
         first = stack.backfill({"waitSeconds": 0})
         assert first["status"] == "RUNNING"
         assert first["totalClerkUsers"] < 3_000
@@ -255,7 +255,7 @@ def test_an_incremental_run_reads_and_writes_only_what_changed(stack: Stack) -> 
         stack.change_run(stack.current_run_id(), "startedAt", now - 3_600_000)
         for n in range(0, 3_000, 15):
             clerk.update(users[n]["id"], first_name=f"Renamed {n}")
-        clerk.add(make_user(50_000, base_ms=now))
+        clerk.add(make_user(50_000) | {"created_at": now, "updated_at": now})
         clerk.requests.clear()
         result = stack.backfill({"mode": "incremental"})
 
@@ -285,13 +285,14 @@ def test_an_incremental_run_with_none_before_it_reads_everybody(stack: Stack) ->
 
 
 def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
-    users = make_users(3_000, base_ms=int(time.time() * 1000))
+    now = int(time.time() * 1000)
+    users = [user | {"created_at": now, "updated_at": now + n} for n, user in enumerate(make_users(3_000))]
     with stack.clerk([]):
         stack.backfill()
     with stack.clerk(users) as clerk:
 
         def kill(number: int, _: Request) -> None:
-            if number == 4:
+            if number == 5:
                 assert stack.kill("BackfillFunction")
 
         clerk.on_request = kill

@@ -78,7 +78,7 @@ def test_functions_may_be_killed_before_and_after_what_they_change(stack: Stack)
     with (
         stack.clerk(users),
         small_pages(stack),
-        stack.queue_with(VisibilityTimeout="4"),
+        stack.queue_with(VisibilityTimeout="10"),
         through(stack, backfills, "BackfillFunction") as one,
         through(stack, workers, "WorkerFunction") as other,
     ):
