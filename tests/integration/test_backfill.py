@@ -1,7 +1,9 @@
 """The main job on the deployed stack: users flow from Clerk to the table, whatever happens meanwhile."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
 import pytest
@@ -347,6 +349,51 @@ def test_clerks_rate_limit_is_obeyed(stack: Stack) -> None:
     assert result["totalClerkUsers"] == 2_000
     throttled = [request for request in clerk.requests if request.status == 429]
     assert 1 <= len(throttled) <= 3, "Retry-After says when to come back"
+
+
+def test_full_incremental_and_audit_runs_overlap_and_survive_clerks_429(stack: Stack) -> None:
+    users = make_users(1_500)
+    with stack.clerk(users):
+        assert stack.backfill()["status"] == "COMPLETED"
+    with stack.clerk(users, rate_limit=3, rate_window=2) as clerk:
+        for user in users[:40]:
+            clerk.update(user["id"], first_name="Changed")
+        all_have_started = threading.Event()
+
+        def started() -> int:
+            return len([r for r in clerk.requests if r.path == "/v1/instance" and r.status == 200])
+
+        def wait_for_the_others(_: int, request: Request) -> None:
+            if started() == 3:
+                all_have_started.set()
+            if request.path.startswith("/v1/users"):
+                all_have_started.wait(20)
+
+        clerk.on_request = wait_for_the_others
+        with ThreadPoolExecutor(3) as pool:
+            full = pool.submit(stack.backfill, {"waitSeconds": 120})
+            incremental = pool.submit(stack.backfill, {"mode": "incremental", "waitSeconds": 120})
+            eventually(lambda: started() == 2)
+            audit = pool.submit(stack.audit, {"waitSeconds": 120})
+            results = [run.result() for run in (full, incremental, audit)]
+        throttled = [request for request in clerk.requests if request.status == 429]
+        wanted = clerk.users()
+
+    assert all_have_started.is_set()
+    assert [result["status"] for result in results] == ["COMPLETED"] * 3, results
+    assert max(run["startedAt"] for run in results) < min(run["timestamp"] for run in results)
+    assert throttled
+    for result in results[:2]:
+        assert_conserved(result)
+    assert results[0]["totalClerkUsers"] == results[2]["clerkUsers"] == 1_500
+    assert results[1]["totalClerkUsers"] >= 40
+    assert_true_to_clerk(stack.rows(), wanted)
+    [line] = [
+        json.loads(line)
+        for line in stack.function_log()
+        if '"message":"run_started"' in line and results[2]["runId"] in line
+    ]
+    assert {*line["beside"]} == {result["runId"] for result in results[:2]}
 
 
 def test_while_clerk_is_down_the_run_stays_open_and_says_so(stack: Stack) -> None:

@@ -194,11 +194,17 @@ def test_whatever_clerk_does_the_run_ends_right(stack: Stack, seed: int) -> None
 
 
 @pytest.mark.parametrize("told", [0, 5_000])
-def test_clerks_count_need_not_be_right(stack: Stack, told: int) -> None:
+def test_wrong_count_of_clerks_loses_no_user_and_unlisted_users_are_errors(stack: Stack, told: int) -> None:
     users = make_users(130)
+    unlisted = max(0, told - len(users))
     count = Fault.status(200, body=json.dumps({"object": "total_count", "total_count": told}).encode())
     with stack.clerk(users) as clerk, small_pages(stack):
         clerk.on_request = lambda _, request: count if request.path.endswith("/count") else None
         result = stack.backfill()
         assert len(clerk.requests) <= 40
-    assert_right(stack, result, users)
+    assert result["status"] == ("COMPLETED_WITH_ERRORS" if unlisted else "COMPLETED"), result
+    assert_conserved(result)
+    assert (result["totalClerkUsers"], result["errorCount"]) == (130 + unlisted, unlisted)
+    assert not unlisted or "listed 130 of them" in result["errors"][0]["reason"]
+    assert bool(stack.runs.current("full").watermark) != bool(unlisted)
+    assert_true_to_clerk(stack.rows(), users)
