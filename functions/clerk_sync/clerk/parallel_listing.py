@@ -48,9 +48,9 @@ class ParallelListing:
         self._listed_further: set[int | None] = set()
 
     @property
-    def missing(self) -> int:
-        """How many users were not listed, though Clerk counted them before the listing and after it. Call it
-        when `pages` has ended."""
+    def unlisted(self) -> int:
+        """How many users Clerk did not list, though it counted them before the listing and after it. It is
+        known when `pages` has ended."""
         return max(0, self._expected - self._checkpoint.listed)
 
     def pages(self) -> Generator[list[ListedUsers]]:
@@ -98,13 +98,13 @@ class ParallelListing:
 
     def _windows_to_list_further(self) -> list[Window]:
         """The windows whose last page Clerk may have cut, unless as many users were listed as it counts."""
-        if not self.missing:
+        if not self.unlisted:
             return []
         # Users who were deleted meanwhile are not missing.
         self._expected = min(self._expected, self._clerk.count())
         ended = [w for w in self._checkpoint.windows if w.since not in self._listed_further]
         self._listed_further.update(window.since for window in ended)
-        return ended if self.missing else []
+        return ended if self.unlisted else []
 
     def _parts(self, page: WindowPage) -> list[Window]:
         """The window of a page, or its parts, judged by how close in time the page's users are."""

@@ -8,6 +8,7 @@ from typing import Any
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.items import Write, delete, update
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
 from clerk_sync.runs.run_record import (
     COUNT_NAMES,
@@ -19,7 +20,6 @@ from clerk_sync.runs.run_record import (
     progress,
 )
 from clerk_sync.text import counted
-from clerk_sync.users.drift import Finding, tally
 from clerk_sync.users.user import UserProblem
 
 PAGE = "page#"
@@ -98,9 +98,7 @@ def record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageReco
     return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
 
 
-def set_outcome(
-    page: PageRecord, state: str, counts: Counts, problems: list[UserProblem], findings: list[Finding]
-) -> Write:
+def set_outcome(page: PageRecord, state: str, outcome: PageOutcome) -> Write:
     """Record a page's outcome if it is still as it was."""
     return update(
         page["runId"],
@@ -109,9 +107,9 @@ def set_outcome(
         {":token": page["pageToken"], ":before": page["state"], ":malformed": page["malformedCount"]},
         set_={
             "state": state,
-            "problems": _dump_problems(problems),
-            "findings": json.dumps(tally(findings)) if findings else "",
-            **count_values(counts),
+            "problems": _dump_problems(outcome.problems),
+            "findings": json.dumps(outcome.findings) if outcome.counts.findings else "",
+            **count_values(outcome.counts),
         },
     )
 
@@ -139,5 +137,5 @@ def load_problems(dumped: str) -> list[UserProblem]:
     return [UserProblem(*problem) for problem in json.loads(dumped)]
 
 
-def _dump_problems(problems: list[UserProblem]) -> str:
+def _dump_problems(problems: Sequence[UserProblem]) -> str:
     return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])

@@ -17,30 +17,25 @@ from clerk_sync.runs.run import Run
 from clerk_sync.users.user import User, UserProblem, parse_user
 
 
-def read_users(lease: Lease, clerk: ClerkClient) -> None:
-    """Read the users that the run has not read yet, and send them. Raises OutOfTime, and what Clerk's client
-    and the lease raise."""
-    with closing(_pages(lease, clerk)) as pages:
-        while True:
-            lease.stop_if_out_of_time()
-            listed = next(pages, None)
-            if listed is None:
-                return
-            _send(lease, listed)
+def read_users(lease: Lease, clerk: ClerkClient) -> int:
+    """Read the users that the run has not read yet, and send them: those who changed since the last run, or
+    everybody if it is a full one or too many changed.
 
-
-def _pages(lease: Lease, clerk: ClerkClient) -> Generator[list[ListedUsers]]:
-    """Those who changed since the last run; everybody if it is a full one, or too many changed."""
+    Returns how many users Clerk did not list, though it counted them before the listing and after it. Raises
+    OutOfTime, and what Clerk's client and the lease raise.
+    """
     run, limit = lease.run, lease.resources.page_size
     # An incremental run that began to read everybody has recorded how many users Clerk counts.
     if run.since is not None and run.expected_users is None:
         try:
-            yield from list_changed(clerk, run.checkpoint, limit=limit, since=run.since)
+            _send_all(lease, list_changed(clerk, run.checkpoint, limit=limit, since=run.since))
         except TooManyChanges:
             logger.info("too_many_changes", runId=run.run_id)
         else:
-            return
-    yield from _all_users(lease, clerk).pages()
+            return 0
+    listing = _all_users(lease, clerk)
+    _send_all(lease, listing.pages())
+    return listing.unlisted
 
 
 def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
@@ -57,6 +52,16 @@ def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
         limit=resources.page_size,
         expected=expected,
     )
+
+
+def _send_all(lease: Lease, pages: Generator[list[ListedUsers]]) -> None:
+    with closing(pages):
+        while True:
+            lease.stop_if_out_of_time()
+            listed = next(pages, None)
+            if listed is None:
+                return
+            _send(lease, listed)
 
 
 def _send(lease: Lease, listed: Iterable[ListedUsers]) -> None:

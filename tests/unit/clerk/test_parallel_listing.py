@@ -257,15 +257,15 @@ def test_deleted_users_are_not_looked_for() -> None:
     all_users = listing(clerk, 3, expected=9)
     assert len(all_ids(all_users)) == 5
     assert (len(clerk.requests), clerk.counts) == (2, 1), "Clerk is asked for its count again"
-    assert all_users.missing == 0
+    assert all_users.unlisted == 0
 
 
 @pytest.mark.parametrize("max_requests", [1, 3])
-def test_users_that_clerk_counts_before_and_after_but_does_not_list_are_missing(max_requests: int) -> None:
+def test_users_that_clerk_counts_before_and_after_but_does_not_list_are_unlisted(max_requests: int) -> None:
     clerk = clerk_with(*range(1, 61), overcounts_by=4)
     all_users = listing(clerk, 5, max_requests, expected=70)
     assert sorted(all_ids(all_users)) == sorted(clerk.alive)
-    assert all_users.missing == 4
+    assert all_users.unlisted == 4
 
 
 @given(st.integers(0, 30), st.integers(1, 7), st.integers(2, 7), requests_at_once)
@@ -313,7 +313,7 @@ def test_a_page_that_clerk_cuts_once_costs_nobody_wherever_the_listing_is_interr
             clerk.cut = lambda number, page, cut_at=cut_at: page[:left] if number == cut_at else page  # type: ignore[misc]
             seen, resumed = interrupted_listing(clerk, max_requests, stops_after)
             assert sorted(seen) == sorted(clerk.alive), f"cut at {cut_at}, stopped after {stops_after}"
-            assert resumed.missing == 0
+            assert resumed.unlisted == 0
 
 
 @pytest.mark.parametrize("max_requests", [1, 4])
@@ -332,7 +332,7 @@ def test_the_newest_users_that_clerk_lists_late_are_listed_wherever_the_listing_
         clerk = LateClerk(alive=clerk_with(*range(1, USERS + 1)).alive)
         seen, resumed = interrupted_listing(clerk, max_requests, stops_after)
         assert sorted(seen) == sorted(clerk.alive), f"stopped after {stops_after}"
-        assert resumed.missing == 0
+        assert resumed.unlisted == 0
 
 
 def test_a_page_cut_before_a_windows_end_costs_nobody_though_later_sign_ups_make_up_the_count() -> None:

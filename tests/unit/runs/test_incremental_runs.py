@@ -12,7 +12,7 @@ from clerk_sync.errors import ClerkUnavailable
 from clerk_sync.runs.backfill import backfill
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import backfill_request
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import Counts, RunResult
@@ -72,8 +72,8 @@ class Stack:
         self.clerk = ChangedClerk(users)
         self.run("full")
         for page in self.pages():
-            counts = Counts(unchanged=len(page.users))
-            assert self.memory.pages.record_outcome(page.run_id, page.number, page.token, counts)
+            outcome = PageOutcome(Counts(unchanged=len(page.users)))
+            assert self.memory.pages.record_outcome(page.run_id, page.number, page.token, outcome)
             finish(self.memory.runs, page.run_id, now_ms())
         self.clerk.queries.clear()
         self.queue.messages.clear()
