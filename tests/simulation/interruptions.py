@@ -116,9 +116,10 @@ class Faults:
     `second_delivery`: a message is delivered again while it is being worked on. `late_delivery`: it comes
     when its sender's lease is over. `short_time`: an invocation has time for a page or two. `audit`: an
     invocation is one of AuditFunction. `deletion`: Clerk has a user fewer than when it was last asked.
-    `short_list`: a list of Clerk's ends too soon. `slow_scan`: the next few rows of the table take long to
-    come. `kill_late`: before an invocation records that it is done with Clerk. `kill_at`, `stall_at`: no
-    chance but the one moment for trouble, counted from 1 in each episode; none if 0.
+    `short_list`: a list of Clerk's ends too soon. `unlisted`: how many users Clerk counts and never lists.
+    `slow_scan`: the next few rows of the table take long to come. `kill_late`: before an invocation records
+    that it is done with Clerk. `kill_at`, `stall_at`: no chance but the one moment for trouble, counted from
+    1 in each episode; none if 0.
     """
 
     kill: float = 0.0
@@ -137,6 +138,7 @@ class Faults:
     audit: float = 0.0
     deletion: float = 0.0
     short_list: float = 0.0
+    unlisted: int = 0
     slow_scan: float = 0.0
     kill_late: float = 0.0
     kill_at: int = 0
@@ -373,6 +375,8 @@ class ClerkUsers:
         # With several lanes as many as are worth several windows.
         for _ in range(world.dice.choice([0, 3, 4, 7] if world.lanes == 1 else [3, 12, 18])):
             self.sign_up()
+        ids = self.ids()
+        self.unlisted = set(world.dice.sample(ids, min(len(ids), world.faults.unlisted)))
 
     def sign_up(self) -> None:
         dice, user_id = self._world.dice, f"user_{len(self.known_since)}"
@@ -437,7 +441,9 @@ class InterruptedClerk(ClerkClient):
             return users.payloads[-int(query["limit"]) :]
         bound, end = int(query.get("created_at_after", -1)), int(query.get("created_at_before", 10**15))
         found = users.after(query["starting_after"]) if "starting_after" in query else users.payloads
-        listed = [user for user in found if bound < user["created_at"] <= end][: int(query["limit"])]
+        listed = [
+            user for user in found if bound < user["created_at"] <= end and user["id"] not in users.unlisted
+        ][: int(query["limit"])]
         if listed and world.chance(world.faults.short_list):
             world.note("cut_short")
             return listed[: world.dice.randrange(len(listed))]
@@ -856,9 +862,9 @@ class Episode:
         users = self.users
         awaited = {user_id for user_id, since in users.known_since.items() if since <= run["startedAt"]}
         awaited -= users.gone_since.keys()
-        # Who is gone by the end of a list that was cut may hide that another one was missed.
-        is_believed = bool(json.loads(run.get("deletions", "{}")).get("rows")) and not users.gone_since
-        if is_believed or not self.world.events["cut_short"]:
+        # Users who are gone, or came, by the end of a list that was cut may hide that others are missing.
+        has_churn = users.gone_since or self._faults.sign_up
+        if not (run.get("unlistedUsers") or (self.world.events["cut_short"] and has_churn)):
             assert set(met) >= awaited, f"users that do not count: {awaited - set(met)}"
         if run["dryRun"]:
             return
@@ -911,7 +917,8 @@ def play(faults: Faults, seed: int) -> Episode:
 def _check_verdict(run: Item) -> None:
     assert "pagedAt" in run, f"over before it is paged: {run}"
     assert run["settledPages"] == run["pages"], f"over before its pages are: {run}"
-    due = "COMPLETED_WITH_ERRORS" if run["errorCount"] else "COMPLETED"
+    is_whole = not (run["errorCount"] or run.get("unlistedUsers"))
+    due = "COMPLETED" if is_whole else "COMPLETED_WITH_ERRORS"
     assert run["status"] == ("FAILED" if "failure" in run else due), f"not the status due: {run}"
 
 

@@ -14,7 +14,7 @@ from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number
+from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row, number
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
@@ -319,7 +319,7 @@ class Sync(RuleBasedStateMachine):
         states = [state for _, state in self.history[user_id] if state]
         if version is None:
             return
-        for name in ACTIVITY:
+        for name in ACTIVITY if version else (SIGNED_IN,):
             assert row.get(name) in [None, *(stored(state).get(name) for state in states)]
         if version:
             same = [of_a_version(stored(state)) for state in states if state["updated_at"] == version]

@@ -16,17 +16,29 @@ from clerk_sync.runs.run import Run
 from clerk_sync.users.user import User, UserProblem, parse_user
 
 
-def read_users(lease: Lease, clerk: ClerkClient) -> None:
-    """Read the users that the run has not read yet, and send them. Raises OutOfTime, and what Clerk's client
-    and the lease raise."""
+def read_users(lease: Lease, clerk: ClerkClient) -> int:
+    """Read the users that the run has not read yet, and send them.
+
+    Returns how many users Clerk did not list, though it counted them before the listing and after it. Raises
+    OutOfTime, and what Clerk's client and the lease raise.
+    """
     users = _changed_users(lease, clerk) if lease.run.since is not None else _all_users(lease, clerk)
     with closing(users):
         while True:
             lease.stop_if_out_of_time()
             found = next(users, None)
             if found is None:
-                return
+                return _unlisted(lease.run, clerk)
             _send(lease, found)
+
+
+def _unlisted(run: Run, clerk: ClerkClient) -> int:
+    expected = run.expected_users
+    listed = run.total_users - (run.deletions.sent if run.deletions else 0)
+    # Clerk does not count the users who changed, so a listing of those has no number to compare with.
+    if expected is None or listed >= expected:
+        return 0
+    return max(0, min(expected, clerk.count()) - listed)
 
 
 def _all_users(lease: Lease, clerk: ClerkClient) -> Generator[list[Found]]:

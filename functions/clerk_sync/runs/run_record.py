@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
@@ -50,6 +50,7 @@ def new_record(run: Run) -> dict[str, Value | None]:
 
 def load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds."""
+    counts, unlisted = load_counts(item), item.get("unlistedUsers", 0)
     return Run(
         run_id=item["runId"],
         mode=item["mode"],
@@ -62,10 +63,11 @@ def load_run(item: Mapping[str, Any]) -> Run:
         status=item["status"],
         expected_users=item.get("expectedUsers"),
         pages=item["pages"],
-        total_users=item["totalClerkUsers"],
+        total_users=item["totalClerkUsers"] + unlisted,
         settled_pages=item["settledPages"],
         given_up_pages=item["givenUpPages"],
-        counts=load_counts(item),
+        unlisted_users=unlisted,
+        counts=replace(counts, errors=counts.errors + unlisted),
         cursor=load_cursor(item),
         paged_at=item.get("pagedAt"),
         ended_at=item.get("timestamp"),
