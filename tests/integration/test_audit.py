@@ -241,12 +241,12 @@ def test_users_who_change_during_the_audit_are_not_reported(stack: Stack) -> Non
 
 def test_audit_that_runs_out_of_time_continues_in_a_new_invocation(stack: Stack) -> None:
     users = make_users(3_000)
-    with stack.clerk(users, latency=0.4) as clerk:
+    with stack.clerk(users, latency=1.2) as clerk:
         synced(stack, users)
         for user in users[:3]:
             clerk.delete(user["id"])
         stack.delete_row(users[-1]["id"])
-        with stack.configured("AuditFunction", timeout=32, PAGE_SIZE="100"):
+        with stack.configured("AuditFunction", timeout=36, PAGE_SIZE="100"):
             run_id = stack.audit()["runId"]
             report = eventually(
                 lambda: (r := stack.audit({"runId": run_id, "waitSeconds": 1}))["verdict"] and r, 120

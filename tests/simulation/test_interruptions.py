@@ -75,6 +75,15 @@ def test_a_run_survives_being_cut_off_at_any_moment(trouble: str, audit: float) 
             assert events["killed"] + events["stalled"] == 1
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_list_that_clerk_cuts_once_costs_nobody_whenever_the_run_is_killed(seed: int) -> None:
+    world = play(Faults(), seed).world
+    for cut_list_at in range(1, world.lists + 1):
+        for kill_at in range(cut_list_at, world.moments + 1, 40):
+            runs = play(Faults(cut_list_at=cut_list_at, kill_at=kill_at), seed).runs()
+            assert not any("unlistedUsers" in run for run in runs)
+
+
 @pytest.mark.parametrize("audit", [0.0, 1.0])
 def test_users_that_clerk_counts_and_never_lists_are_errors_and_no_row_is_marked(audit: float) -> None:
     for seed in range(20):

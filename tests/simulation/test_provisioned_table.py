@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from clerk_sync.aws.dynamodb import attribute, from_item
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
@@ -112,7 +112,7 @@ class ProvisionedRun:
         messages = []
         for number in range(1, users // PAGE + 1):
             page = Page.of(run, number, 1, create_missing=True, users=users_of(number))
-            run = self.memory.send(run, PendingPage(page.token, PAGE, [], BEGINNING))
+            run = self.memory.send(run, PendingPage(page.token, PAGE, [], Checkpoint()))
             messages.append(page.dump())
             if is_synced:
                 self.rows |= {user.id: _row(user) for user in page.users}

@@ -207,7 +207,7 @@ def _summary(kind: str, request: Request) -> str:
     part = _key(request)[1]
     placeholders = re.findall(r":\w+", request.get("UpdateExpression", ""))
     values = _values(request)
-    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":cursor")
+    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":checkpoint")
     return f"{kind} {part} {told}".rstrip()
 
 

@@ -41,7 +41,7 @@ def _send_deletions(
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
-        record = PendingPage(page.token, len(deletions), [], run.cursor, deletions=missed)
+        record = PendingPage(page.token, len(deletions), [], run.checkpoint, deletions=missed)
         lease.send([(page.dump(), record)])
     return missed
 

@@ -13,6 +13,7 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.dynamodb import Value
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs.items import Items, put
 from clerk_sync.runs.page import Page, PageOutcome
@@ -31,7 +32,7 @@ from clerk_sync.runs.page_record import (
     set_outcome,
 )
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
-from clerk_sync.runs.run_record import load_cursor, load_deletions
+from clerk_sync.runs.run_record import load_deletions
 from clerk_sync.users.drift import Tally, merged, tally
 from clerk_sync.users.upsert import Planned
 from clerk_sync.users.user import UserProblem
@@ -70,7 +71,7 @@ class PageLedger:
         settled = [*takewhile(lambda page: page["state"] != "PENDING", left)]
         for page in settled:
             users = page["userCount"] + page["malformedCount"]
-            run = run.with_page(users, load_cursor(page), load_deletions(page))
+            run = run.with_page(users, Checkpoint.load(page["checkpoint"]), load_deletions(page))
         deleted = left[len(settled) :]
         progress = record_progress(run, owner, until, deleted)
         return run if self._items.transact(*map(delete_page, deleted), progress) else None

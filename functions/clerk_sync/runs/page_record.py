@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
-from clerk_sync.clerk.parallel_listing import Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.items import Write, delete, update
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
@@ -14,7 +14,6 @@ from clerk_sync.runs.run_record import (
     COUNT_NAMES,
     RUN,
     count_values,
-    dump_cursor,
     dump_deletions,
     expires_at,
     load_counts,
@@ -33,20 +32,25 @@ class PendingPage:
     """A page that is about to be sent.
 
     `token` is its message's, `users` how many it holds; `malformed` are the users that it leaves out.
+    <<<<<<< HEAD
+    `checkpoint` is the listing's after it. `ids` are the digests of all their ids, in an audit.
+    `deletions` is what an audit found, on the page that marks those users.
+    =======
     `cursor` is where the listing is after it. `ids` are the digests of the ids of all of them. `deletions` is
     what an audit found, on the page that marks those users.
+    >>>>>>> main
     """
 
     token: str
     users: int
     malformed: list[UserProblem]
-    cursor: Place
+    checkpoint: Checkpoint
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
 
     def added_to(self, run: Run) -> Run:
         """The run once this page is sent."""
-        return run.with_page(self.users + len(self.malformed), self.cursor, self.deletions)
+        return run.with_page(self.users + len(self.malformed), self.checkpoint, self.deletions)
 
 
 def part_of(number: int) -> str:
@@ -69,7 +73,7 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
         "userCount": page.users,
         "malformedCount": len(page.malformed),
         "malformed": _dump_problems(page.malformed),
-        "cursor": dump_cursor(page.cursor),
+        "checkpoint": page.checkpoint.dump(),
         "ids": page.ids,
         "deletions": dump_deletions(page.deletions) if page.deletions else None,
         "expiresAt": expires_at(run),

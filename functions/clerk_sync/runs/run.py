@@ -4,7 +4,7 @@ from dataclasses import astuple, dataclass, field, replace
 from operator import add, sub
 from typing import Literal, TypedDict
 
-from clerk_sync.clerk.parallel_listing import BEGINNING, Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
@@ -145,7 +145,7 @@ class Run:
     given_up_pages: int = 0
     unlisted_users: int = 0
     counts: Counts = field(default_factory=Counts)
-    cursor: Place = BEGINNING
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     paged_at: int | None = None
     ended_at: int | None = None
     failure: str | None = None
@@ -153,13 +153,13 @@ class Run:
     full_run_at: int | None = None
     deletions: MissedDeletions | None = None
 
-    def with_page(self, users: int, cursor: Place, deletions: MissedDeletions | None) -> "Run":
+    def with_page(self, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> "Run":
         """The run once one more page, of so many users, is sent."""
         return replace(
             self,
             pages=self.pages + 1,
             total_users=self.total_users + users,
-            cursor=cursor,
+            checkpoint=checkpoint,
             deletions=deletions or self.deletions,
         )
 

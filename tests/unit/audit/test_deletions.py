@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from clerk_sync.audit import deletions
 from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, reason_to_hold_back
 from clerk_sync.audit.scan import Scan
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.page import Page, PageOutcome
@@ -164,7 +164,7 @@ class Audit:
         run = memory.start(Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000))
         for number, page in enumerate(batched(listed, 50, strict=False), 1):
             token = f"t{number}"
-            run = memory.send(run, PendingPage(token, len(page), [], BEGINNING, page_of(page)))
+            run = memory.send(run, PendingPage(token, len(page), [], Checkpoint(), page_of(page)))
             outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
@@ -188,7 +188,7 @@ class Audit:
     def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
         """Record a run that listed these users."""
         run = Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=True, started_at=started_at)
-        self.memory.send(self.memory.start(run), PendingPage("t", 1, [], BEGINNING, page_of(user_ids)))
+        self.memory.send(self.memory.start(run), PendingPage("t", 1, [], Checkpoint(), page_of(user_ids)))
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1

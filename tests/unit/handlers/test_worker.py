@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, EventError
 from clerk_sync.handlers import worker
 from clerk_sync.runs import page as page_module
@@ -58,7 +58,7 @@ class Aws:
         self.memory = RunsInMemory()
         page = Page.of(RUN, 1, 5, create_missing=True, users=(User("user_1", 5, {}),))
         self.body = page.dump()
-        self.memory.send(self.memory.start(RUN), PendingPage(page.token, 1, [], BEGINNING))
+        self.memory.send(self.memory.start(RUN), PendingPage(page.token, 1, [], Checkpoint()))
 
     def client(self, service: str) -> Any:
         return {"sqs": self.sqs, "dynamodb": self.memory.dynamodb}[service]

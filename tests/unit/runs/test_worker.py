@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, Throttled
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.page import Page
@@ -28,7 +28,7 @@ ADA = User("ada", 1_000, {"firstName": "Ada", "lastName": "Lovelace"})
 
 def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> None:
     memory = RunsInMemory()
-    memory.send(memory.start(RUN), PendingPage("t1", 5, [], BEGINNING))
+    memory.send(memory.start(RUN), PendingPage("t1", 5, [], Checkpoint()))
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {
@@ -73,7 +73,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.memory = RunsInMemory()
-        sent = PendingPage("t1", 3, [], BEGINNING)
+        sent = PendingPage("t1", 3, [], Checkpoint())
         run = self.memory.send(self.memory.start(replace(RUN, dry_run=False)), sent)
         self.memory.runs.end_paging(run, OWNER, 2_000)
         users = (ADA, User("eve", 3, {"lastName": "Eve"}), User("new", 3, {}))
