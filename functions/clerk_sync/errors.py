@@ -13,6 +13,7 @@ ClerkSyncError
 │   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
+│   └── RowRefused       DynamoDB will never take this row
 ├── LeaseLost            another invocation has taken the run over
 └── OutOfTime            the function's own time is nearly over; the run goes on in another one
 """
@@ -68,6 +69,13 @@ class ClerkUnavailable(ClerkError):
 
 class AwsError(ClerkSyncError):
     """An AWS service refused a call, could not be reached, or throttled it for too long."""
+
+
+class RowRefused(AwsError):
+    """DynamoDB will never take this row: it is over 400 KB, say, or an index can't hold one of its values.
+
+    The message holds DynamoDB's own reason.
+    """
 
 
 class LeaseLost(ClerkSyncError):

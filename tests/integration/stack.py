@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.clock import now_ms
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
@@ -27,7 +28,7 @@ type Row = dict[str, Any]
 
 def wanted_row(payload: Mapping[str, Any]) -> Row:
     """The attributes that the sync is to keep for this Clerk user."""
-    user = parse_user(payload)
+    user = parse_user(payload, now_ms())
     assert isinstance(user, User)
     return {**user.fields, "clerkUpdatedAt": user.updated_at}
 

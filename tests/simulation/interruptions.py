@@ -64,7 +64,7 @@ from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import Result
 from clerk_sync.users.write_rule import Write
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
-from tests.support.fake_users_table import FakeUsersTable
+from tests.support.fake_users_table import FakeUsersTable, is_unmarked
 from tests.support.lanes import InTurn
 
 PAGE_SIZE = 2
@@ -482,21 +482,21 @@ class InterruptedUsersTable(FakeUsersTable):
 
         return self._edge("write rows", checked, can_repeat=True) if writes else []
 
-    def unmarked(self, after: str | None) -> Iterator[tuple[list[str], str | None]]:
+    def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
         is_last = False
         while not is_last:
             if self._world.chance(self._world.faults.slow_scan):
                 self._world.pause(SLOW_SCAN_MS)
             batch = self._edge("scan rows", partial(self._batch, after))
             is_last, after = len(batch) < ROWS_A_SCAN, batch[-1] if batch else None
-            yield [user_id for user_id in batch if self._is_unmarked(user_id)], None if is_last else after
+            unmarked = [user_id for user_id in batch if is_unmarked(self.rows[user_id], now)]
+            yield unmarked, None if is_last else after
 
     def orphans(self) -> set[str]:
         """Synced rows of users that Clerk does not have, which are not marked."""
-        return {user_id for user_id in self.rows if self._is_unmarked(user_id)} - set(self._users.ids())
-
-    def _is_unmarked(self, user_id: str) -> bool:
-        return VERSION in self.rows[user_id] and DELETED not in self.rows[user_id]
+        now = self._world.now
+        unmarked = {user_id for user_id, row in self.rows.items() if is_unmarked(row, now)}
+        return unmarked - set(self._users.ids())
 
     def _batch(self, after: str | None) -> list[str]:
         return sorted(user_id for user_id in self.rows if after is None or user_id > after)[:ROWS_A_SCAN]

@@ -23,7 +23,7 @@ from tests.local.clerk.session_tokens import session_token
 from tests.local.commands.sign import signature_headers
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import CLERK_NAMES, any_text, json_values
+from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
 from tests.unit.handlers.test_dashboard import CONTEXT as CONTEXT_OF_A_WIDGET
 from tests.unit.handlers.test_dashboard import Edges, edges  # noqa: F401
 from tests.unit.handlers.test_profile import (
@@ -246,12 +246,12 @@ def test_whatever_a_user_is_called_is_stored_as_it_is_and_told_nobody(
     log: io.StringIO,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    user = parse_user(clerk_user)
+    user = parse_user(clerk_user, NOW)
     if isinstance(user, UserProblem):
         assert SENTINEL not in user.reason
         return
     table = FakeUsersTable()
-    outcome = upsert(table, [user], as_of=1, create_missing=True)
+    outcome = upsert(table, [user], as_of=1, now=NOW, create_missing=True)
     assert outcome.problems == []
     assert isinstance(user, User)
     row = table.rows[USER]

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
@@ -232,11 +233,14 @@ class Sync(RuleBasedStateMachine):
             assert not isinstance(event.change, UserProblem | Ignored)
             changes: list[Change] = [event.change]
             row = self.table.get(event.change.id)
-            store(self.table, event.change, row, as_of=event.as_of, create_missing=self.create_missing)
+            times = {"as_of": event.as_of, "now": self.now}
+            store(self.table, event.change, row, **times, create_missing=self.create_missing)
         else:
             page = Page.load(body)
             changes = [*page.users, *page.deletions]
-            outcome = upsert(self.table, changes, as_of=page.read_at, create_missing=page.create_missing)
+            outcome = upsert(
+                self.table, changes, as_of=page.read_at, now=self.now, create_missing=page.create_missing
+            )
             assert outcome.problems == []
         self.table.unseen = set()
         for change in changes:
@@ -343,7 +347,7 @@ class Sync(RuleBasedStateMachine):
 
 
 def parsed(state: dict[str, Any]) -> User:
-    user = parse_user(state)
+    user = parse_user(state, START + DAY_MS)
     assert isinstance(user, User)
     return user
 

@@ -3,10 +3,10 @@
 tests/integration/test_users_table_contract.py holds it against the real one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from clerk_sync.errors import AwsError
-from clerk_sync.users.row import OWNED, Row, Value
+from clerk_sync.users.row import OWNED, Row, Value, is_marked, snapshot_version
 from clerk_sync.users.table import Lost, Refused, Result, UsersTable, Written
 from clerk_sync.users.write_rule import Write
 
@@ -39,6 +39,10 @@ class FakeUsersTable(UsersTable):
     def get(self, user_id: str) -> Row | None:
         self.gets.append(user_id)
         return self._stored(user_id)
+
+    def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
+        ids = sorted(user_id for user_id in self.rows if after is None or user_id > after)
+        yield [user_id for user_id in ids if is_unmarked(self.rows[user_id], now)], None
 
     def write(self, writes: Sequence[Write]) -> list[Result]:
         self._let_a_rival_in()
@@ -78,6 +82,10 @@ class FakeUsersTable(UsersTable):
 
     def _stored(self, user_id: str) -> Row | None:
         return owned(self.rows[user_id]) if user_id in self.rows else None
+
+
+def is_unmarked(row: Row, now: int) -> bool:
+    return snapshot_version(row, now) is not None and not is_marked(row, now)
 
 
 def owned(row: Row) -> Row:

@@ -9,6 +9,8 @@ from clerk_sync.users.drift import Finding, Kind
 from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Opaque, Value
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 
+NOW = 1_800_000_000_000
+"""The clock: later than any time here."""
 TIMES = ("lastSignInAt", "createdAt", "lastActiveAt")
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=12)

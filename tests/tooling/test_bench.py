@@ -21,6 +21,7 @@ from tests.local.bench.figures import (
     table,
 )
 from tests.local.clerk.fake_users import make_users
+from tests.support.strategies import NOW
 
 SMALL = {"id": {"S": "a"}}
 BIG = {"id": {"S": "b"}, "note": {"S": "x" * 5000}}
@@ -88,7 +89,8 @@ def test_a_message_is_billed_by_its_parts_of_64_kib() -> None:
 
 
 def test_every_row_of_the_benchmark_is_one_write_unit() -> None:
-    for user in map(parse_user, make_users(400)):
+    for payload in make_users(400):
+        user = parse_user(payload, NOW)
         assert isinstance(user, User)
         row = to_item({"clerkUserId": user.id, **user.fields, "clerkUpdatedAt": user.updated_at})
         assert item_size(row) <= WRITE_BYTES

@@ -17,7 +17,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, SHOWN
-from clerk_sync.users.row import DELETED, VERSION, Row, number
+from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import Deletion
 
@@ -98,7 +98,7 @@ class DeletionFinder:
         if scan.is_done:
             return scan
         met = Ids(self._pages.id_digests(run.run_id))
-        for batch, last in self._users_table.unmarked(scan.after):
+        for batch, last in self._users_table.unmarked(scan.after, now_ms()):
             candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in met)]
             more = scan.more + max(0, len(candidates) - MOST)
             scan = Scan(last, last is None, scan.rows + len(batch), more, tuple(candidates[:MOST]))
@@ -136,4 +136,6 @@ def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> list[str]:
 def _is_unheard_of(row: Row, now: int) -> bool:
     """Whether no webhook has told of the deletion, nor may one be on its way still: who was there a moment
     ago was deleted since."""
-    return DELETED not in row and (number(row, VERSION) or 0) <= now - RECENT_MS
+    if snapshot_version(row, now) is None or is_marked(row, now):
+        return False
+    return last_seen(row, now) <= now - RECENT_MS

@@ -9,7 +9,7 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkSyncError, ClerkUnavailable, UserUnknown
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import Refreshes
-from clerk_sync.users.row import VERSION, Row, number
+from clerk_sync.users.row import Row, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
 from clerk_sync.users.user import UserProblem, parse_user
@@ -74,7 +74,8 @@ class Profiles:
             if row is None and not self._create_missing:
                 return None
             # A row that came while we waited for it is fresh, though that may not have been noted yet.
-            if row and ((has_waited and VERSION in row) or self._is_fresh(row, refreshed_at, started_at)):
+            is_synced = snapshot_version(row, started_at) is not None
+            if row and ((has_waited and is_synced) or self._is_fresh(row, refreshed_at, started_at)):
                 return Profile(row, is_stale=False)
             now = now_ms()
             if now < self._down_until:
@@ -82,13 +83,13 @@ class Profiles:
             claim = now + CLAIM_MS
             if self._refreshes.claim(user_id, now, claim):
                 return self._refresh(user_id, row, claim)
-            if (row and VERSION in row) or now > started_at + CLAIM_MS:
+            if is_synced or now > started_at + CLAIM_MS:
                 return _stale_profile(user_id, row, "another page load is asking Clerk")
             self._sleep(_PAUSE_SECONDS)
             has_waited = True
 
     def _is_fresh(self, row: Row, refreshed_at: int, started_at: int) -> bool:
-        version = number(row, VERSION)
+        version = snapshot_version(row, started_at)
         if version is None:
             return False
         # What Clerk told of its own accord counts too: a version is true at least when it was made.
@@ -97,7 +98,7 @@ class Profiles:
     def _refresh(self, user_id: str, row: Row | None, claim: int) -> Profile | None:
         asked_at = now_ms()
         try:
-            user = parse_user(self._ask_clerk(user_id))
+            user = parse_user(self._ask_clerk(user_id), now_ms())
         except UserUnknown:
             logger.warning("profile_unknown", clerkUserId=user_id)
             self._refreshes.release(user_id, claim)
@@ -107,7 +108,14 @@ class Profiles:
             return _stale_profile(user_id, row, str(error) or "Clerk did not answer in time")
         if isinstance(user, UserProblem):
             return _stale_profile(user_id, row, user.reason)
-        stored = store(self._users_table, user, row, as_of=asked_at, create_missing=self._create_missing)
+        stored = store(
+            self._users_table,
+            user,
+            row,
+            as_of=asked_at,
+            now=now_ms(),
+            create_missing=self._create_missing,
+        )
         self._refreshes.done(user_id, claim, asked_at)
         logger.info("profile_refreshed", clerkUserId=user_id, written=stored.is_written)
         return Profile(stored.row, is_stale=False) if stored.row else None

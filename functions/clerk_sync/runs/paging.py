@@ -66,7 +66,8 @@ def _send(lease: Lease, found: Iterable[Found]) -> None:
 def _messages(run: Run, first: int, found: Found) -> Iterator[tuple[str, PendingPage]]:
     """The messages for one window's users, with their records: nearly always one. `first` is its number."""
     end = 0
-    for number, part in enumerate(split([parse_user(payload) for payload in found.users]), first):
+    now = now_ms()
+    for number, part in enumerate(split([parse_user(payload, now) for payload in found.users]), first):
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]

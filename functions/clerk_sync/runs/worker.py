@@ -35,6 +35,7 @@ def work(
         users_table,
         [*page.users, *page.deletions],
         as_of=page.read_at,
+        now=now_ms(),
         create_missing=page.create_missing,
         dry_run=page.dry_run,
         judge=DriftClassifier(placeholders, page.read_at, page.webhooks_since, page.full_run_at),

@@ -1,13 +1,13 @@
 """What is wrong with a row, given what the write rule would do about it. Pure decisions, no I/O."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import translate
 from typing import TypedDict
 
-from clerk_sync.users.row import DELETED, VERSION, Row, number
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, future_times, number, snapshot_version
 from clerk_sync.users.user import SYNCED_FIELDS, Change, User
 from clerk_sync.users.write_rule import Write
 
@@ -55,34 +55,44 @@ class DriftClassifier:
     webhooks_since: int | None
     full_run_at: int | None
 
-    def finding(self, change: Change, row: Row | None, write: Write) -> Finding | None:
-        """What was wrong with the row that this write puts right; None if nothing was."""
-        if not isinstance(change, User) or change.updated_at > self.read_at - RECENT_MS:
+    def finding(self, change: Change, row: Row | None, write: Write, now: int) -> Finding | None:
+        """What was wrong with the row that this write puts right; None if nothing was. `now` in ms."""
+        if not isinstance(change, User) or self._is_recent(change.updated_at):
             return None
-        fields = tuple(name for name in SYNCED_FIELDS if name in write.put or name in write.remove)
-        kind = self._kind(change, row, write, fields)
+        future = future_times(row or {}, now)
+        fields = tuple(name for name in SYNCED_FIELDS if name in write.changed)
+        fields += (VERSION,) if VERSION in future else ()
+        expected = [name for name in fields if name not in future and self._is_expected(change, row, name)]
+        kind = self._kind(row, write, fields, is_drift=len(expected) < len(fields))
         if kind is None:
             return None
-        return Finding(change.id, kind, fields if row else (), self._is_missed(change, row))
+        return Finding(change.id, kind, () if row is None else fields, self._is_missed(change, row, now))
 
-    def _kind(self, user: User, row: Row | None, write: Write, fields: tuple[str, ...]) -> Kind | None:
+    def _kind(self, row: Row | None, write: Write, fields: Sequence[str], *, is_drift: bool) -> Kind | None:
         if row is None:
             return Kind.MISSING
-        if DELETED in write.remove:
+        if DELETED in write.changed:
             return Kind.MARKED_BUT_ALIVE
         if any(self.placeholders.fullmatch(text) for text in _texts(row, fields)):
             return Kind.PLACEHOLDER
-        if not fields or (fields == ("lastActiveAt",) and self._is_news(user)):
-            return None
-        return Kind.DRIFTED
+        return Kind.DRIFTED if is_drift else None
 
-    def _is_news(self, user: User) -> bool:
-        return self.full_run_at is not None and int(user.fields.get("lastActiveAt", 0)) > self.full_run_at
+    def _is_expected(self, user: User, row: Row | None, name: str) -> bool:
+        """Whether this field may still differ: a webhook or the next full run will bring it."""
+        if name not in ACTIVITY:
+            return False
+        in_clerk, stored = number(user.fields, name) or 0, number(row or {}, name) or 0
+        if self._is_recent(max(in_clerk, stored)):
+            return True
+        return name == "lastActiveAt" and self.full_run_at is not None and in_clerk > self.full_run_at
 
-    def _is_missed(self, user: User, row: Row | None) -> bool:
+    def _is_recent(self, ms: int) -> bool:
+        return ms > self.read_at - RECENT_MS
+
+    def _is_missed(self, user: User, row: Row | None, now: int) -> bool:
         if self.webhooks_since is None or user.updated_at < self.webhooks_since:
             return False
-        version = number(row, VERSION) if row else None
+        version = snapshot_version(row, now)
         return version is None or version < user.updated_at
 
 
@@ -92,7 +102,7 @@ def placeholder_pattern(globs: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)
 
 
-def _texts(row: Row, fields: tuple[str, ...]) -> list[str]:
+def _texts(row: Row, fields: Sequence[str]) -> list[str]:
     """The texts in fields that differ, and the whole name if a part of it does."""
     texts = {name: text for name in SYNCED_FIELDS if isinstance(text := row.get(name), str)}
     name = " ".join(texts[part] for part in ("firstName", "lastName") if part in texts)

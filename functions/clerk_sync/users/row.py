@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clerk_sync.clock import is_from_future
 from clerk_sync.users.user import SYNCED_FIELDS
 
 VERSION = "clerkUpdatedAt"
 DELETED = "clerkDeletedAt"
-ACTIVITY = ("lastSignInAt", "lastActiveAt")
+SIGNED_IN = "lastSignInAt"
+ACTIVITY = (SIGNED_IN, "lastActiveAt")
+GUARDS = (VERSION, DELETED, *ACTIVITY)
+"""The times that the write rule goes by. A write takes effect only while they are as they were read."""
 OWNED = (*SYNCED_FIELDS, VERSION, DELETED)
 """The only attributes that are ever read or written."""
+
+NO_SNAPSHOT = 0
+"""The version of a row that an event alone made, such as a sign-in without a user. No snapshot has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +40,32 @@ def number(row: Row, name: str) -> int | None:
     """The whole number that the row holds under this name; None if it holds none."""
     value = row.get(name)
     return value if isinstance(value, int) else None
+
+
+def future_times(row: Row, now: int) -> list[str]:
+    """Which of its version, mark and activity are more than a day ahead of `now`, and so count as absent."""
+    return [name for name in GUARDS if is_from_future(number(row, name) or 0, now)]
+
+
+def without_future_times(row: Row, now: int) -> Row:
+    """The row as the write rule takes it."""
+    future = future_times(row, now)
+    return {name: value for name, value in row.items() if name not in future} if future else row
+
+
+def snapshot_version(row: Row | None, now: int) -> int | None:
+    """The version of the snapshot that the row holds. None if it holds none of Clerk's yet: there is no row,
+    the app made it, or an event alone did."""
+    version = number(without_future_times(row or {}, now), VERSION)
+    return None if version == NO_SNAPSHOT else version
+
+
+def is_marked(row: Row, now: int) -> bool:
+    """Whether the row is marked as deleted in Clerk."""
+    return number(without_future_times(row, now), DELETED) is not None
+
+
+def last_seen(row: Row, now: int) -> int:
+    """The latest time (ms) at which the user was surely in Clerk: the row's version or an activity, or 0."""
+    known = without_future_times(row, now)
+    return max(number(known, name) or 0 for name in (VERSION, *ACTIVITY))

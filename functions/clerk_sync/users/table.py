@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.aws.conditional_write import ConditionalWrite, partiql_statement, update_item_request
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import AwsError, SettingsError
 from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
+from clerk_sync.users.user import FIRST_VERSION
 from clerk_sync.users.write_rule import Write
 
 if TYPE_CHECKING:
@@ -137,14 +139,21 @@ class UsersTable:
             )
         return _row(answer["Item"]) if "Item" in answer else None
 
-    def unmarked(self, after: str | None) -> Iterator[tuple[list[str], str | None]]:
-        """The ids of the rows that are synced and not marked as deleted, from anywhere after a key: some at a
-        time, each time with the key to go on after, which is None at the end."""
+    def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
+        """The ids of the rows that hold a snapshot and are not marked as deleted, from anywhere after a key.
+
+        Each batch comes with the key to go on after, which is None at the end. A version or a mark that is
+        more than a day ahead of `now` (ms) counts as absent.
+        """
         scan: Any = {
             "TableName": self._table,
             "ProjectionExpression": "#key",
-            "FilterExpression": "attribute_exists(#version) AND attribute_not_exists(#deleted)",
+            "FilterExpression": "#version BETWEEN :first AND :latest AND NOT #deleted <= :latest",
             "ExpressionAttributeNames": {"#key": self._key, "#version": VERSION, "#deleted": DELETED},
+            "ExpressionAttributeValues": {
+                ":first": attribute(FIRST_VERSION),
+                ":latest": attribute(now + DAY_MS),
+            },
         }
         while True:
             if after is not None:

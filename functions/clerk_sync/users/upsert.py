@@ -1,7 +1,8 @@
 """Brings rows of UsersTable up to the changes that are given."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from clerk_sync.errors import AwsError
 from clerk_sync.users.drift import DriftClassifier, Finding
@@ -11,6 +12,9 @@ from clerk_sync.users.user import Change, User, UserProblem
 from clerk_sync.users.write_rule import Verdict, Write, decide
 
 _DECISIONS = 6
+
+type Rule = Callable[[Change, Row | None], Write | Verdict]
+"""`decide`, with its times and settings."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ def upsert(
     changes: Iterable[Change],
     *,
     as_of: int,
+    now: int,
     create_missing: bool,
     dry_run: bool = False,
     judge: DriftClassifier | None = None,
@@ -41,11 +46,12 @@ def upsert(
     Raises AwsError when DynamoDB can't be read or written; users that were written by then stay so, and to
     repeat the call is safe.
     """
+    rule = partial(decide, as_of=as_of, now=now, create_missing=create_missing)
     outcome = Outcome()
     undecided = _newest(changes, outcome)
     rows: Mapping[str, Row | None] = table.read(undecided)
     for attempt in range(_DECISIONS):
-        writes = _decide_all(undecided, rows, outcome, as_of, create_missing)
+        writes = _decide_all(undecided, rows, outcome, rule)
         results = _rehearse(writes, attempt) if dry_run else table.write(writes)
         lost: dict[str, Row | None] = {}
         for write, result in zip(writes, results, strict=True):
@@ -54,7 +60,7 @@ def upsert(
                     outcome.created += write.creates
                     outcome.updated += not write.creates
                     if judge:
-                        found = judge.finding(undecided[write.user_id], rows.get(write.user_id), write)
+                        found = judge.finding(undecided[write.user_id], rows.get(write.user_id), write, now)
                         outcome.findings += [found] if found else []
                 case Refused(reason):
                     outcome.problems.append(UserProblem(write.user_id, reason))
@@ -81,10 +87,15 @@ class Stored:
     is_written: bool
 
 
-def store(table: UsersTable, change: Change, row: Row | None, *, as_of: int, create_missing: bool) -> Stored:
-    """Apply the write rule to one change, given the row that was read. Raises AwsError."""
+def store(
+    table: UsersTable, change: Change, row: Row | None, *, as_of: int, now: int, create_missing: bool
+) -> Stored:
+    """Apply the write rule to one change, given the row that was read. Times are in ms, as for `decide`.
+
+    Raises RowRefused when DynamoDB will never take the row, and AwsError.
+    """
     for _ in range(_DECISIONS):
-        decision = decide(change, row, as_of=as_of, create_missing=create_missing)
+        decision = decide(change, row, as_of=as_of, now=now, create_missing=create_missing)
         if isinstance(decision, Verdict):
             return Stored(row, is_written=False)
         match table.update(decision):
@@ -97,16 +108,12 @@ def store(table: UsersTable, change: Change, row: Row | None, *, as_of: int, cre
 
 
 def _decide_all(
-    undecided: Mapping[str, Change],
-    rows: Mapping[str, Row | None],
-    outcome: Outcome,
-    as_of: int,
-    create_missing: bool,
+    undecided: Mapping[str, Change], rows: Mapping[str, Row | None], outcome: Outcome, rule: Rule
 ) -> list[Write]:
     """The writes there are to make; those users are counted for whom there is none."""
     writes = []
     for change in undecided.values():
-        decision = decide(change, rows.get(change.id), as_of=as_of, create_missing=create_missing)
+        decision = rule(change, rows.get(change.id))
         if isinstance(decision, Write):
             writes.append(decision)
         else:

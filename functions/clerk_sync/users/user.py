@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
+from clerk_sync.clock import is_from_future
+
 SYNCED_FIELDS: Mapping[str, str] = {
     "firstName": "first_name",
     "lastName": "last_name",
@@ -72,10 +74,14 @@ MAX_ID_LENGTH = 255
 MAX_CHARACTERS = 64_000
 """No name or address is this long; a row of DynamoDB holds 400 KB, the app's attributes included."""
 MAX_MS = 10**15
-"""The year 33658: what is later is no time."""
+"""No time of Clerk's is this far from 1970, and a number of DynamoDB has 38 digits."""
+
+FIRST_VERSION = 1
+"""The lowest version of a snapshot: 0 is that of a row without one."""
 
 _Text = Annotated[str, AfterValidator(_encodable)]
-_Ms = Annotated[int, Field(ge=0, lt=MAX_MS)]
+_Ms = Annotated[int, Field(ge=-MAX_MS)]
+"""Before 1970 too, as users may be imported with the date at which they joined another system."""
 
 
 class ClerkUser(BaseModel):
@@ -122,26 +128,31 @@ def _email_text(value: Any) -> str:
         raise ValueError("email_addresses: the primary e-mail address is not valid text") from None
 
 
-def parse_user(payload: Any) -> User | UserProblem:
+def parse_user(payload: Any, now: int) -> User | UserProblem:
     """Turn one Clerk user object, from the API or a webhook, into the user record.
 
     A payload that cannot be one comes back as a problem that names the fields at fault, never their
-    values: one odd user must not cost the others on its page.
+    values: one odd user must not cost the others on its page. A time more than a day ahead of `now` (ms)
+    is not Clerk's: the user is malformed if it is `updated_at`; any other is absent, and so is empty text.
     """
     try:
         clerk = ClerkUser.model_validate(payload)
-        fields = {
-            name: value
-            for name, source in SYNCED_FIELDS.items()
-            if (value := getattr(clerk, source)) is not None
-        }
+        values = {name: getattr(clerk, source) for name, source in SYNCED_FIELDS.items()}
     except ValidationError as error:
         return UserProblem(_id_of(payload), "Clerk's user is malformed: " + _faults(error))
     except ValueError as error:
         return UserProblem(_id_of(payload), f"Clerk's user is malformed: {error}")
+    if is_from_future(clerk.updated_at, now):
+        reason = "Clerk's user is malformed: updated_at: more than a day in the future"
+        return UserProblem(clerk.id, reason)
+    fields = {name: value for name, value in values.items() if not _is_absent(value, now)}
     if sum(len(value) for value in fields.values() if isinstance(value, str)) > MAX_CHARACTERS:
         return UserProblem(clerk.id, f"Clerk's user is malformed: more than {MAX_CHARACTERS:,} characters")
-    return User(clerk.id, clerk.updated_at, fields)
+    return User(clerk.id, max(clerk.updated_at, FIRST_VERSION), fields)
+
+
+def _is_absent(value: str | int | None, now: int) -> bool:
+    return value is None or value == "" or (isinstance(value, int) and is_from_future(value, now))
 
 
 def _objects(names: Iterable[str], **values: CoreSchema) -> CoreSchema:

@@ -1,26 +1,36 @@
 """The write rule: what a change in Clerk does to the row that is stored. Pure decisions, no I/O.
 
-In whatever order changes arrive, and however often, the row ends the same: with the newest snapshot's
-fields, the latest activity, and a mark if the user was deleted. Values outside OWNED belong to the app
-and appear in no decision.
+Changes may arrive in any order, more than once, and interleaved: the row ends as if the newest snapshot had
+been applied last, with a mark if the user was deleted. Attributes outside OWNED belong to the app and appear
+in no decision.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, Value, number
+from clerk_sync.users.row import (
+    ACTIVITY,
+    DELETED,
+    GUARDS,
+    NO_SNAPSHOT,
+    SIGNED_IN,
+    VERSION,
+    Row,
+    Value,
+    future_times,
+    number,
+    without_future_times,
+)
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 
 DELETION_GRACE_MS = 10 * 60 * 1000
-"""How long after a deletion a snapshot may still show the user, as Clerk's own reads lag behind. One that
-was read later still shows that the mark is wrong."""
-
-_GUARDS = (VERSION, DELETED, *ACTIVITY)
+"""How long after a deletion a snapshot may still show the user, because Clerk's own reads lag behind. A
+snapshot that was read later shows that the mark is wrong."""
 
 
 class Verdict(Enum):
-    """Why nothing is to be written."""
+    """Why nothing is written."""
 
     UNCHANGED = "unchanged"
     SKIPPED = "skipped"
@@ -28,16 +38,18 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A conditional write: it counts only if the row is still the one that was decided upon.
+    """A conditional write: it takes effect only if the row is still as it was read.
 
-    `expected` is None where there must be no row yet; else what the guarding attributes must still
-    be (None: absent).
+    `expected` is None where there must be no row yet; else it holds what the attributes of GUARDS must still
+    be (None: absent). `changed` names the attributes that get another value. A snapshot writes its other
+    fields too: one that was right when it was read may have been repaired to an older value since.
     """
 
     user_id: str
     put: Mapping[str, Value]
     remove: tuple[str, ...]
     expected: Mapping[str, Value | None] | None
+    changed: tuple[str, ...] = ()
 
     @property
     def creates(self) -> bool:
@@ -45,62 +57,70 @@ class Write:
         return self.expected is None
 
 
-def decide(change: Change, row: Row | None, *, as_of: int, create_missing: bool) -> Write | Verdict:
-    """What to do about `row`, or about there being none, given a change.
+def decide(change: Change, row: Row | None, *, as_of: int, now: int, create_missing: bool) -> Write | Verdict:
+    """What to write for this change, given the stored row or None.
 
-    `as_of` (ms) is when a snapshot was read from Clerk; it says nothing of a deletion or a sign-in.
+    `as_of` (ms) is when a snapshot was read from Clerk; deletions and sign-ins carry their own time. `now`
+    (ms) is the clock's: a stored time more than a day ahead of it counts as absent, and is not kept.
     """
     if row is None and not create_missing:
         return Verdict.SKIPPED
-    wanted = _wanted(change, row or {}, as_of)
-    put = {
-        name: value for name, value in wanted.items() if value is not None and (row or {}).get(name) != value
-    }
-    if row is None:
-        return Write(change.id, put, (), None)
-    remove = tuple(name for name, value in wanted.items() if value is None and name in row)
-    if not put and not remove:
+    stored = row or {}
+    known = without_future_times(stored, now)
+    wanted = dict.fromkeys(future_times(stored, now)) | _wanted(change, known, as_of)
+    changed = tuple(name for name, value in wanted.items() if stored.get(name) != value)
+    if not changed:
         return Verdict.UNCHANGED
-    return Write(change.id, put, remove, {name: row.get(name) for name in _GUARDS})
+    put = {name: value for name, value in wanted.items() if value is not None}
+    if row is None:
+        return Write(change.id, put, (), None, changed)
+    remove = tuple(name for name, value in wanted.items() if value is None)
+    return Write(change.id, put, remove, {name: row.get(name) for name in GUARDS}, changed)
 
 
 def _wanted(change: Change, row: Row, as_of: int) -> dict[str, Value | None]:
-    """What the attributes that this change is about should be; None: absent."""
+    """What the attributes that this change is about must be; None: absent."""
     match change:
         case Deletion():
             return {DELETED: _later(row.get(DELETED), change.at)}
         case SignIn():
-            if (number(row, VERSION) or 0) >= change.at:
-                return {}  # the row is from later, and so are its times
-            # Version 0 tells the row from one that the app made up: its activity is Clerk's.
-            version = row.get(VERSION, 0)
-            synced = row if VERSION in row else {}
-            return {VERSION: version, **{name: _later(synced.get(name), change.at) for name in ACTIVITY}}
+            return _signed_in(change, row)
         case User():
             return _snapshot(change, row, as_of)
 
 
+def _signed_in(sign_in: SignIn, row: Row) -> dict[str, Value | None]:
+    version = number(row, VERSION)
+    if version is None:
+        # What the app made up for a time is not Clerk's. The version says that this one is.
+        return {VERSION: NO_SNAPSHOT, SIGNED_IN: sign_in.at}
+    if version >= sign_in.at:
+        return {}  # the snapshot is from later, and so is its time
+    return {SIGNED_IN: _later(row.get(SIGNED_IN), sign_in.at)}
+
+
 def _snapshot(user: User, row: Row, as_of: int) -> dict[str, Value | None]:
-    stored = number(row, VERSION)
-    if stored is not None and user.updated_at < stored:
+    version = number(row, VERSION)
+    if version is not None and user.updated_at < version:
         return {}
-    deleted_at = number(row, DELETED)
-    is_alive = deleted_at is None or as_of > deleted_at + DELETION_GRACE_MS
-    mark = {DELETED: None if is_alive else row.get(DELETED)}
     wanted: dict[str, Value | None] = dict.fromkeys(SYNCED_FIELDS)
-    wanted |= user.fields
-    wanted |= {name: _activity(row, name, wanted[name], user.updated_at) for name in ACTIVITY}
-    return wanted | mark | {VERSION: user.updated_at}
+    wanted |= {**user.fields, VERSION: user.updated_at}
+    if version is not None:
+        wanted |= {name: _activity(user, row, name, version, as_of) for name in ACTIVITY}
+    deleted_at = number(row, DELETED)
+    if deleted_at is None or as_of > deleted_at + DELETION_GRACE_MS:
+        wanted[DELETED] = None
+    return wanted
 
 
-def _activity(row: Row, name: str, new: Value | None, version: int) -> Value | None:
-    """A snapshot's activity, unless the row's is later and nothing that this version can know of: activity
-    moves without a new version, and a sign-in may be told of alone."""
-    stored_version = number(row, VERSION)
-    if stored_version is None:
-        return new  # never synced: what is stored is the app's own idea
-    is_newer = version > stored_version and (number(row, name) or 0) <= version
-    return new if is_newer else _later(row.get(name), new)
+def _activity(user: User, row: Row, name: str, version: int, as_of: int) -> Value | None:
+    """The snapshot's time, or the stored one if that is later and the snapshot can't know of it."""
+    stored, new = number(row, name), user.fields.get(name)
+    if name == SIGNED_IN and stored is not None and stored > version:
+        # An event told of this sign-in, and a snapshot that was read or made since knows better.
+        return new if max(as_of, user.updated_at) >= stored else _later(stored, new)
+    # Activity moves without a new version: of two readings of one version, the later time is the newer.
+    return new if user.updated_at > version else _later(stored, new)
 
 
 def _later(stored: Value | None, new: Value | None) -> Value | None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from clerk_sync.clock import is_from_future
 from clerk_sync.errors import MessageError
 from clerk_sync.users.user import Change, Deletion, SignIn, User, UserProblem, is_id, parse_user
 
@@ -11,7 +12,6 @@ USER_EVENTS = frozenset({"user.created", "user.updated", "user.deleted", "sessio
 """The types that the endpoint in Clerk's dashboard subscribes to."""
 _FIRST_MS = 100_000_000_000
 """Smaller times are in seconds: Clerk's description has both."""
-_DAY_MS = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ def _time(value: Any, signed_at: int) -> int | None:
     if type(value) is not int or value <= 0:
         return None
     ms = value if value >= _FIRST_MS else value * 1000
-    return ms if ms <= signed_at + _DAY_MS else None
+    return None if is_from_future(ms, signed_at) else ms
 
 
 def _change(kind: str, data: Any, at: int, signed_at: int) -> Change | UserProblem | Ignored:
     match kind, data:
         case "user.created" | "user.updated", _:
-            return parse_user(data)
+            return parse_user(data, signed_at)
         case "user.deleted", {"id": user_id} if is_id(user_id):
             return Deletion(user_id, at)
         case "session.created", dict():
@@ -84,7 +84,7 @@ def _session(session: dict[str, Any], at: int, signed_at: int) -> Change | UserP
     """A session embeds its user, as a rule; where that is unusable, the sign-in alone is known."""
     if session.get("actor"):
         return Ignored("Somebody else signed in as this user (impersonation)")
-    user, user_id = parse_user(session.get("user")), session.get("user_id")
+    user, user_id = parse_user(session.get("user"), signed_at), session.get("user_id")
     if isinstance(user, User) and (user.id == user_id or not is_id(user_id)):
         return user
     if is_id(user_id):

@@ -51,8 +51,14 @@ class WebhookProcessor:
             self._record_arrival()
 
     def _store(self, event: WebhookEvent, change: Change) -> None:
-        row = self._users_table.get(change.id)
-        stored = store(self._users_table, change, row, as_of=event.as_of, create_missing=self._create_missing)
+        stored = store(
+            self._users_table,
+            change,
+            self._users_table.get(change.id),
+            as_of=event.as_of,
+            now=now_ms(),
+            create_missing=self._create_missing,
+        )
         logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
         count(WebhooksAccepted=1)
 

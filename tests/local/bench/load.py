@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clerk_sync.aws.dynamodb import from_item
+from clerk_sync.clock import now_ms
 from clerk_sync.users.user import User, parse_user
 from tests.local.aws.local_aws import LocalAws, Outputs, build
 from tests.local.clerk.fake_users import make_user, make_users
@@ -194,7 +195,7 @@ def _wrong_rows(
 
 
 def _wanted(payload: Mapping[str, Any]) -> dict[str, Any]:
-    user = parse_user(payload)
+    user = parse_user(payload, now_ms())
     assert isinstance(user, User)
     return {**user.fields, "clerkUserId": user.id, "clerkUpdatedAt": user.updated_at}
 

@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 
 from clerk_sync.aws.conditional_write import update_item_request
+from clerk_sync.clock import now_ms
 from clerk_sync.users.row import VERSION
 from clerk_sync.users.table import UsersTable, Written
 from clerk_sync.users.user import User, parse_user
@@ -90,7 +91,11 @@ def compare(aws: LocalAws, proxy: CountingProxy) -> str:
 
 def _changes() -> Iterator[Callable[[Any], list[Write]]]:
     """Each time a newer version of everybody, to be decided on the rows as they are."""
-    users = [user for user in map(parse_user, make_users(ROWS)) if isinstance(user, User)]
+    users = [
+        user
+        for user in (parse_user(payload, now_ms()) for payload in make_users(ROWS))
+        if isinstance(user, User)
+    ]
     for version in range(1, 1000):
         newer = [
             replace(
@@ -105,7 +110,7 @@ def _changes() -> Iterator[Callable[[Any], list[Write]]]:
 
 def _decided(users: Sequence[User], dynamodb: Any) -> list[Write]:
     rows = UsersTable(dynamodb, TABLE, KEY).read((user.id for user in users), consistent=True)
-    decided = [decide(user, rows.get(user.id), as_of=0, create_missing=True) for user in users]
+    decided = [decide(user, rows.get(user.id), as_of=0, now=now_ms(), create_missing=True) for user in users]
     return [write for write in decided if isinstance(write, Write)]
 
 

@@ -20,7 +20,7 @@ from clerk_sync.runs.run import Counts, MissedDeletions, Run
 from clerk_sync.users.drift import RECENT_MS
 from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
-from tests.support.fake_users_table import FakeUsersTable
+from tests.support.fake_users_table import FakeUsersTable, is_unmarked
 from tests.support.runs import OWNER, RunsInMemory
 
 NOW = 5_000_000
@@ -120,7 +120,7 @@ class ScannedTable(FakeUsersTable):
         self.scanned: list[list[str]] = []
         self.on_batch: Callable[[], None] = lambda: None
 
-    def unmarked(self, after: str | None) -> Iterator[tuple[list[str], str | None]]:
+    def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
         order = sorted(self.rows, key=lambda user_id: page_of([user_id]))
         start = 0 if after is None else order.index(after) + 1
         while True:
@@ -129,8 +129,7 @@ class ScannedTable(FakeUsersTable):
             start += self._at_once
             self.scanned.append(batch)
             is_last = len(batch) < self._at_once  # so the last one may well be empty
-            rows = [(user_id, self.rows[user_id]) for user_id in batch]
-            unmarked = [user_id for user_id, row in rows if VERSION in row and DELETED not in row]
+            unmarked = [user_id for user_id in batch if is_unmarked(self.rows[user_id], now)]
             yield unmarked, None if is_last else batch[-1]
             if is_last:
                 return

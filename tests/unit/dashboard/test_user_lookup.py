@@ -25,7 +25,7 @@ class FakeClerk:
 
 
 def parsed(payload: dict[str, Any]) -> User:
-    user = parse_user(payload)
+    user = parse_user(payload, AS_OF)
     assert isinstance(user, User)
     return user
 

@@ -38,7 +38,7 @@ class World:
 
     def __init__(self) -> None:
         self.secret = OLD
-        self.now = 1_000_000.0
+        self.now = 1_800_000_000.0
         self.asked = 0
         self.is_ssm_down = False
         self.recorded: list[int] = []
@@ -107,7 +107,7 @@ def test_event_with_a_change_reads_the_row_and_writes_it(world: World, dynamodb:
 
 
 def test_event_with_nothing_new_only_reads_the_row(world: World, dynamodb: Stubber) -> None:
-    dynamodb.add_response("get_item", {"Item": {VERSION: attribute(10**14)}})
+    dynamodb.add_response("get_item", {"Item": {VERSION: attribute(1_800_000_000_000)}})
     assert answer() == 204
     dynamodb.assert_no_pending_responses()
 

@@ -12,7 +12,7 @@ from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
 from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, Deletion, User, UserProblem, parse_user
 from tests.local.clerk.fake_users import make_users
-from tests.support.strategies import TIMES, any_text, json_values
+from tests.support.strategies import NOW, TIMES, any_text, json_values
 
 MARK = "Quetzalcoatl"
 SQS_BYTES = 1024 * 1024
@@ -55,7 +55,8 @@ def test_a_message_holds_no_character_that_sqs_refuses(page: Page) -> None:
 
 
 def test_a_page_of_every_kind_of_user_survives_the_queue() -> None:
-    found = tuple(user for user in map(parse_user, make_users(400)) if isinstance(user, User))
+    parsed = (parse_user(payload, NOW) for payload in make_users(400))
+    found = tuple(user for user in parsed if isinstance(user, User))
     page = example(users=found)
     assert len(found) == 400
     assert Page.load(page.dump()).users == found
@@ -237,7 +238,7 @@ def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
 
 
 def test_a_full_page_of_usual_users_is_one_message() -> None:
-    [part] = split([parse_user(payload) for payload in make_users(500)])
+    [part] = split([parse_user(payload, NOW) for payload in make_users(500)])
     assert len(part) == 500
 
 

@@ -48,9 +48,9 @@ def judge(**changes: Any) -> DriftClassifier:
 
 def found(change: Change, row: Row | None, **changes: Any) -> Finding | None:
     """The finding about a row that the write rule would change."""
-    write = decide(change, row, as_of=READ_AT, create_missing=True)
+    write = decide(change, row, as_of=READ_AT, now=READ_AT, create_missing=True)
     assert isinstance(write, Write), "nothing is to be written"
-    return judge(**changes).finding(change, row, write)
+    return judge(**changes).finding(change, row, write, READ_AT)
 
 
 def row(**changes: Any) -> Row:
@@ -285,7 +285,7 @@ def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
     judge: DriftClassifier, user: User, stored: Row | None, create: bool
 ) -> None:
     table = FakeUsersTable({} if stored is None else {"user_1": stored})
-    outcome = upsert(table, [user], as_of=READ_AT, create_missing=create, judge=judge)
+    outcome = upsert(table, [user], as_of=READ_AT, now=READ_AT, create_missing=create, judge=judge)
     if not table.written:
         assert outcome.findings == [], "nothing was wrong"
         return
@@ -370,7 +370,7 @@ def total(outcome: Outcome) -> int:
 def test_findings_are_those_of_the_writes() -> None:
     table = FakeUsersTable({"ada": row(lastName="Byron"), "eve": stored_as(User("eve", 3, {}))})
     given_users = [ADA, User("eve", 3, {}), User("new", 3, {}), User("recent", READ_AT, {})]
-    outcome = upsert(table, given_users, as_of=READ_AT, create_missing=True, judge=judge())
+    outcome = upsert(table, given_users, as_of=READ_AT, now=READ_AT, create_missing=True, judge=judge())
     assert [(finding.user_id, finding.kind) for finding in outcome.findings] == [
         ("ada", Kind.DRIFTED),
         ("new", Kind.MISSING),
@@ -379,14 +379,16 @@ def test_findings_are_those_of_the_writes() -> None:
 
 
 def test_without_a_judge_there_are_no_findings() -> None:
-    assert upsert(FakeUsersTable(), [ADA], as_of=READ_AT, create_missing=True) == Outcome(created=1)
+    assert upsert(FakeUsersTable(), [ADA], as_of=READ_AT, now=READ_AT, create_missing=True) == Outcome(
+        created=1
+    )
 
 
 def test_a_user_who_gets_no_row_or_whose_row_is_refused_is_no_finding() -> None:
-    skipped = upsert(FakeUsersTable(), [ADA], as_of=READ_AT, create_missing=False, judge=judge())
+    skipped = upsert(FakeUsersTable(), [ADA], as_of=READ_AT, now=READ_AT, create_missing=False, judge=judge())
     assert skipped == Outcome(skipped=1)
     table = FakeUsersTable({"ada": row(lastName="Byron")}, refused=["ada"])
-    refused = upsert(table, [ADA], as_of=READ_AT, create_missing=True, judge=judge())
+    refused = upsert(table, [ADA], as_of=READ_AT, now=READ_AT, create_missing=True, judge=judge())
     assert ([problem.clerk_user_id for problem in refused.problems], refused.findings) == (["ada"], [])
 
 
@@ -395,7 +397,9 @@ def test_a_row_that_the_first_read_does_not_show_is_not_missing(dry_run: bool) -
     table = FakeUsersTable({"ada": RIGHT, "eve": stored_as(User("eve", 3, {"lastName": "Old"}))})
     table.unseen = {"ada", "eve"}
     given_users = [ADA, User("eve", 3, {})]
-    outcome = upsert(table, given_users, as_of=READ_AT, create_missing=True, dry_run=dry_run, judge=judge())
+    outcome = upsert(
+        table, given_users, as_of=READ_AT, now=READ_AT, create_missing=True, dry_run=dry_run, judge=judge()
+    )
     eve = Finding("eve", Kind.DRIFTED, ("lastName",), is_missed=False)
     assert outcome == Outcome(updated=1, unchanged=1, findings=[eve])
 
@@ -419,7 +423,9 @@ def test_a_row_that_was_right_by_then_is_no_finding(then: Row, dry_run: bool) ->
     # What guards a row changes along with it, or a write would take effect on what was decided before.
     then = {**then, VERSION: LONG_AGO - 1}
     table = LateTable({"ada": RIGHT}, {"ada": then})
-    outcome = upsert(table, [ADA], as_of=READ_AT, create_missing=True, dry_run=dry_run, judge=judge())
+    outcome = upsert(
+        table, [ADA], as_of=READ_AT, now=READ_AT, create_missing=True, dry_run=dry_run, judge=judge()
+    )
     assert outcome == Outcome(unchanged=1)
 
 
@@ -427,7 +433,7 @@ def test_a_row_that_was_right_by_then_is_no_finding(then: Row, dry_run: bool) ->
 def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
     now: dict[str, Row], then: dict[str, Row], given_users: list[User], create: bool, judge: DriftClassifier
 ) -> None:
-    go = partial(upsert, changes=given_users, as_of=READ_AT, create_missing=create)
+    go = partial(upsert, changes=given_users, as_of=READ_AT, now=READ_AT, create_missing=create)
     dry = go(LateTable(now, then), judge=judge, dry_run=True)
     real = go(FakeUsersTable(now), judge=judge)
     # A row that looks right at first is not looked at again.
@@ -455,12 +461,14 @@ def test_each_finding_is_a_write_that_took_effect(
     def rival(batch: list[User]) -> None:
         rivals, table.rivals = table.rivals, []
         before = len(table.written)
-        upsert(table, batch, as_of=READ_AT, create_missing=True)
+        upsert(table, batch, as_of=READ_AT, now=READ_AT, create_missing=True)
         theirs.extend(range(before, len(table.written)))
         table.rivals = rivals
 
     table.rivals = [partial(rival, batch) for batch in others]
-    outcome = upsert(table, given_users, as_of=READ_AT, create_missing=create, dry_run=dry_run, judge=judge)
+    outcome = upsert(
+        table, given_users, as_of=READ_AT, now=READ_AT, create_missing=create, dry_run=dry_run, judge=judge
+    )
     assert total(outcome) == len(given_users)
     found = [finding.user_id for finding in outcome.findings]
     assert len(set(found)) == len(found), "one user twice"

@@ -327,7 +327,7 @@ maybe_rows = st.none() | rows
 def test_an_updates_expressions_use_just_what_is_given_for_them(
     change: Change, row: Row | None, create: bool, key: str
 ) -> None:
-    write = decide(change, row, as_of=0, create_missing=create)
+    write = decide(change, row, as_of=0, now=0, create_missing=create)
     if isinstance(write, Write):
         request = update_of(write, key)
         used = re.findall(r"[#:][^\s,()]+", f"{request['UpdateExpression']} {request['ConditionExpression']}")
@@ -637,7 +637,7 @@ def test_an_index_on_a_synced_attribute_must_be_of_its_type() -> None:
 
 
 def test_each_owned_attribute_is_written_with_the_type_that_an_index_on_it_must_have() -> None:
-    user = parse_user(make_user(0))
+    user = parse_user(make_user(0), 2_000_000_000_000)
     assert isinstance(user, User)
     for name, value in {**stored_as(user), DELETED: 1}.items():
         typed = attribute(value)

@@ -12,7 +12,7 @@ from clerk_sync.users.upsert import Outcome, Stored, store, upsert
 from clerk_sync.users.user import Change, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import changes, owned_part, plausible, rows, stored_as, users
+from tests.support.strategies import NOW, changes, owned_part, plausible, rows, stored_as, users
 
 IDS = ["user_1", "user_2", "user_3"]
 AS_OF = DELETION_GRACE_MS + 10
@@ -30,7 +30,7 @@ def test_each_user_is_counted_as_what_became_of_it() -> None:
     right, stale = User("right", 5, {"firstName": "Ada"}), User("stale", 4, {})
     table = FakeUsersTable({"right": stored_as(right), "stale": stored_as(stale)}, refused=["impossible"])
     given_users = [right, User("stale", 5, {}), User("new", 1, {}), User("impossible", 1, {})]
-    outcome = upsert(table, given_users, as_of=1, create_missing=True)
+    outcome = upsert(table, given_users, as_of=1, now=NOW, create_missing=True)
     assert (outcome.created, outcome.updated, outcome.unchanged, outcome.skipped) == (1, 1, 1, 0)
     assert [(problem.clerk_user_id, problem.reason) for problem in outcome.problems] == [("impossible", "no")]
     assert table.rows["new"] == stored_as(User("new", 1, {}))
@@ -38,20 +38,20 @@ def test_each_user_is_counted_as_what_became_of_it() -> None:
 
 def test_unknown_users_are_skipped_and_counted() -> None:
     table = FakeUsersTable()
-    outcome = upsert(table, [User("a", 1, {}), User("b", 1, {})], as_of=1, create_missing=False)
+    outcome = upsert(table, [User("a", 1, {}), User("b", 1, {})], as_of=1, now=NOW, create_missing=False)
     assert outcome == Outcome(skipped=2)
     assert table.rows == {}
 
 
 def test_nothing_given_is_nothing_done() -> None:
-    assert upsert(FakeUsersTable(), [], as_of=1, create_missing=True) == Outcome()
+    assert upsert(FakeUsersTable(), [], as_of=1, now=NOW, create_missing=True) == Outcome()
 
 
 def test_a_user_given_twice_is_written_once_as_the_newer_one() -> None:
     older, newer = User("a", 1, {"firstName": "Old"}), User("a", 2, {"firstName": "New"})
     for pair in ([older, newer], [newer, older]):
         table = FakeUsersTable()
-        assert upsert(table, pair, as_of=1, create_missing=True) == Outcome(created=1, unchanged=1)
+        assert upsert(table, pair, as_of=1, now=NOW, create_missing=True) == Outcome(created=1, unchanged=1)
         assert table.rows == {"a": stored_as(newer)}
         assert len(table.written) == 1
 
@@ -61,7 +61,7 @@ def test_the_counts_add_up_to_the_users_given(
     start: dict[str, Row], given_users: list[User], create: bool, dry_run: bool, refused: set[str]
 ) -> None:
     table = FakeUsersTable(start, refused=refused)
-    outcome = upsert(table, given_users, as_of=AS_OF, create_missing=create, dry_run=dry_run)
+    outcome = upsert(table, given_users, as_of=AS_OF, now=NOW, create_missing=create, dry_run=dry_run)
     assert total(outcome) == len(given_users)
     assert len(table.written) == (0 if dry_run else outcome.created + outcome.updated)
 
@@ -72,8 +72,8 @@ def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
 ) -> None:
     dry, real = FakeUsersTable(start), FakeUsersTable(start)
     before = deepcopy(dry.rows)
-    foreseen = upsert(dry, given_users, as_of=as_of, create_missing=create, dry_run=True)
-    assert foreseen == upsert(real, given_users, as_of=as_of, create_missing=create)
+    foreseen = upsert(dry, given_users, as_of=as_of, now=NOW, create_missing=create, dry_run=True)
+    assert foreseen == upsert(real, given_users, as_of=as_of, now=NOW, create_missing=create)
     assert dry.rows == before
     assert not dry.written
 
@@ -81,9 +81,11 @@ def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
 @given(tables, some_users, st.integers(0, AS_OF))
 def test_to_repeat_it_changes_nothing(start: dict[str, Row], given_users: list[User], as_of: int) -> None:
     table = FakeUsersTable(start)
-    upsert(table, given_users, as_of=as_of, create_missing=True)
+    upsert(table, given_users, as_of=as_of, now=NOW, create_missing=True)
     before = deepcopy(table.rows)
-    assert upsert(table, given_users, as_of=as_of, create_missing=True) == Outcome(unchanged=len(given_users))
+    assert upsert(table, given_users, as_of=as_of, now=NOW, create_missing=True) == Outcome(
+        unchanged=len(given_users)
+    )
     assert table.rows == before
 
 
@@ -111,7 +113,7 @@ def test_upserts_that_overtake_each_other_end_as_the_newest_snapshots(
     outcomes = [Outcome()] * len(batches)
 
     def run(n: int) -> None:
-        outcomes[n] = upsert(table, batches[n], as_of=AS_OF, create_missing=True)
+        outcomes[n] = upsert(table, batches[n], as_of=AS_OF, now=NOW, create_missing=True)
 
     table.rivals = [partial(run, n) for n in range(1, len(batches))]
     run(0)
@@ -132,7 +134,7 @@ def change(table: FakeUsersTable, user: User) -> Callable[[], None]:
 def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
     table = FakeUsersTable()
     table.rivals = [change(table, User("a", 3, {"firstName": "Newer"}))]
-    outcome = upsert(table, [User("a", 2, {}), User("b", 2, {})], as_of=1, create_missing=True)
+    outcome = upsert(table, [User("a", 2, {}), User("b", 2, {})], as_of=1, now=NOW, create_missing=True)
     assert outcome == Outcome(created=1, unchanged=1)
     assert table.rows["a"] == stored_as(User("a", 3, {"firstName": "Newer"}))
     assert table.reads == [["a", "b"], ["a"]], "only who was lost is read again"
@@ -141,7 +143,7 @@ def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
 def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.unseen = {"a"}
-    outcome = upsert(table, [User("a", 2, {"firstName": "Ada"})], as_of=1, create_missing=True)
+    outcome = upsert(table, [User("a", 2, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
     assert outcome == Outcome(updated=1)
     assert table.rows["a"] == stored_as(User("a", 2, {"firstName": "Ada"}))
 
@@ -149,7 +151,7 @@ def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -
 def test_a_lost_update_is_decided_again_without_another_read() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [change(table, User("a", 2, {"lastName": "Between"}))]
-    outcome = upsert(table, [User("a", 3, {"firstName": "Ada"})], as_of=1, create_missing=True)
+    outcome = upsert(table, [User("a", 3, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
     assert outcome == Outcome(updated=1)
     assert table.rows["a"] == stored_as(User("a", 3, {"firstName": "Ada"}))
     assert table.reads == [["a"]]
@@ -159,7 +161,7 @@ def test_a_deletion_that_comes_between_wins() -> None:
     marked = {**stored_as(User("a", 1, {})), DELETED: 500}
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [lambda: table.rows.update(a=dict(marked))]
-    assert upsert(table, [User("a", 2, {})], as_of=400, create_missing=True) == Outcome(updated=1)
+    assert upsert(table, [User("a", 2, {})], as_of=400, now=NOW, create_missing=True) == Outcome(updated=1)
     assert table.rows["a"] == {**stored_as(User("a", 2, {})), DELETED: 500}
 
 
@@ -167,20 +169,20 @@ def test_a_deletion_that_comes_between_wins() -> None:
 def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool, outcome: Outcome) -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [table.rows.clear]
-    assert upsert(table, [User("a", 2, {})], as_of=1, create_missing=create) == outcome
+    assert upsert(table, [User("a", 2, {})], as_of=1, now=NOW, create_missing=create) == outcome
 
 
 def test_a_few_lost_races_are_no_problem() -> None:
     table = FakeUsersTable()
     table.rivals = [change(table, User("a", n, {})) for n in range(3)]
-    assert upsert(table, [User("a", 9, {})], as_of=1, create_missing=True) == Outcome(updated=1)
+    assert upsert(table, [User("a", 9, {})], as_of=1, now=NOW, create_missing=True) == Outcome(updated=1)
 
 
 def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 0, {}))})
     table.rivals = [change(table, User("a", n, {})) for n in range(1, 50)]
     given_users = [User("a", 100, {}), User("b", 100, {})]
-    outcome = upsert(table, given_users, as_of=1, create_missing=True)
+    outcome = upsert(table, given_users, as_of=1, now=NOW, create_missing=True)
     assert (outcome.created, outcome.updated) == (1, 0)
     assert [problem.clerk_user_id for problem in outcome.problems] == ["a"]
     assert len(table.rivals) > 30, "it gives up early"
@@ -193,13 +195,13 @@ def test_a_table_that_fails_is_not_counted_but_raised() -> None:
     table = FakeUsersTable()
     table.rivals = [fail]
     with pytest.raises(AwsError):
-        upsert(table, [User("a", 1, {})], as_of=1, create_missing=True)
+        upsert(table, [User("a", 1, {})], as_of=1, now=NOW, create_missing=True)
 
 
 def test_activity_does_not_go_back_within_one_call() -> None:
     table = FakeUsersTable()
     readings = [User("a", 1, {"lastActiveAt": 9}), User("a", 1, {"lastActiveAt": 3})]
-    upsert(table, readings, as_of=1, create_missing=True)
+    upsert(table, readings, as_of=1, now=NOW, create_missing=True)
     assert table.rows["a"]["lastActiveAt"] == 9
 
 
@@ -222,8 +224,8 @@ def test_webhook_and_run_store_a_change_alike(
 ) -> None:
     start = {} if before is None else {"user_1": before}
     by_itself, in_batch = FakeUsersTable(start), FakeUsersTable(start)
-    stored = store(by_itself, change, before, as_of=as_of, create_missing=create)
-    upsert(in_batch, [change], as_of=as_of, create_missing=create)
+    stored = store(by_itself, change, before, as_of=as_of, now=NOW, create_missing=create)
+    upsert(in_batch, [change], as_of=as_of, now=NOW, create_missing=create)
     assert by_itself.rows == in_batch.rows
     assert [len(table.written) for table in (by_itself, in_batch)] == [stored.is_written] * 2
 
@@ -235,7 +237,7 @@ def test_the_row_that_is_returned_is_the_one_in_the_table(
     table = FakeUsersTable({} if before is None else {"user_1": before})
     table.rivals = [partial(set_row, table, other) for other in others]
     read = table.get("user_1")
-    stored = store(table, change, read, as_of=as_of, create_missing=create)
+    stored = store(table, change, read, as_of=as_of, now=NOW, create_missing=create)
     assert stored.is_written == bool(table.written)
     if table.updates:
         assert stored.row == table.get("user_1")
@@ -258,8 +260,8 @@ def guards(row: Row) -> list[Value | None]:
 def test_a_row_that_is_right_costs_no_request() -> None:
     table = FakeUsersTable({"a": stored_as(A)})
     right = stored_as(A)
-    assert store(table, A, right, as_of=1, create_missing=True) == Stored(right, is_written=False)
-    assert store(table, A, None, as_of=1, create_missing=False) == Stored(None, is_written=False)
+    assert store(table, A, right, as_of=1, now=NOW, create_missing=True) == Stored(right, is_written=False)
+    assert store(table, A, None, as_of=1, now=NOW, create_missing=False) == Stored(None, is_written=False)
     assert requests(table) == (0, 0, 0)
 
 
@@ -267,13 +269,13 @@ def test_a_change_that_loses_is_decided_again_on_the_row_that_won() -> None:
     newer = User("a", 9, {"firstName": "Newer"})
     table = FakeUsersTable({"a": OLD})
     table.rivals = [change(table, newer)]
-    stored = store(table, A, owned_part(OLD), as_of=1, create_missing=True)
+    stored = store(table, A, owned_part(OLD), as_of=1, now=NOW, create_missing=True)
     assert stored == Stored(stored_as(newer), is_written=False)
     assert requests(table) == (0, 0, 1)
 
     table.rivals = [change(table, User("a", 10, {})), change(table, User("a", 11, {"email": "a@b.c"}))]
     last = User("a", 12, {"username": "ada"})
-    stored = store(table, last, stored_as(newer), as_of=1, create_missing=True)
+    stored = store(table, last, stored_as(newer), as_of=1, now=NOW, create_missing=True)
     assert stored == Stored(stored_as(last), is_written=True)
     assert table.rows["a"] == stored_as(last)
 
@@ -282,7 +284,7 @@ def test_a_row_that_somebody_takes_away_is_made_again_or_not() -> None:
     for create in (True, False):
         table = FakeUsersTable({"a": OLD})
         table.rivals = [table.rows.clear]
-        stored = store(table, A, owned_part(OLD), as_of=1, create_missing=create)
+        stored = store(table, A, owned_part(OLD), as_of=1, now=NOW, create_missing=create)
         assert stored == Stored(stored_as(A) if create else None, is_written=create)
 
 
@@ -290,7 +292,7 @@ def test_store_raises_after_six_lost_races() -> None:
     table = FakeUsersTable()
     table.rivals = [partial(make_or_take_away, table, n) for n in range(50)]
     with pytest.raises(AwsError, match="row of a changed"):
-        store(table, A_LOT_LATER, None, as_of=1, create_missing=True)
+        store(table, A_LOT_LATER, None, as_of=1, now=NOW, create_missing=True)
     assert len(table.updates) == 6
     assert table.written == []
 
@@ -305,7 +307,7 @@ def make_or_take_away(table: FakeUsersTable, n: int) -> None:
 def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 0, {}))})
     table.rivals = [change(table, User("a", n, {})) for n in range(1, 6)]
-    stored = store(table, A_LOT_LATER, stored_as(User("a", 0, {})), as_of=1, create_missing=True)
+    stored = store(table, A_LOT_LATER, stored_as(User("a", 0, {})), as_of=1, now=NOW, create_missing=True)
     assert stored.is_written
     assert len(table.updates) == 6
 
@@ -313,4 +315,4 @@ def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
 def test_a_table_that_fails_is_an_error_of_the_change() -> None:
     table = FakeUsersTable(refused=["a"])
     with pytest.raises(AwsError):
-        store(table, A, None, as_of=1, create_missing=True)
+        store(table, A, None, as_of=1, now=NOW, create_missing=True)

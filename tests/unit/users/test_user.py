@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user, read_users
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
-from tests.support.strategies import CLERK_NAMES, any_text, json_values
+from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
 
 TEXT_FIELDS = ("first_name", "last_name", "username", "image_url")
 TIME_FIELDS = ("last_sign_in_at", "created_at", "last_active_at")
@@ -16,13 +17,13 @@ MARKED_NUMBER = 987_654_321_098_765_432
 
 
 def parsed(payload: Any) -> User:
-    user = parse_user(payload)
+    user = parse_user(payload, NOW)
     assert isinstance(user, User), user
     return user
 
 
 def problem(payload: Any) -> UserProblem:
-    found = parse_user(payload)
+    found = parse_user(payload, NOW)
     assert isinstance(found, UserProblem), found
     return found
 
@@ -100,7 +101,7 @@ def test_an_odd_address_that_is_not_the_primary_costs_nothing() -> None:
 @pytest.mark.parametrize("number", range(len(broken_users())))
 def test_a_broken_user_is_set_aside_without_a_word_of_what_it_holds(number: int) -> None:
     payload = broken_users()[number]
-    found = parse_user(payload)
+    found = parse_user(payload, NOW)
     if isinstance(found, UserProblem):
         assert found.clerk_user_id in (payload.get("id"), None)
         for value in payload.values():
@@ -109,7 +110,7 @@ def test_a_broken_user_is_set_aside_without_a_word_of_what_it_holds(number: int)
 
 
 def test_most_broken_users_are_problems() -> None:
-    found = [parse_user(payload) for payload in broken_users()]
+    found = [parse_user(payload, NOW) for payload in broken_users()]
     # A creation date or addresses that are absent, or addresses that are none, still leave a user.
     assert sum(isinstance(one, User) for one in found) == 6
 
@@ -129,9 +130,53 @@ def test_text_of_another_type_is_a_problem_that_names_the_field(field: str, valu
 
 
 @pytest.mark.parametrize("field", [*TIME_FIELDS, "updated_at"])
-@pytest.mark.parametrize("value", [-1, 10**15, True, 1.5, "2024-05-01", [1]])
+@pytest.mark.parametrize("value", [-(10**15) - 1, True, 1.5, "2024-05-01", [1]])
 def test_a_time_that_is_none_is_a_problem_that_names_the_field(field: str, value: Any) -> None:
     assert field in problem(make_user(0) | {field: value}).reason
+
+
+@pytest.mark.parametrize("field", TIME_FIELDS)
+@pytest.mark.parametrize("value", [0, -1, -17_280_000_000])
+def test_time_of_1970_or_before_is_kept(field: str, value: int) -> None:
+    [name] = [name for name, source in SYNCED_FIELDS.items() if source == field]
+    assert parsed(make_user(0) | {field: value}).fields[name] == value
+
+
+@pytest.mark.parametrize("updated_at", [-17_280_000_000, 0, 1])
+def test_version_of_1970_or_before_is_the_first_one(updated_at: int) -> None:
+    """0 is the version of a row without a snapshot."""
+    assert parsed(make_user(0) | {"updated_at": updated_at}).updated_at == 1
+
+
+FUTURE = [NOW + DAY_MS + 1, NOW * 1000, 10**15, 10**40]
+
+
+@pytest.mark.parametrize("updated_at", FUTURE)
+def test_version_more_than_a_day_ahead_is_a_problem(updated_at: int) -> None:
+    found = problem(make_user(0) | {"updated_at": updated_at})
+    assert found.clerk_user_id == make_user(0)["id"]
+    assert "updated_at: more than a day in the future" in found.reason
+
+
+@pytest.mark.parametrize("field", TIME_FIELDS)
+@pytest.mark.parametrize("value", FUTURE)
+def test_other_time_more_than_a_day_ahead_is_absent(field: str, value: int) -> None:
+    assert parsed(make_user(1) | {field: value}) == parsed(make_user(1) | {field: None})
+
+
+@pytest.mark.parametrize("field", [*TIME_FIELDS, "updated_at"])
+def test_time_up_to_a_day_ahead_is_kept(field: str) -> None:
+    user = parsed(make_user(1) | {field: NOW + DAY_MS})
+    assert NOW + DAY_MS in (user.updated_at, *user.fields.values())
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_empty_text_is_absent(field: str) -> None:
+    assert parsed(make_user(0) | {field: ""}) == parsed(make_user(0) | {field: None})
+
+
+def test_empty_primary_email_is_absent() -> None:
+    assert "email" not in parsed(with_emails("idn_1", FIRST | {"email_address": ""})).fields
 
 
 @pytest.mark.parametrize("field", ["id", "updated_at"])
@@ -167,12 +212,15 @@ nearly_users = payloads.map(lambda odd: make_user(2) | odd)
 
 @given(payloads | nearly_users | json_values)
 def test_any_json_is_a_storable_user_or_a_problem(payload: Any) -> None:
-    found = parse_user(payload)
+    found = parse_user(payload, NOW)
     if isinstance(found, User):
         assert found.id.encode()
         assert found.fields.keys() <= SYNCED_FIELDS.keys()
         for value in (found.updated_at, *found.fields.values()):
-            assert value.encode() is not None if isinstance(value, str) else 0 <= value < 10**15
+            if isinstance(value, str):
+                assert value.encode()
+            else:
+                assert -(10**15) <= value <= NOW + DAY_MS
     else:
         # Both go to logs and to the result.
         json.dumps([found.clerk_user_id, found.reason]).encode()
@@ -191,7 +239,7 @@ marked = st.recursive(
 @given(st.lists(payloads | nearly_users | json_values, max_size=3))
 def test_what_is_left_unread_makes_no_difference(payloads: list[Any]) -> None:
     read = read_users(json.dumps(payloads).encode())
-    assert [parse_user(one) for one in read] == [parse_user(one) for one in payloads]
+    assert [parse_user(one, NOW) for one in read] == [parse_user(one, NOW) for one in payloads]
 
 
 def test_most_of_a_user_is_left_unread() -> None:
@@ -217,7 +265,7 @@ def test_what_is_no_json_is_no_list_of_users(body: bytes) -> None:
 
 @given(st.dictionaries(st.sampled_from(CLERK_NAMES), marked, min_size=1))
 def test_no_value_of_the_payload_is_in_a_reason(odd: dict[str, Any]) -> None:
-    found = parse_user(make_user(2) | odd)
+    found = parse_user(make_user(2) | odd, NOW)
     if isinstance(found, UserProblem):
         assert MARK not in found.reason
         assert str(MARKED_NUMBER)[:8] not in found.reason

@@ -1,17 +1,31 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Opaque, Row, number
+from clerk_sync.users.row import (
+    ACTIVITY,
+    DELETED,
+    OWNED,
+    VERSION,
+    Opaque,
+    Row,
+    Value,
+    number,
+    snapshot_version,
+)
+from clerk_sync.users.row import future_times as future_times_of
 from clerk_sync.users.table import Written
-from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.upsert import Outcome, store, upsert
+from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Verdict, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import (
+    NOW,
     app_attributes,
+    changes,
     fields,
     foreign_part,
     owned_part,
@@ -34,7 +48,7 @@ def apply(
     """The row after these snapshots, one after the other."""
     table = FakeUsersTable({ID: row} if row is not None else {})
     for user in snapshots:
-        decision = decide(user, table.rows.get(ID), as_of=as_of, create_missing=create)
+        decision = decide(user, table.rows.get(ID), as_of=as_of, now=NOW, create_missing=create)
         if isinstance(decision, Write):
             assert table.write([decision]) == [Written()]
     return table.rows.get(ID)
@@ -84,7 +98,7 @@ def latest_time(row: Row) -> int:
     return max(number(row, name) or -1 for name in (VERSION, *ACTIVITY))
 
 
-def without(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def without(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
@@ -108,7 +122,7 @@ def test_what_is_the_apps_stays_and_does_not_matter(
 
 @given(users(), maybe_rows, reading_times)
 def test_a_write_names_only_what_the_sync_owns(user: User, row: Row | None, as_of: int) -> None:
-    decision = decide(user, row, as_of=as_of, create_missing=True)
+    decision = decide(user, row, as_of=as_of, now=NOW, create_missing=True)
     if isinstance(decision, Write):
         assert {*decision.put, *decision.remove, *(decision.expected or {})} <= set(OWNED)
         assert decision.creates == (row is None)
@@ -117,31 +131,40 @@ def test_a_write_names_only_what_the_sync_owns(user: User, row: Row | None, as_o
 @given(users(), maybe_rows, reading_times, st.booleans())
 def test_a_row_that_is_right_costs_no_write(user: User, row: Row | None, as_of: int, create: bool) -> None:
     end = apply(row, [user], as_of=as_of, create=create)
-    again = decide(user, end, as_of=as_of, create_missing=create)
+    again = decide(user, end, as_of=as_of, now=NOW, create_missing=create)
     assert again is (Verdict.SKIPPED if end is None else Verdict.UNCHANGED)
+
+
+# Equal versions
 
 
 def latest(name: str, sources: Sequence[Mapping[str, Any]]) -> int | None:
     return max((source[name] for source in sources if name in source), default=None)
 
 
-@given(st.lists(fields, min_size=1, max_size=5), st.none() | fields)
+@given(st.lists(users(versions=st.just(5)), min_size=1, max_size=5), st.none() | users(versions=st.just(5)))
 def test_of_equal_versions_the_last_one_repairs_but_activity_never_goes_back(
-    readings: list[Mapping[str, str | int]], before: Mapping[str, str | int] | None
+    readings: list[User], before: User | None
 ) -> None:
-    row = None if before is None else stored_as(User(ID, 5, before))
-    end = apply(row, [User(ID, 5, reading) for reading in readings])
-    known = readings if before is None else [before, *readings]
+    row = None if before is None else stored_as(before)
+    end = apply(row, readings)
+    known = [user.fields for user in (readings if before is None else [before, *readings])]
     activity = {name: latest(name, known) for name in ACTIVITY}
-    expected = without(readings[-1], ACTIVITY) | {name: at for name, at in activity.items() if at is not None}
+    expected = without(readings[-1].fields, ACTIVITY)
+    expected |= {name: at for name, at in activity.items() if at is not None}
     assert end == stored_as(User(ID, 5, expected))
 
 
-def test_a_newer_version_knows_of_all_activity_before_it_but_of_none_after() -> None:
+def test_equal_version_keeps_later_activity_that_moved_without_a_version() -> None:
+    row = stored_as(User(ID, 5, {"lastActiveAt": 90}))
+    assert apply(row, [User(ID, 5, {"lastActiveAt": 40})]) == row
+
+
+def test_newer_version_replaces_activity_even_by_a_lower_time() -> None:
     row = stored_as(User(ID, 5, {"lastSignInAt": 4, "lastActiveAt": 9}))
     newer = User(ID, 6, {"lastSignInAt": 3, "lastActiveAt": 6})
-    kept = User(ID, 6, {"lastSignInAt": 3, "lastActiveAt": 9})
-    assert apply(row, [newer]) == stored_as(kept)
+    assert apply(row, [newer]) == stored_as(newer)
+    assert apply(row, [User(ID, 6, {})]) == stored_as(User(ID, 6, {}))
 
 
 def test_activity_of_the_wrong_type_is_replaced_at_an_equal_version() -> None:
@@ -149,32 +172,65 @@ def test_activity_of_the_wrong_type_is_replaced_at_an_equal_version() -> None:
     assert apply(row, [User(ID, 5, {"lastSignInAt": 3})]) == stored_as(User(ID, 5, {"lastSignInAt": 3}))
 
 
+# What is written
+
+
+def written(change: Change, row: Row | None, *, as_of: int = 1, now: int = NOW) -> Write:
+    decision = decide(change, row, as_of=as_of, now=now, create_missing=True)
+    assert isinstance(decision, Write)
+    return decision
+
+
 def test_null_in_clerk_takes_placeholder_data_away() -> None:
     row: Row = {"firstName": "Placeholder", "lastSignInAt": 0, "imageUrl": Opaque({"NULL": True})}
-    decision = decide(User(ID, 5, {}), row, as_of=1, create_missing=False)
-    assert isinstance(decision, Write)
-    assert set(decision.remove) == {"firstName", "lastSignInAt", "imageUrl"}
-    assert decision.put == {VERSION: 5}
+    write = written(User(ID, 5, {}), row)
+    assert set(write.changed) == {"firstName", "lastSignInAt", "imageUrl", VERSION}
+    assert set(write.changed) - {VERSION} <= set(write.remove)
+    assert write.put == {VERSION: 5}
 
 
-def test_only_what_differs_is_put() -> None:
+@pytest.mark.parametrize("version", [5, 6])
+def test_snapshot_writes_every_field_even_those_that_are_right(version: int) -> None:
     row = stored_as(User(ID, 5, {"firstName": "Ada", "lastName": "Abel"}))
-    decision = decide(User(ID, 6, {"firstName": "Ada", "lastName": "Eze"}), row, as_of=1, create_missing=True)
-    assert isinstance(decision, Write)
-    assert decision.put == {"lastName": "Eze", VERSION: 6}
-    assert decision.remove == ()
+    write = written(User(ID, version, {"firstName": "Ada", "lastName": "Eze"}), row)
+    assert write.put == {"firstName": "Ada", "lastName": "Eze", VERSION: version}
+    assert {*write.put, *write.remove} >= {*SYNCED_FIELDS, VERSION}
+    assert set(write.changed) == {"lastName"} | ({VERSION} if version == 6 else set())
 
 
-def test_a_write_counts_only_while_version_mark_and_activity_are_as_they_were() -> None:
+def test_newer_snapshot_wins_over_a_repair_that_came_between_reading_and_writing() -> None:
+    row = stored_as(User(ID, 1, {"firstName": "Ada", "lastName": "Abel"}))
+    newer = User(ID, 2, {"firstName": "Ada"})
+    table = FakeUsersTable({ID: row})
+    repair = User(ID, 1, {"firstName": "Bob", "lastName": "Abel", "username": "bob"})
+
+    def repair_row() -> None:
+        upsert(table, [repair], as_of=1, now=NOW, create_missing=True)
+
+    table.rivals = [repair_row]
+    assert upsert(table, [newer], as_of=2, now=NOW, create_missing=True) == Outcome(updated=1)
+    assert table.rows[ID] == stored_as(newer)
+
+
+def test_newer_snapshot_wins_over_placeholder_that_the_app_wrote_between_reading_and_writing() -> None:
+    table = FakeUsersTable({ID: stored_as(User(ID, 1, {"firstName": "Ada"}))})
+    table.rivals = [lambda: table.rows[ID].update(firstName="Test", email="test@example.com")]
+    newer = User(ID, 2, {"firstName": "Ada"})
+    assert upsert(table, [newer], as_of=2, now=NOW, create_missing=True) == Outcome(updated=1)
+    assert table.rows[ID] == stored_as(newer)
+
+
+def test_write_takes_effect_only_while_version_mark_and_activity_are_as_they_were() -> None:
     row = stored_as(User(ID, 5, {"lastSignInAt": 3, "firstName": "Ada"}))
-    decision = decide(User(ID, 6, {}), row, as_of=1, create_missing=True)
-    assert isinstance(decision, Write)
-    assert decision.expected == {
+    assert written(User(ID, 6, {}), row).expected == {
         VERSION: 5,
         DELETED: None,
         "lastSignInAt": 3,
         "lastActiveAt": None,
     }
+
+
+# Marks
 
 
 @pytest.mark.parametrize("row_version", [4, 5, 6])
@@ -207,13 +263,13 @@ def test_a_mark_that_is_no_time_is_removed() -> None:
 
 @given(users(), st.integers(0, LATER))
 def test_unknown_users_are_skipped_when_they_are_not_to_be_created(user: User, as_of: int) -> None:
-    assert decide(user, None, as_of=as_of, create_missing=False) is Verdict.SKIPPED
+    assert decide(user, None, as_of=as_of, now=NOW, create_missing=False) is Verdict.SKIPPED
 
 
 @given(users(), rows, reading_times)
 def test_known_users_are_kept_up_to_date_even_then(user: User, row: Row, as_of: int) -> None:
-    assert decide(user, row, as_of=as_of, create_missing=False) == decide(
-        user, row, as_of=as_of, create_missing=True
+    assert decide(user, row, as_of=as_of, now=NOW, create_missing=False) == decide(
+        user, row, as_of=as_of, now=NOW, create_missing=True
     )
 
 
@@ -252,7 +308,7 @@ def test_whatever_the_order_of_a_users_life_the_row_ends_the_same(
     placeholder: Row = {"firstName": "Test", "lastSignInAt": 999, "plan": "pro"}
     table = FakeUsersTable({ID: placeholder} if from_placeholder else {})
     for change, as_of in arrivals:
-        decision = decide(change, table.rows.get(ID), as_of=as_of, create_missing=True)
+        decision = decide(change, table.rows.get(ID), as_of=as_of, now=NOW, create_missing=True)
         if isinstance(decision, Write):
             assert table.write([decision]) == [Written()]
     assert table.rows[ID] == ({**end, "plan": "pro"} if from_placeholder else end)
@@ -260,20 +316,128 @@ def test_whatever_the_order_of_a_users_life_the_row_ends_the_same(
 
 def test_a_deletion_marks_and_takes_nothing_away() -> None:
     row = stored_as(User(ID, 5, {"firstName": "Ada"})) | {"plan": "pro"}
-    decision = decide(Deletion(ID, 9), row, as_of=9, create_missing=True)
+    decision = decide(Deletion(ID, 9), row, as_of=9, now=NOW, create_missing=True)
     assert isinstance(decision, Write)
     assert (decision.put, decision.remove) == ({DELETED: 9}, ())
 
 
 def test_a_deletion_of_an_unknown_user_is_kept_in_mind_for_events_that_come_late() -> None:
-    decision = decide(Deletion(ID, 9), None, as_of=9, create_missing=True)
+    decision = decide(Deletion(ID, 9), None, as_of=9, now=NOW, create_missing=True)
     assert isinstance(decision, Write)
     assert decision.put == {DELETED: 9}
-    assert decide(Deletion(ID, 9), None, as_of=9, create_missing=False) is Verdict.SKIPPED
+    assert decide(Deletion(ID, 9), None, as_of=9, now=NOW, create_missing=False) is Verdict.SKIPPED
 
 
-def test_a_sign_in_moves_activity_forward_only() -> None:
-    row = stored_as(User(ID, 50, {"lastSignInAt": 20, "lastActiveAt": 80}))
-    decision = decide(SignIn(ID, 60), row, as_of=60, create_missing=True)
-    assert isinstance(decision, Write)
-    assert decision.put == {"lastSignInAt": 60}
+# Sign-ins without a snapshot
+
+SNAPSHOT = User(ID, 50, {"firstName": "Ada", "lastSignInAt": 20, "lastActiveAt": 80})
+
+
+def test_sign_in_sets_only_the_time_of_the_last_sign_in() -> None:
+    write = written(SignIn(ID, 60), stored_as(SNAPSHOT))
+    assert (write.put, write.remove) == ({"lastSignInAt": 60}, ())
+    later = stored_as(SNAPSHOT) | {"lastSignInAt": 70}
+    assert decide(SignIn(ID, 60), later, as_of=60, now=NOW, create_missing=True) is Verdict.UNCHANGED
+
+
+def test_sign_in_before_the_stored_version_changes_nothing() -> None:
+    for at in (49, 50):
+        decision = decide(SignIn(ID, at), stored_as(SNAPSHOT), as_of=at, now=NOW, create_missing=True)
+        assert decision is Verdict.UNCHANGED
+
+
+@pytest.mark.parametrize("row", [None, {}, {"lastSignInAt": 999, VERSION: "2025-01-01"}])
+def test_sign_in_of_an_unknown_user_makes_a_row_of_version_0(row: Row | None) -> None:
+    assert written(SignIn(ID, 60), row).put == {VERSION: 0, "lastSignInAt": 60}
+
+
+def test_row_of_version_0_holds_no_snapshot_yet() -> None:
+    assert snapshot_version({VERSION: 0, "lastSignInAt": 60}, NOW) is None
+    assert snapshot_version(stored_as(SNAPSHOT), NOW) == 50
+    assert snapshot_version(None, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "as_of", "is_replaced"),
+    [(50, 59, False), (50, 60, True), (55, 59, False), (55, 60, True), (60, 0, True), (61, 61, True)],
+)
+@pytest.mark.parametrize("stored", [stored_as(SNAPSHOT), {VERSION: 0, "lastActiveAt": 99}])
+@pytest.mark.parametrize("signed_in_at", [None, 20, 58])
+def test_sign_in_of_an_event_is_replaced_by_a_snapshot_read_or_made_since(
+    version: int, as_of: int, is_replaced: bool, stored: Row, signed_in_at: int | None
+) -> None:
+    told = {} if signed_in_at is None else {"lastSignInAt": signed_in_at}
+    snapshot = User(ID, version, {"firstName": "Ada", "lastActiveAt": 80, **told})
+    end = apply({**stored, "lastSignInAt": 60}, [snapshot], as_of=as_of)
+    assert end == stored_as(snapshot) | ({} if is_replaced else {"lastSignInAt": 60})
+
+
+def test_sign_in_of_an_event_is_replaced_by_clerks_own_lower_time_in_the_next_run() -> None:
+    """Clerk's `last_sign_in_at` is some ms before the event, and `last_active_at` has a day's precision."""
+    row = stored_as(User(ID, 1_000, {"firstName": "Ada"}))
+    table = FakeUsersTable({ID: row})
+    store(table, SignIn(ID, 5_040), row, as_of=5_040, now=NOW, create_missing=True)
+    in_clerk = User(ID, 5_005, {"firstName": "Ada", "lastSignInAt": 5_000, "lastActiveAt": 0})
+    for read_at in (5_010, 6_000):
+        upsert(table, [in_clerk], as_of=read_at, now=NOW, create_missing=True)
+    assert table.rows[ID] == stored_as(in_clerk)
+
+
+# Times from the future
+
+DAY = 24 * 60 * 60 * 1000
+LATEST = NOW + DAY
+"""The last time that may be one."""
+future_times = st.integers(LATEST + 1, 2 * 10**15)
+ALIVE = User(ID, NOW - 5, {"firstName": "Ada", "lastSignInAt": NOW - 9, "lastActiveAt": NOW - 7})
+
+
+@st.composite
+def rows_with_future_times(draw: st.DrawFn) -> tuple[dict[str, Value], dict[str, Value]]:
+    """A row with future times, and the same row with none in their place."""
+    row = draw(rows)
+    names = draw(st.sets(st.sampled_from([VERSION, DELETED, *ACTIVITY]), min_size=1))
+    return row | {name: draw(future_times) for name in names}, without(row, names)
+
+
+@given(changes | users(versions=st.just(NOW)), rows_with_future_times(), st.integers(0, LATER), st.booleans())
+def test_stored_time_from_the_future_counts_as_absent(
+    change: Change, both: tuple[Row, Row], as_of: int, create: bool
+) -> None:
+    ends = []
+    for row in both:
+        table = FakeUsersTable({ID: row})
+        store(table, change, table.get(ID), as_of=as_of, now=NOW, create_missing=create)
+        ends.append(table.rows[ID])
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {VERSION: 1_700_000_000_000_000, "email": "old@corp.test"},
+        {DELETED: 1_700_000_000_000_000},
+        {**stored_as(ALIVE), "lastActiveAt": NOW * 1000},
+        {**stored_as(ALIVE), "lastSignInAt": LATEST + 1, DELETED: LATEST + 1, VERSION: LATEST + 1},
+    ],
+)
+def test_row_with_times_from_the_future_is_right_again_after_any_snapshot(row: Row) -> None:
+    for as_of in (0, NOW):
+        assert apply(row, [ALIVE], as_of=as_of) == stored_as(ALIVE)
+
+
+def test_time_up_to_a_day_ahead_is_taken() -> None:
+    for name in (VERSION, DELETED, *ACTIVITY):
+        assert future_times_of({name: LATEST}, NOW) == []
+        assert future_times_of({name: LATEST + 1}, NOW) == [name]
+    row = stored_as(ALIVE) | {VERSION: LATEST}
+    assert decide(ALIVE, row, as_of=NOW, now=NOW, create_missing=True) is Verdict.UNCHANGED
+
+
+def test_deletion_and_sign_in_take_future_times_away_too() -> None:
+    row = stored_as(ALIVE) | {VERSION: LATEST + 1, DELETED: LATEST + 1, "lastActiveAt": LATEST + 1}
+    deleted = written(Deletion(ID, NOW), row)
+    assert (deleted.put, set(deleted.remove)) == ({DELETED: NOW}, {VERSION, "lastActiveAt"})
+    signed_in = written(SignIn(ID, NOW), row)
+    assert signed_in.put == {VERSION: 0, "lastSignInAt": NOW}
+    assert set(signed_in.remove) == {DELETED, "lastActiveAt"}

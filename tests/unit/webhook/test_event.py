@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import MessageError
 from clerk_sync.users.user import Change, Deletion, SignIn, User, UserProblem, parse_user
 from clerk_sync.webhook.event import Ignored, WebhookEvent, parse_webhook
@@ -14,7 +15,6 @@ from tests.support.strategies import any_text, json_values
 MS = 1_760_000_000_000
 SECONDS = 1_760_000_000
 SIGNED_AT = MS + 30_000
-DAY_MS = 24 * 60 * 60 * 1000
 MARK = "Quetzalcoatl"
 ACTOR = {"iss": "https://dashboard.clerk.com", "sid": "sess_adm", "sub": "user_support"}
 
@@ -40,7 +40,7 @@ def change(**changes: Any) -> Change | UserProblem | Ignored:
 def test_user_event_holds_the_user_that_the_api_returns(kind: str, number: int) -> None:
     payload = make_user(number)
     event = parse(body(type=kind, data=payload))
-    assert event == WebhookEvent(kind, None, MS, parse_user(payload))
+    assert event == WebhookEvent(kind, None, MS, parse_user(payload, SIGNED_AT))
     assert isinstance(event.change, User)
 
 
@@ -96,12 +96,12 @@ def test_timestamp_of_up_to_a_day_ahead_is_accepted() -> None:
 def test_user_event_without_usable_timestamp_is_older_than_any_deletion(timestamp: Any) -> None:
     event = parse(body(timestamp=timestamp))
     assert event.as_of == 0
-    assert event.change == parse_user(make_user(0))
+    assert event.change == parse_user(make_user(0), SIGNED_AT)
 
 
 def test_envelope_without_timestamp_is_accepted() -> None:
     for kind, data, expected in (
-        ("user.created", make_user(0), parse_user(make_user(0))),
+        ("user.created", make_user(0), parse_user(make_user(0), SIGNED_AT)),
         ("user.deleted", {"id": "user_1"}, Deletion("user_1", SIGNED_AT)),
         ("session.created", {"user_id": "user_1"}, SignIn("user_1", SIGNED_AT)),
     ):
@@ -133,7 +133,7 @@ def session(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("user_id", [make_user(0)["id"], None, 7, ""])
 def test_session_holds_its_user(user_id: Any) -> None:
     data = session(user_id=user_id, user=make_user(0))
-    assert change(type="session.created", data=data) == parse_user(make_user(0))
+    assert change(type="session.created", data=data) == parse_user(make_user(0), SIGNED_AT)
 
 
 @pytest.mark.parametrize(

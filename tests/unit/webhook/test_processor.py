@@ -20,7 +20,7 @@ from tests.support.strategies import stored_as
 NOW = 1_800_000_000_000
 USER = make_user(1)
 ID = USER["id"]
-SNAPSHOT = parse_user(USER)
+SNAPSHOT = parse_user(USER, NOW)
 assert isinstance(SNAPSHOT, User)
 STORED = stored_as(SNAPSHOT)
 IMPERSONATED = {"user_id": ID, "user": None, "actor": {"sub": "user_support"}}
