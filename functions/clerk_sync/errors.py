@@ -13,7 +13,8 @@ ClerkSyncError
 │   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
-│   └── RowRefused       DynamoDB will never take this row
+│   ├── RowRefused       DynamoDB will never take this row
+│   └── ClaimsUnavailable RunsTable does not say which page load asks Clerk for a user
 ├── LeaseLost            another invocation has taken the run over
 └── OutOfTime            the function's own time is nearly over; the run goes on in another one
 """
@@ -76,6 +77,10 @@ class RowRefused(AwsError):
 
     The message holds DynamoDB's own reason.
     """
+
+
+class ClaimsUnavailable(AwsError):
+    """RunsTable does not say which page load asks Clerk for a user; the users table may be well."""
 
 
 class LeaseLost(ClerkSyncError):

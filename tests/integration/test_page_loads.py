@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from clerk_sync.aws.dynamodb import from_item
-from clerk_sync.profile.refresh_claims import Refreshes
+from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.integration.test_webhooks import changed, event, post
 from tests.local.aws.local_aws import ROOT
 from tests.local.clerk.fake_users import make_user
 from tests.local.clerk.session_tokens import KID, new_key, public_pem, session_key, session_token
 from tests.local.clerk.simulated_clerk import Fault, Hook, SimulatedClerk
-from tests.unit.profile import test_refresh_claims as test_refreshes
+from tests.support.fake_refresh_claims import CONTRACT
 
 FUNCTION = "ProfileFunction"
 PEM = public_pem(session_key())
@@ -411,9 +411,9 @@ def test_page_loads_and_webhooks_are_throttled(stack: Stack) -> None:
         assert limit["throttlingRateLimit"] <= limit["throttlingBurstLimit"] <= 1000
 
 
-@pytest.mark.parametrize("fact", test_refreshes.CONTRACT, ids=lambda fact: fact.__name__)
-def test_the_refreshes_of_runs_table(stack: Stack, fact: Callable[[Refreshes], None]) -> None:
-    fact(Refreshes(stack.aws.client("dynamodb"), stack.outputs["RunsTable"]))
+@pytest.mark.parametrize("fact", CONTRACT, ids=lambda fact: fact.__name__)
+def test_refresh_claims_in_runs_table(stack: Stack, fact: Callable[[RefreshClaims], None]) -> None:
+    fact(RefreshClaims(stack.aws.client("dynamodb"), stack.outputs["RunsTable"]))
 
 
 def test_what_page_loads_leave_in_runs_table_goes_away_within_a_day(stack: Stack) -> None:

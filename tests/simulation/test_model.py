@@ -19,9 +19,9 @@ from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from clerk_sync.webhook.event import Ignored, parse_webhook
+from tests.support.fake_refresh_claims import FakeRefreshClaims
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import app_attributes, foreign_part, odd_values, owned_part, stored_as
-from tests.unit.profile.test_refresh_claims import FakeRefreshes
 
 START = 1_800_000_000_000
 IDS = tuple(f"user_{n}" for n in range(2))
@@ -76,7 +76,7 @@ class Sync(RuleBasedStateMachine):
         self.table = FakeUsersTable()
         self.profiles = Profiles(
             self.table,
-            FakeRefreshes(),
+            FakeRefreshClaims(),
             self.ask_clerk,
             max_age_ms=0,
             create_missing=create_missing,
