@@ -1,7 +1,8 @@
-"""The alarms: what the functions really measure, held against the conditions that are deployed."""
+"""The deployed alarms, evaluated on the metrics that the functions really write."""
 
 import json
 import operator
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.integration.stack import Stack, eventually
-from tests.integration.test_webhooks import event, post
 from tests.local.aws.local_aws import ROOT, SECRET_KEY
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
+from tests.support.deployed_api import event, post
 
 HOUR_MS = 3_600_000
 COMPARED = {"GreaterThanThreshold": operator.gt, "GreaterThanOrEqualToThreshold": operator.ge}
@@ -29,21 +30,21 @@ class Datum:
     value: float
 
 
-def measured(lines: Iterable[str], since: float) -> Iterator[Datum]:
-    """The metrics that are in the log, as CloudWatch would take them out of it."""
+def metrics_in(lines: Iterable[str], since: float) -> Iterator[Datum]:
+    """The metrics in log lines since then (s since 1970), as CloudWatch extracts them."""
     for line in lines:
         if '"CloudWatchMetrics"' in line:
-            told = json.loads(line[line.index("{") :])
-            [directive] = told["_aws"]["CloudWatchMetrics"]
-            dimensions = frozenset((name, told[name]) for name in directive["Dimensions"][0])
-            if told["_aws"]["Timestamp"] >= since * 1000:
+            record = json.loads(line[line.index("{") :])
+            [directive] = record["_aws"]["CloudWatchMetrics"]
+            dimensions = frozenset((name, record[name]) for name in directive["Dimensions"][0])
+            if record["_aws"]["Timestamp"] >= since * 1000:
                 for metric in directive["Metrics"]:
-                    for value in told[metric["Name"]]:
+                    for value in record[metric["Name"]]:
                         yield Datum(directive["Namespace"], metric["Name"], dimensions, value)
 
 
 class Watched:
-    """A stack whose metrics count from now on."""
+    """A stack and the metrics that it writes from now on."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -56,20 +57,20 @@ class Watched:
         return name.removeprefix(f"{self.stack.name}-").rsplit("-", 1)[0]
 
     def metrics(self) -> list[Datum]:
-        """What was measured."""
-        return list(measured(self.stack.function_log(), self._since))
+        """Every metric that was written."""
+        return list(metrics_in(self.stack.function_log(), self._since))
 
     def values(self, name: str) -> list[float]:
-        """What was measured of one metric."""
+        """The values of one metric."""
         return [datum.value for datum in self.metrics() if datum.name == name]
 
-    def ringing(self, data: list[Datum] | None = None) -> set[str]:
-        """The alarms that go off at these data, or at what was measured."""
+    def raised(self, data: list[Datum] | None = None) -> set[str]:
+        """The alarms that these data raise, or all that was written."""
         data = self.metrics() if data is None else data
-        return {name for name, alarm in self.alarms.items() if _rings(alarm, data)}
+        return {name for name, alarm in self.alarms.items() if _is_raised(alarm, data)}
 
 
-def _rings(alarm: dict[str, Any], data: list[Datum]) -> bool:
+def _is_raised(alarm: dict[str, Any], data: list[Datum]) -> bool:
     assert (alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (1, "notBreaching")
     dimensions = frozenset((d["Name"], d["Value"]) for d in alarm.get("Dimensions", []))
     wanted = (alarm["Namespace"], alarm["MetricName"], dimensions)
@@ -87,7 +88,7 @@ def watched(stack: Stack) -> Watched:
     return Watched(stack)
 
 
-def test_a_healthy_stack_is_quiet(watched: Watched) -> None:
+def test_healthy_stack_raises_no_alarm(watched: Watched) -> None:
     stack, users = watched.stack, make_users(1_200)
     with stack.clerk(users) as clerk:
         assert stack.backfill()["status"] == "COMPLETED"
@@ -98,7 +99,7 @@ def test_a_healthy_stack_is_quiet(watched: Watched) -> None:
         assert stack.backfill({"mode": "incremental"})["status"] == "COMPLETED"
         assert stack.audit({"repair": True})["verdict"] == "OK"
         assert stack.backfill()["status"] == "COMPLETED"
-    assert watched.ringing([]) == watched.ringing() == set()
+    assert watched.raised([]) == watched.raised() == set()
 
     def total(name: str) -> float:
         return sum(watched.values(name))
@@ -112,7 +113,7 @@ def test_a_healthy_stack_is_quiet(watched: Watched) -> None:
     assert watched.values("HoursSinceLastFullRun"), "from the second run on"
 
 
-def test_every_alarm_says_what_to_do_and_tells_somebody(watched: Watched) -> None:
+def test_every_alarm_says_what_to_do_and_is_published(watched: Watched) -> None:
     template = (ROOT / "template.yaml").read_text()
     assert len(watched.alarms) == template.count("Type: AWS::CloudWatch::Alarm")
     for name, alarm in watched.alarms.items():
@@ -120,102 +121,113 @@ def test_every_alarm_says_what_to_do_and_tells_somebody(watched: Watched) -> Non
         assert alarm["AlarmActions"] == [watched.stack.outputs["AlertsTopic"]], name
 
 
-def test_a_failed_run_rings(watched: Watched) -> None:
+def test_docs_list_every_alarm(watched: Watched) -> None:
+    _, _, rest = (ROOT / "docs/operations.md").read_text().partition("| alarm |")
+    table, _, _ = rest.partition("\n\n")
+    listed = set(re.findall(r"`(\w+Alarm)`", table))
+    one_per_function = {
+        name for name in watched.alarms if name.endswith("ErrorsAlarm") and name != "ApiErrorsAlarm"
+    }
+    assert watched.alarms.keys() - one_per_function <= listed
+    assert listed <= watched.alarms.keys()
+
+
+def test_failed_run_raises_runs_alarm(watched: Watched) -> None:
     watched.stack.aws.put_secret(SECRET_KEY, "sk_test_wrong")
     with watched.stack.clerk(make_users(1)):
         assert watched.stack.backfill()["status"] == "FAILED"
-    assert watched.ringing() == {"RunsAlarm"}
+    assert watched.raised() == {"RunsAlarm"}
 
 
-def test_a_run_with_errors_rings(watched: Watched) -> None:
+def test_run_with_errors_raises_runs_alarm(watched: Watched) -> None:
     with watched.stack.clerk([make_user(1), broken_users()[7]]):
         assert watched.stack.backfill()["status"] == "COMPLETED_WITH_ERRORS"
-    assert watched.ringing() == {"RunsAlarm"}
+    assert watched.raised() == {"RunsAlarm"}
 
 
-def test_a_run_that_never_ends_rings_at_the_next_one(watched: Watched) -> None:
+def test_run_of_over_a_day_raises_run_overdue_alarm_when_the_next_starts(watched: Watched) -> None:
     stack = watched.stack
     with stack.clerk(make_users(10)):
         with stack.workers_paused():
             run_id = stack.backfill({"waitSeconds": 0})["runId"]
             stack.change_run(run_id, "startedAt", int(time.time() * 1000) - 25 * HOUR_MS)
             stack.backfill({"mode": "incremental", "waitSeconds": 0})
-            assert watched.ringing() == {"RunOverdueAlarm"}
+            assert watched.raised() == {"RunOverdueAlarm"}
         stack.finished(run_id)
 
 
-def test_eight_days_without_a_full_run_ring(watched: Watched) -> None:
+def test_eight_days_without_a_full_run_raise_full_run_alarm(watched: Watched) -> None:
     stack = watched.stack
     with stack.clerk(make_users(3)):
         run_id = stack.backfill()["runId"]
-        for days, ringing in ((7.9, set()), (8.1, {"FullRunAlarm"})):
+        for days, raised in ((7.9, set()), (8.1, {"FullRunAlarm"})):
             stack.change_run(run_id, "startedAt", int(time.time() * 1000 - days * 24 * HOUR_MS))
             stack.backfill({"mode": "incremental"})
-            assert watched.ringing() == ringing
+            assert watched.raised() == raised
 
 
-def test_drift_and_deletions_held_back_ring(watched: Watched) -> None:
+def test_deletions_held_back_raise_audit_alarm(watched: Watched) -> None:
     stack, users = watched.stack, make_users(20)
     with stack.clerk(users) as clerk:
         stack.backfill()
         for user in users[:12]:
             clerk.delete(user["id"])
         assert stack.audit({"repair": True})["deletionsHeldBack"]
-    assert watched.ringing() == {"AuditAlarm"}
+    assert watched.raised() == {"AuditAlarm"}
 
 
-def test_rejected_webhooks_ring_when_they_are_many(watched: Watched) -> None:
+def test_ten_rejected_webhooks_raise_webhooks_rejected_alarm(watched: Watched) -> None:
     for _ in range(9):
         assert post(watched.stack, event(make_user(1)), {}).status_code == 401
-    assert watched.ringing() == set()
+    assert watched.raised() == set()
     assert post(watched.stack, "no event").status_code == 400
-    assert watched.ringing() == {"WebhooksRejectedAlarm"}
+    assert watched.raised() == {"WebhooksRejectedAlarm"}
 
 
-def test_webhooks_that_are_silent_although_users_changed_ring(watched: Watched) -> None:
+def test_missing_webhooks_raise_webhooks_silent_alarm_once_users_changed(watched: Watched) -> None:
     stack, users = watched.stack, make_users(20)
     now = int(time.time() * 1000)
     with stack.clerk(users) as clerk:
         stack.backfill()
         stack.webhooks_since(now - 25 * HOUR_MS)
         stack.backfill()
-        assert watched.ringing() == set(), "nobody changed"
+        assert watched.raised() == set(), "nobody changed"
         clerk.update(users[0]["id"], first_name="Unheard", updated_at=now - HOUR_MS)
         assert stack.backfill()["missedByWebhooks"] == 1
-    assert watched.ringing() == {"WebhooksSilentAlarm"}
+    assert watched.raised() == {"WebhooksSilentAlarm"}
 
 
-def test_what_aws_measures_of_our_resources_rings(watched: Watched) -> None:
+def test_metrics_of_aws_services_raise_alarms(watched: Watched) -> None:
     outputs, stack = watched.stack.outputs, watched.stack
 
-    def ringing(namespace: str, metric: str, value: float, **dimensions: str) -> set[str]:
-        return watched.ringing([Datum(namespace, metric, frozenset(dimensions.items()), value)])
+    def raised(namespace: str, metric: str, value: float, **dimensions: str) -> set[str]:
+        return watched.raised([Datum(namespace, metric, frozenset(dimensions.items()), value)])
 
     dead_letters = outputs["PagesDeadLetterQueue"].rsplit("/", 1)[1]
     waiting = ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-    assert ringing(*waiting, 1, QueueName=dead_letters) == {"PagesDeadLetterAlarm"}
-    assert ringing(*waiting, 0, QueueName=dead_letters) == set()
+    assert raised(*waiting, 1, QueueName=dead_letters) == {"PagesDeadLetterAlarm"}
+    assert raised(*waiting, 0, QueueName=dead_letters) == set()
     queues = stack.aws.client("sqs").list_queues()["QueueUrls"]
     [schedules] = [url for url in queues if f"/{stack.name}-SchedulesDeadLetterQueue" in url]
-    assert ringing(*waiting, 1, QueueName=schedules.rsplit("/", 1)[1]) == {"SchedulesDeadLetterAlarm"}
+    assert raised(*waiting, 1, QueueName=schedules.rsplit("/", 1)[1]) == {"SchedulesDeadLetterAlarm"}
     for function in ("Backfill", "Audit", "Worker", "Webhook", "Profile", "Dashboard"):
         name = outputs[f"{function}Function"]
-        assert ringing("AWS/Lambda", "Errors", 1, FunctionName=name) == {f"{function}ErrorsAlarm"}
-    assert ringing("AWS/Lambda", "Throttles", 1) == {"ThrottlesAlarm"}
+        assert raised("AWS/Lambda", "Errors", 1, FunctionName=name) == {f"{function}ErrorsAlarm"}
+    assert raised("AWS/Lambda", "Throttles", 1) == {"ThrottlesAlarm"}
     apis = stack.aws.client("apigateway").get_rest_apis()["items"]
     [api] = [api["name"] for api in apis if f"/{api['id']}/" in outputs["ApiUrl"]]
-    assert ringing("AWS/ApiGateway", "5XXError", 5, ApiName=api, Stage="v1") == {"ApiErrorsAlarm"}
+    assert raised("AWS/ApiGateway", "5XXError", 5, ApiName=api, Stage="v1") == {"ApiErrorsAlarm"}
 
 
-def test_each_metric_is_in_the_readme_and_few_are_there(watched: Watched) -> None:
+def test_docs_list_every_metric_with_its_one_dimension(watched: Watched) -> None:
     stack = watched.stack
     with stack.clerk(make_users(3)):
         stack.backfill()
         stack.audit()
     post(stack, event(make_user(1)))
     eventually(lambda: watched.values("WebhooksAccepted"))
-    readme = (ROOT / "docs/operations.md").read_text()
+    docs = (ROOT / "docs/operations.md").read_text()
     for datum in watched.metrics():
-        assert f"| `{datum.name}` |" in readme
+        assert f"| `{datum.name}` |" in docs
         assert datum.namespace == "clerk-sync"
         assert datum.dimensions == {("service", stack.name)}

@@ -9,11 +9,10 @@ from random import Random
 from urllib.parse import urlsplit
 
 from tests.integration.stack import Stack, assert_conserved, wanted_row
-from tests.integration.test_dashboard import show
-from tests.integration.test_page_loads import load
-from tests.integration.test_webhooks import event, post
 from tests.local.clerk.fake_users import User, make_user
 from tests.local.commands.sign import LOCAL_SECRET, signature_headers
+from tests.support.deployed_api import event, load, post
+from tests.support.deployed_dashboard import show
 
 REQUESTS = 300
 INTERNALS = re.compile(

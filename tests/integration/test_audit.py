@@ -9,10 +9,10 @@ import pytest
 
 from clerk_sync.users.user import SYNCED_FIELDS
 from tests.integration.stack import Stack, assert_true_to_clerk, eventually, wanted_row
-from tests.integration.test_webhooks import event, post
 from tests.local.aws.local_aws import FunctionError
 from tests.local.clerk.fake_users import User, make_user, make_users
 from tests.local.clerk.simulated_clerk import Fault, Request, SimulatedClerk
+from tests.support.deployed_api import event, post
 
 HOUR_MS = 3_600_000
 KINDS = ("missing", "drifted", "placeholders", "notInClerk", "markedButAlive")

@@ -1,4 +1,4 @@
-"""The dashboard of the deployed stack: its body, and its two widgets as CloudWatch asks for them."""
+"""The deployed dashboard: its body, and its two widgets as CloudWatch requests them."""
 
 import json
 import time
@@ -7,49 +7,23 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
-from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, Mode, Run
+from clerk_sync.runs.run import Counts
 from clerk_sync.users.user import UserProblem
 from tests.integration.stack import Stack, wanted_row
 from tests.local.clerk.fake_users import make_user, make_users
 from tests.local.clerk.simulated_clerk import Fault
-from tests.local.commands.dashboard import ask, custom_widgets
-from tests.unit.dashboard.test_widgets import Parsed
-from tests.unit.handlers.test_dashboard import asked
-
-
-def show(stack: Stack, widget: str, search: str | None = None, **context: Any) -> str:
-    """The HTML of a widget."""
-    event = asked(widget, search)
-    html = ask(stack.aws, stack.outputs, {"widget": widget}, event["widgetContext"] | context)
-    assert isinstance(html, str)
-    return html
+from tests.local.commands.dashboard import custom_widgets
+from tests.support.deployed_dashboard import show, start_run
+from tests.support.widgets import Parsed
 
 
 def text(html: str) -> str:
     return Parsed(html).text
 
 
-def start_run(
-    stack: Stack, mode: Mode, started_at: int, expected: int, counts: Counts, *problems: UserProblem
-) -> Run:
-    """A run that has got as far as these counts, and is still reading Clerk."""
-    runs = stack.runs
-    run = Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=False, started_at=started_at)
-    assert runs.start(run, after=runs.current(mode))
-    assert runs.acquire(run.run_id, "me", started_at, started_at)
-    runs.expect(run.run_id, "me", expected)
-    page = PendingPage("token", counts.total, [], BEGINNING)
-    stack.pages.record_pending(run, "me", [page], 0)
-    runs.save(page.added_to(run), "me", 0)
-    assert stack.pages.record_outcome(run.run_id, 1, "token", counts, list(problems))
-    return page.added_to(run)
-
-
 @pytest.fixture
 def people(stack: Stack) -> Iterator[list[dict[str, Any]]]:
-    """A Clerk with thirty users, whose rows are all right."""
+    """A Clerk instance with thirty users, whose rows are up to date."""
     users = make_users(30)
     for user in users:
         stack.put_row(user["id"], **wanted_row(user))
@@ -63,7 +37,7 @@ def dashboard_body(stack: Stack) -> Any:
     return json.loads(stack.aws.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
 
 
-def test_the_dashboards_body_is_whole(stack: Stack) -> None:
+def test_the_dashboard_body_names_every_function_and_its_widgets_do_not_overlap(stack: Stack) -> None:
     body = dashboard_body(stack)
     assert [widget["title"] for widget in custom_widgets(stack.aws, stack.outputs)] == ["Runs", "Users"]
     for widget in custom_widgets(stack.aws, stack.outputs):
@@ -75,20 +49,20 @@ def test_the_dashboards_body_is_whole(stack: Stack) -> None:
         assert max(columns) < 24
         assert not cells & mine, "widgets over each other"
         cells |= mine
-    told = json.dumps(body)
-    assert "${" not in told
+    dumped = json.dumps(body)
+    assert "${" not in dumped
     for name in ("BackfillFunction", "AuditFunction", "WorkerFunction", "WebhookFunction", "ProfileFunction"):
-        assert stack.outputs[name] in told
-    assert stack.outputs["UsersTable"] in told
+        assert stack.outputs[name] in dumped
+    assert stack.outputs["UsersTable"] in dumped
 
 
-def test_the_graphs_are_of_the_api_there_is(stack: Stack) -> None:
+def test_the_graphs_show_the_deployed_api(stack: Stack) -> None:
     apis = {api["name"] for api in stack.aws.client("apigateway").get_rest_apis()["items"]}
     assert stack.name in apis
     assert f'"ApiName", "{stack.name}", "Stage", "v1"' in json.dumps(dashboard_body(stack))
 
 
-def test_the_logs_that_are_searched_are_there_and_the_variables_used(stack: Stack) -> None:
+def test_the_log_queries_search_existing_groups_and_use_each_variable(stack: Stack) -> None:
     body = dashboard_body(stack)
     groups = {group["logGroupName"] for group in stack.aws.client("logs").describe_log_groups()["logGroups"]}
     queries = [widget["properties"]["query"] for widget in body["widgets"] if widget["type"] == "log"]
@@ -101,9 +75,9 @@ def test_the_logs_that_are_searched_are_there_and_the_variables_used(stack: Stac
         assert any(f"/{variable['pattern']}/" in query for query in queries)
 
 
-def test_it_describes_itself(stack: Stack) -> None:
+def test_the_function_describes_itself(stack: Stack) -> None:
     described = stack.aws.invoke(stack.outputs["DashboardFunction"], {"describe": True})
-    assert described.startswith("\n## clerk-sync")
+    assert described.startswith("## clerk-sync")
 
 
 # Runs
@@ -113,20 +87,28 @@ def test_without_runs_it_says_how_to_start_one(stack: Stack) -> None:
     assert "No run yet" in text(show(stack, "runs"))
 
 
-def test_runs_done_under_way_and_with_errors_are_shown(stack: Stack) -> None:
+def test_runs_that_are_over_or_in_progress_are_shown_with_errors_newest_first(stack: Stack) -> None:
     users = make_users(12)
     with stack.clerk(users):
         done = stack.backfill()
     counts = Counts(created=3, unchanged=15, errors=2)
     problem = UserProblem("user_odd", "Clerk's user is malformed: <first_name>")
     start_run(stack, "audit", done["startedAt"] + 1, 50, counts, problem)
-    shown = text(show(stack, "runs", width=1200))
+    shown = text(show(stack, "runs"))
     assert shown.index("In progress") < shown.index("Completed"), "newest first"
-    for told in ("40% · 20 of 50 users", "Audit", "Full", "12", "user_odd", "<first_name>", "and 1 more"):
-        assert told in shown
+    for words in (
+        "40% · 20 of 50 users",
+        "Audit with repair",
+        "Full",
+        "12 created",
+        "user_odd",
+        "<first_name>",
+        "and 1 more",
+    ):
+        assert words in shown
 
 
-def test_a_run_that_failed_says_why(stack: Stack) -> None:
+def test_a_failed_run_says_why(stack: Stack) -> None:
     with stack.clerk(make_users(3)) as clerk:
         clerk.on_request = lambda *_: Fault.status(401)
         stack.backfill()
@@ -135,7 +117,7 @@ def test_a_run_that_failed_says_why(stack: Stack) -> None:
     assert "Clerk refuses the secret key in the SSM parameter /clerk-sync/secret-key" in shown
 
 
-def test_ten_runs_are_found_among_what_page_loads_leave(stack: Stack) -> None:
+def test_the_last_ten_runs_of_all_modes_are_shown(stack: Stack) -> None:
     for n in range(4):
         for mode in ("full", "incremental", "audit"):
             start_run(stack, mode, 1_790_000_000_000 + n, 5, Counts(unchanged=5))
@@ -151,18 +133,18 @@ def test_the_newest_and_the_most_recently_active_users_are_shown(
 ) -> None:
     stack.delete_row(people[-1]["id"])
     stack.put_row(people[-2]["id"], **wanted_row(people[-2]) | {"email": "old@mail.test"})
-    parsed = Parsed(show(stack, "users", width=1200))
+    parsed = Parsed(show(stack, "users"))
     newest, _, active = parsed.text.partition("Most recently active")
     assert [user["id"] in newest for user in people] == [False] * 20 + [True] * 10
     tenth = sorted(user["last_active_at"] or 0 for user in people)[-10]  # a day, which many may share
     assert all(user["id"] in active for user in people if (user["last_active_at"] or 0) > tenth)
     assert not any(user["id"] in active for user in people if (user["last_active_at"] or 0) < tenth)
-    for told in ("Missing", "Differs", "email", "Up to date"):
-        assert told in newest
+    for words in ("Missing", "Differs", "email", "Up to date"):
+        assert words in newest
     assert set(parsed.values("img", "src")) <= {user["image_url"] for user in people}
 
 
-def test_looking_costs_two_requests_whatever_the_number_of_users(stack: Stack) -> None:
+def test_the_users_widget_makes_two_requests_for_any_number_of_users(stack: Stack) -> None:
     with stack.clerk(make_users(1_000)) as clerk:
         show(stack, "users")
         assert [request.path for request in clerk.requests] == ["/v1/users"] * 2
@@ -172,33 +154,33 @@ def test_looking_costs_two_requests_whatever_the_number_of_users(stack: Stack) -
         assert len(clerk.requests) == 3
 
 
-def test_a_user_is_found_by_address_and_by_id(stack: Stack, people: list[dict[str, Any]]) -> None:
+def test_a_search_finds_a_user_by_address_and_by_id(stack: Stack, people: list[dict[str, Any]]) -> None:
     user = people[14]
     address = next(
         e["email_address"] for e in user["email_addresses"] if e["id"] == user["primary_email_address_id"]
     )
     for wanted in (address, user["id"]):
-        shown = text(show(stack, "users", wanted, width=1200))
+        shown = text(show(stack, "users", wanted))
         assert user["id"] in shown
         assert shown.count("Up to date") == 1
 
 
-def test_a_deleted_user_is_found_in_the_table(stack: Stack, people: list[dict[str, Any]]) -> None:
+def test_a_search_finds_the_row_of_a_deleted_user(stack: Stack, people: list[dict[str, Any]]) -> None:
     stack.put_row("user_gone", clerkUpdatedAt=1, clerkDeletedAt=2)
-    assert "The table has a row, marked as deleted" in text(show(stack, "users", "user_gone"))
-    assert "Nor has the table a row" in text(show(stack, "users", "user_never"))
+    assert "The row in the table is marked as deleted." in text(show(stack, "users", "user_gone"))
+    assert "Search for a whole user id or e-mail address" in text(show(stack, "users", "user_never"))
 
 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
         (Fault.status(401), "Clerk refuses the secret key in the SSM parameter /clerk-sync/secret-key"),
-        (Fault.status(500), "Clerk gives no usable answer"),
-        (Fault.hang(30), "Clerk gives no usable answer"),
+        (Fault.status(500), "gives no usable answer"),
+        (Fault.hang(30), "gives no usable answer"),
     ],
     ids=["401", "500", "silent"],
 )
-def test_while_clerk_is_unwell_the_users_widget_says_so_and_runs_are_shown(
+def test_when_clerk_fails_the_users_widget_says_so_and_runs_are_still_shown(
     stack: Stack, fault: Fault, said: str
 ) -> None:
     with stack.clerk(make_users(3)) as clerk:
@@ -209,8 +191,8 @@ def test_while_clerk_is_unwell_the_users_widget_says_so_and_runs_are_shown(
     assert "No run yet" in text(show(stack, "runs"))
 
 
-def test_while_clerk_is_gone_the_users_widget_says_so(stack: Stack) -> None:
-    assert "Clerk gives no usable answer" in text(show(stack, "users", "ada@mail.test"))
+def test_when_clerk_is_unreachable_the_users_widget_says_so(stack: Stack) -> None:
+    assert "gives no usable answer" in text(show(stack, "users", "ada@mail.test"))
 
 
 def test_neither_names_nor_searches_are_logged(stack: Stack) -> None:

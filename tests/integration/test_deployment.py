@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk
-from tests.integration.test_webhooks import event, post
+from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk, eventually
 from tests.local.aws.conditions import ALL_OFF, ALL_ON
-from tests.local.aws.local_aws import ROOT, LocalAws, build
+from tests.local.aws.local_aws import LOCAL, ROOT, LocalAws, build
 from tests.local.aws.sam_transform import transformed
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.local.commands.sign import LOCAL_SECRET, signed, signed_in
+from tests.support.deployed_api import event, post
 
 HANDLERS = ["backfill", "audit", "worker", "webhook", "profile", "dashboard"]
 # What Lambda's runtime has beside the artifact.
@@ -136,6 +136,33 @@ def test_all_conditions_off_deploys_no_conditional_resource(minimal: Stack) -> N
     assert httpx.put(f"{minimal.outputs['ApiUrl']}/users/me").status_code == 403, "there is no such route"
 
 
+def test_failed_first_deployment_leaves_no_table(aws: LocalAws) -> None:
+    template = transformed(ALL_ON)
+    tables = {name: one for name, one in template["Resources"].items() if name.endswith("Table")}
+    assert tables.keys() == {"UsersTable", "RunsTable"}
+    fault = {  # which nobody signals
+        "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+        "Fault": {
+            "Type": "AWS::CloudFormation::WaitCondition",
+            "DependsOn": list(tables),
+            "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "1"},
+        },
+    }
+    sections = {name: template[name] for name in ("Parameters", "Conditions")}
+    client = aws.client("cloudformation")
+    client.create_stack(
+        StackName="clerk-sync-failed",
+        TemplateBody=json.dumps(sections | {"Resources": tables | fault}),
+    )
+
+    def status() -> str:
+        return str(client.describe_stacks(StackName="clerk-sync-failed")["Stacks"][0]["StackStatus"])
+
+    assert eventually(lambda: (now := status()).endswith("_COMPLETE") and now) == "ROLLBACK_COMPLETE"
+    names = aws.client("dynamodb").list_tables()["TableNames"]
+    assert [name for name in names if name.startswith("clerk-sync-failed")] == []
+
+
 def test_schedules_set_to_never_are_disabled(minimal: Stack) -> None:
     schedules = schedules_of(minimal)
     assert len(schedules) == 3
@@ -164,25 +191,34 @@ def test_an_existing_table_with_its_own_key_is_synced(minimal: Stack) -> None:
     assert "UsersTableKey says 'userId'" in result["errors"][0]["reason"]
 
 
-@pytest.mark.parametrize(
-    ("file", "function", "status"),
-    [
-        ("backfill.json", "BackfillFunction", {"status": "COMPLETED", "createdCount": 12}),
-        ("backfill-dry-run.json", "BackfillFunction", {"status": "COMPLETED", "dryRun": True}),
-        ("audit.json", "AuditFunction", {"verdict": "DRIFT", "repair": False}),
-        ("audit-repair.json", "AuditFunction", {"status": "COMPLETED", "repair": True}),
-        ("worker.json", "WorkerFunction", {"batchItemFailures": []}),
-        ("webhook-user-created.json", "WebhookFunction", {"statusCode": 204}),
-        ("webhook-user-updated.json", "WebhookFunction", {"statusCode": 204}),
-        ("webhook-user-deleted.json", "WebhookFunction", {"statusCode": 204}),
-        ("webhook-session-created.json", "WebhookFunction", {"statusCode": 204}),
-        ("profile-put.json", "ProfileFunction", {"statusCode": 200}),
-        ("profile-get.json", "ProfileFunction", {"statusCode": 404}),
-    ],
-)
-def test_the_events_for_sam_local_invoke_work(
-    stack: Stack, file: str, function: str, status: dict[str, object]
-) -> None:
+EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "backfill.json": ("BackfillFunction", {"status": "COMPLETED", "createdCount": 12}),
+    "backfill-dry-run.json": ("BackfillFunction", {"status": "COMPLETED", "dryRun": True}),
+    "audit.json": ("AuditFunction", {"verdict": "DRIFT", "repair": False}),
+    "audit-repair.json": ("AuditFunction", {"status": "COMPLETED", "repair": True}),
+    "worker.json": ("WorkerFunction", {"batchItemFailures": []}),
+    "webhook-user-created.json": ("WebhookFunction", {"statusCode": 204}),
+    "webhook-user-updated.json": ("WebhookFunction", {"statusCode": 204}),
+    "webhook-user-deleted.json": ("WebhookFunction", {"statusCode": 204}),
+    "webhook-session-created.json": ("WebhookFunction", {"statusCode": 204}),
+    "profile-put.json": ("ProfileFunction", {"statusCode": 200}),
+    "profile-get.json": ("ProfileFunction", {"statusCode": 404}),
+    "dashboard-runs.json": ("DashboardFunction", {"html": "BackfillFunction"}),
+    "dashboard-users.json": ("DashboardFunction", {"html": "Newest"}),
+}
+"""The events for `sam local invoke`: the function that each is for, and a part of its answer."""
+
+
+def test_every_function_has_an_event_and_every_event_is_tested() -> None:
+    assert EVENTS.keys() == {file.name for file in (ROOT / "tests/events").iterdir()}
+    resources = transformed({})["Resources"]
+    functions = {name for name, one in resources.items() if one["Type"] == "AWS::Lambda::Function"}
+    assert {function for function, _ in EVENTS.values()} == functions
+
+
+@pytest.mark.parametrize("file", EVENTS)
+def test_event_for_sam_local_invoke_works(stack: Stack, file: str) -> None:
+    function, wanted = EVENTS[file]
     payload = json.loads((ROOT / "tests/events" / file).read_text())
     with stack.clerk(make_users(12)) as clerk:
         if function in ("WebhookFunction", "ProfileFunction"):
@@ -190,7 +226,10 @@ def test_the_events_for_sam_local_invoke_work(
             is_webhook = function == "WebhookFunction"
             payload = signed(payload, LOCAL_SECRET) if is_webhook else signed_in(payload, clerk.issuer)
         answer = stack.aws.invoke(stack.outputs[function], payload)
-    assert answer.items() >= status.items()
+    if function == "DashboardFunction":
+        assert wanted["html"] in answer
+    else:
+        assert answer.items() >= wanted.items()
 
 
 def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
@@ -238,6 +277,36 @@ def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
     ):
         assert code in log
     assert [secret for secret in [*secrets, *tokens, *emails, "Marked-"] if secret in log] == []
+
+
+def test_sam_package_uploads_readme_and_license_for_the_application_repository(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    packaged = tmp_path / "packaged.json"
+    subprocess.run(
+        [
+            *(LOCAL / "sam/bin/sam", "package", "--template-file", build() / "template.yaml"),
+            *("--resolve-s3", "--use-json", "--output-template-file", packaged),
+        ],
+        env=aws.environment,
+        check=True,
+        capture_output=True,
+    )
+    application = json.loads(packaged.read_text())["Metadata"]["AWS::ServerlessRepo::Application"]
+    for name, file in {"ReadmeUrl": "README.md", "LicenseUrl": "LICENSE"}.items():
+        bucket, _, key = application[name].removeprefix("s3://").partition("/")
+        uploaded = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        assert uploaded == (ROOT / file).read_bytes()
+
+
+def test_dashboard_url_leads_to_the_console_of_each_partition(stack: Stack) -> None:
+    assert stack.outputs["DashboardUrl"] == (
+        "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1"
+        f"#dashboards/dashboard/{stack.name}-us-east-1"
+    )
+    hosts = {name: one["Console"] for name, one in transformed({})["Mappings"]["Partitions"].items()}
+    assert hosts.keys() == {"aws", "aws-cn", "aws-us-gov", "aws-eusc"}
+    assert all(host.startswith("console.") for host in hosts.values())
 
 
 def test_webhook_ip_ranges_deny_other_addresses() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from tests.integration.faulty_aws import always, at_random, error, kills_at_random, through
 from tests.integration.stack import Stack, assert_conserved, assert_true_to_clerk, eventually
-from tests.integration.test_webhooks import event, post
 from tests.local.aws.local_aws import FunctionError
 from tests.local.clerk.fake_users import User, make_users
 from tests.local.clerk.simulated_clerk import Fault, Request
+from tests.support.deployed_api import event, post
 
 ADDED_SINCE = {"deletions", "webhooks_since", "full_run_at"}
 """What messages of the first version did not have."""

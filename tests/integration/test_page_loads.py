@@ -13,35 +13,15 @@ import pytest
 from clerk_sync.aws.dynamodb import from_item
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
-from tests.integration.test_webhooks import changed, event, post
 from tests.local.aws.local_aws import ROOT
 from tests.local.clerk.fake_users import make_user
 from tests.local.clerk.session_tokens import KID, new_key, public_pem, session_key, session_token
 from tests.local.clerk.simulated_clerk import Fault, Hook, SimulatedClerk
+from tests.support.deployed_api import changed, event, load, post
 from tests.support.fake_refresh_claims import CONTRACT
 
 FUNCTION = "ProfileFunction"
 PEM = public_pem(session_key())
-
-
-def load(
-    stack: Stack,
-    token: str | None,
-    method: str = "PUT",
-    path: str = "me",
-    *,
-    body: Any = None,
-    origin: str = ORIGINS[0],
-) -> httpx.Response:
-    """What the app's page asks when it is opened."""
-    headers = {"Origin": origin} | ({} if token is None else {"Authorization": f"Bearer {token}"})
-    return httpx.request(
-        method,
-        f"{stack.outputs['ApiUrl']}/users/{path}",
-        headers=headers,
-        content=None if body is None else json.dumps(body),
-        timeout=40,
-    )
 
 
 def shown(user: dict[str, Any]) -> Row:

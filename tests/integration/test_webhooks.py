@@ -18,24 +18,10 @@ from clerk_sync.users.instance import TableInstance
 from tests.integration.stack import Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT, WEBHOOK_SECRET
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
-from tests.local.commands.sign import LOCAL_SECRET, signature_headers
+from tests.local.commands.sign import LOCAL_SECRET
+from tests.support.deployed_api import changed, event, post
 
 MS = 1000
-
-
-def event(user: dict[str, Any], kind: str = "user.updated", at: float | None = None) -> str:
-    timestamp = int((time.time() if at is None else at) * MS)
-    return json.dumps({"object": "event", "type": kind, "timestamp": timestamp, "data": user})
-
-
-def post(stack: Stack, body: str | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-    text = body if isinstance(body, str) else body.decode()
-    signed = signature_headers(text, LOCAL_SECRET) if headers is None else headers
-    return httpx.post(stack.outputs["WebhookUrl"], content=body, headers=signed, timeout=30)
-
-
-def changed(user: dict[str, Any], seconds: int, name: str) -> dict[str, Any]:
-    return {**user, "updated_at": user["updated_at"] + seconds * MS, "first_name": name}
 
 
 @pytest.mark.parametrize("kind", ["user.created", "user.updated"])

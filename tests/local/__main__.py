@@ -6,9 +6,9 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # no traceback if Ctrl-C comes while the launcher is imported
+    # No traceback if Ctrl-C comes while the launcher is imported.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from tests.local.launcher.arguments import COMMANDS
     from tests.local.launcher.start import main
 
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main("tests.local", COMMANDS, sys.argv[1:]))

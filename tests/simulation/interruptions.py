@@ -1,9 +1,9 @@
-"""Episodes: whole runs and audits during which whatever can go wrong between two calls does.
+"""Episodes: whole runs and audits in which things go wrong between any two calls.
 
 The code of the backfill, the audit, the worker and RunsTable is the real one; DynamoDB, the queue, Clerk and
-the users table are in memory, and the time is made up. Each invocation of a function is a thread, of which
-one at a time has the turn and gives it up at each call that leaves the function. Who is next, and what goes
-wrong, is thrown with one seeded dice, so an episode can be played again.
+the users table are in memory, and time is simulated. Each invocation of a function is a thread. One thread at
+a time has the turn, and gives it up at each call that leaves the function. A seeded dice decides which thread
+is next and what goes wrong, so an episode can be repeated.
 """
 
 import json
@@ -41,6 +41,7 @@ from clerk_sync.runs import (
     lease,
     paging,
     run_starter,
+    runs_table,
     worker,
 )
 from clerk_sync.runs import (
@@ -51,7 +52,7 @@ from clerk_sync.runs import (
 )
 from clerk_sync.runs.completion import DRAINED_MS
 from clerk_sync.runs.events import audit_request, backfill_request
-from clerk_sync.runs.id_digests import Ids
+from clerk_sync.runs.id_digests import IdSet
 from clerk_sync.runs.lease import LEASE_MS
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
@@ -78,10 +79,10 @@ MORE_AT_ONCE = (0, 0, 1, 3)
 STALLS_MS = (500, LEASE_MS + 10_000, LEASE_MS + 10_000, DRAINED_MS + 10_000)
 DELIVERY_MS = (0, 0, 0, 100, 2_000)
 LATE_DELIVERY_MS = LEASE_MS + 5_000
-"""When whoever sent the message, and was cut off then, may have a successor."""
+"""When an invocation that was cut off after it sent the message may have a successor."""
 START_MS = (0, 0, 50, 2_000)
 LATE_MS = (LEASE_MS + 500, LEASE_MS + 1_000, LEASE_MS + 5_000)
-"""When there is somebody to take over from an invocation that was killed or stalled at once."""
+"""When an invocation can take over from one that was killed or stalled at once."""
 WAIT_SECONDS = (0, 0, 5, LEASE_MS // 1000 + 5)
 FUNCTION_SECONDS = 900.0
 SHORT_SECONDS = RESERVE_SECONDS + 0.12
@@ -89,7 +90,7 @@ SHORT_SECONDS = RESERVE_SECONDS + 0.12
 BUSY_SECONDS = LEASE_MS // 1000 + 10
 AUDITS: tuple[Mapping[str, bool], ...] = ({}, {"repair": True}, {"repair": True})
 ORPHANS = (0, 1, 3, 12)
-MOST_PERCENT = (0, 2, 100)
+MAX_PERCENT = (0, 2, 100)
 ROWS_A_SCAN = 3
 SLOW_SCAN_MS = LEASE_MS // 2
 FRESH_INVOCATIONS = 3
@@ -105,7 +106,7 @@ COUNTS = ("createdCount", "updatedCount", "unchangedCount", "skippedCount", "err
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Faults:
-    """How likely each trouble is, each time that it can come.
+    """How likely each fault is, each time that it can happen.
 
     `kill` and `stall`: before a call, and again after it. `repeat`: the answer to a call was lost and the
     SDK makes it again. `conflict`: a write meets a transaction. `wrong_settings`: the secret or the users
@@ -402,7 +403,7 @@ class ClerkUsers:
 
 
 class InterruptedClerk(ClerkClient):
-    """`on_wait` is told of pauses as by the real one."""
+    """`on_wait` is called before each pause, as by the real client."""
 
     def __init__(self, world: World, users: ClerkUsers, on_wait: Callable[[float, str], None]) -> None:
         self._world = world
@@ -457,7 +458,7 @@ class InterruptedClerk(ClerkClient):
 
 
 class InterruptedUsersTable(FakeUsersTable):
-    """Checks each write: a wrong one may well be put right again by a later one."""
+    """Checks each write, as a later one may correct a wrong one."""
 
     def __init__(self, world: World, users: ClerkUsers, is_dry: Callable[[str], bool]) -> None:
         super().__init__()
@@ -503,7 +504,7 @@ class InterruptedUsersTable(FakeUsersTable):
 
     def _check(self, write: Write) -> None:
         assert self._world.current
-        assert self._world.current.page, "somebody writes who is no worker"
+        assert self._world.current.page, "an invocation that is not a worker writes"
         assert not self._is_dry(self._world.current.page.run_id), "a dry run writes"
         if DELETED in write.put:
             assert write.user_id not in self._users.ids(), f"{write.user_id} is marked and alive"
@@ -520,7 +521,7 @@ class InterruptedUsersTable(FakeUsersTable):
 
 
 class Rules:
-    """What must be right at each write, as later ones may well cover up for it."""
+    """What must be right at each write, as a later one may hide a wrong one."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -572,7 +573,7 @@ class Episode:
         self._rules = Rules(self.world)
         self.queue = InterruptedQueue(self.world)
         self.users_table = InterruptedUsersTable(self.world, self.users, self._is_dry)
-        self._most_percent = self.world.dice.choice(MOST_PERCENT)
+        self._max_percent = self.world.dice.choice(MAX_PERCENT)
         self._orphans_at: dict[str, set[str]] = {}
         """Those there were when a run was started."""
         self._invocations: list[Invocation] = []
@@ -609,7 +610,7 @@ class Episode:
             yield module, "now_ms", lambda: self.world.now
         numbers = count(1)
         yield run_starter, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
-        for module in (invocation_module, page_module):
+        for module in (invocation_module, page_module, runs_table):
             yield module, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
         # How long is random, and not from the episode's dice, so it counts for nothing.
         yield items, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
@@ -647,7 +648,7 @@ class Episode:
             self.world.note("fresh_invocation")
             under_way = [run for run in self.runs() if run["status"] == "RUNNING"]
             for audit_run in (run for run in under_way if run["mode"] == "audit"):
-                # By name: an event without one means an audit that mends nothing, and may start it.
+                # By runId: an event without one asks for an audit without repair, and may start it.
                 self._invoke({"runId": audit_run["runId"], "waitSeconds": 60}, function="audit")
             if not under_way or any(run["mode"] == "full" for run in under_way):
                 self._invoke({"waitSeconds": 60})
@@ -743,7 +744,7 @@ class Episode:
                 self.users_table,
                 resources.pages,
                 SavedScans(cast(Any, self.dynamodb), "RunsTable"),
-                most_percent=self._most_percent,
+                max_percent=self._max_percent,
                 time_left=lambda: resources.time_left() - RESERVE_SECONDS,
             )
             made = audit.audit(resources, audit_request(event), finder)
@@ -853,7 +854,7 @@ class Episode:
         assert len(met) + len(marked) == told, f"{told} users, but {met} and {marked}"
         assert len(set(met)) == len(met), f"users that count twice: {met}"
         if run["mode"] == "audit":
-            known = Ids(page.get("ids", b"") for page in pages)
+            known = IdSet(page.get("ids", b"") for page in pages)
             assert all(user_id in known for user_id in met), "users that were met leave no digest"
         if run["status"] == "FAILED":
             return

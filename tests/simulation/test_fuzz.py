@@ -20,23 +20,13 @@ from clerk_sync.users.user import User, UserProblem, parse_user
 from clerk_sync.webhook.arrivals import Arrivals
 from clerk_sync.webhook.processor import WebhookProcessor
 from tests.local.clerk.session_tokens import session_token
-from tests.local.commands.sign import signature_headers
+from tests.local.commands.sign import LOCAL_SECRET, signature_headers
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
+from tests.support.page_loads import CONTEXT, ISSUER, SETTINGS, USER, ask_clerk, event, page_loads_on
 from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
-from tests.unit.handlers.test_dashboard import CONTEXT as CONTEXT_OF_A_WIDGET
-from tests.unit.handlers.test_dashboard import Edges, edges  # noqa: F401
-from tests.unit.handlers.test_profile import (
-    CONTEXT,
-    ISSUER,
-    SETTINGS,
-    USER,
-    ask_clerk,
-    event,
-    log,  # noqa: F401
-    profiles_on,
-)
-from tests.unit.handlers.test_webhook import OLD
+from tests.support.widgets import LAMBDA_CONTEXT, FakeReads
+from tests.support.widgets import fake_reads as fake_reads
 
 SENTINEL = "Zyzzyva"
 """In all that is anybody's own, so that it is found wherever it is told."""
@@ -87,7 +77,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
 
     class Secret:
         def get(self) -> Any:
-            return type("Found", (), {"value": OLD})
+            return type("Found", (), {"value": LOCAL_SECRET})
 
         def replaced(self) -> None:
             return None
@@ -98,7 +88,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
     monkeypatch.setattr(handlers_webhook, "_secret", Secret)
     monkeypatch.setattr(handlers_webhook, "_processor", lambda: processor)
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
-    monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
+    page_loads = page_loads_on(table, ask_clerk)
+    monkeypatch.setattr(handlers_profile, "_page_loads", lambda: page_loads)
     return table
 
 
@@ -113,7 +104,7 @@ def silent(logged: io.StringIO, capsys: pytest.CaptureFixture[str], *private: st
     """Nothing that was logged, printed or answered since has anything private in it."""
     out, err = capsys.readouterr()
     told = logged.getvalue() + out + err
-    for word in (SENTINEL, OLD, *private):
+    for word in (SENTINEL, LOCAL_SECRET, *private):
         assert word not in told
     for line in logged.getvalue().splitlines():
         assert isinstance(json.loads(line), dict)
@@ -127,11 +118,11 @@ def test_a_signed_webhook_of_any_kind_is_answered(
     body: str,
     is_base64: bool,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     try:
-        headers = signature_headers(body, OLD)
+        headers = signature_headers(body, LOCAL_SECRET)
     except UnicodeEncodeError:
         headers = {}
     request = {"headers": headers, "body": body, "isBase64Encoded": is_base64}
@@ -145,7 +136,7 @@ def test_an_unsigned_webhook_is_refused(
     headers: dict[str, str] | None,
     timestamp: str,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     signed = {"svix-id": SENTINEL, "svix-timestamp": timestamp, "svix-signature": f"v1,{'A' * 43}="}
@@ -164,7 +155,7 @@ odd_events = values | st.fixed_dictionaries({}, optional=dict.fromkeys(keys, val
 def test_an_event_made_by_hand_is_answered_plainly(
     request: Any,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     context: Any = CONTEXT
@@ -181,7 +172,7 @@ def test_an_event_made_by_hand_is_answered_plainly(
 def test_what_is_no_request_is_told_so(
     request_: Any,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
 ) -> None:
     context: Any = CONTEXT
     assert webhook_status(request_) == 400
@@ -202,7 +193,7 @@ def test_a_page_load_of_any_kind_is_answered(
     body: str | None,
     path: dict[str, str] | None,
     table: FakeUsersTable,
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     context: Any = CONTEXT
@@ -227,15 +218,15 @@ def test_a_page_load_of_any_kind_is_answered(
 @fuzz
 def test_a_widget_is_always_html(
     request: Any,
-    edges: Edges,  # noqa: F811
-    log: io.StringIO,  # noqa: F811
+    fake_reads: FakeReads,
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if isinstance(request, dict):
-        assert dashboard.handler(request, CONTEXT_OF_A_WIDGET).startswith("<")
+        assert dashboard.handler(request, LAMBDA_CONTEXT).startswith("<")
     else:
         with pytest.raises(EventError, match="widget"):
-            dashboard.handler(request, CONTEXT_OF_A_WIDGET)
+            dashboard.handler(request, LAMBDA_CONTEXT)
     silent(log, capsys)
 
 
@@ -243,7 +234,7 @@ def test_a_widget_is_always_html(
 @fuzz
 def test_whatever_a_user_is_called_is_stored_as_it_is_and_told_nobody(
     clerk_user: dict[str, Any],
-    log: io.StringIO,  # noqa: F811
+    log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     user = parse_user(clerk_user, NOW)

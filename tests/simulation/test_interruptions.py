@@ -55,19 +55,19 @@ AUDITS = {
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_a_run_ends_and_its_counts_are_right_whatever_interrupts_it(mix: str) -> None:
+def test_a_run_ends_with_right_counts_whatever_interrupts_it(mix: str) -> None:
     for seed in range(EPISODES):
         play(MIXES[mix], seed)
 
 
 @pytest.mark.parametrize("mix", AUDITS)
-def test_an_audit_ends_and_marks_who_is_gone_and_nobody_else_whatever_interrupts_it(mix: str) -> None:
+def test_an_audit_ends_and_marks_only_users_who_are_gone_whatever_interrupts_it(mix: str) -> None:
     for seed in range(EPISODES // 2):
         play(AUDITS[mix], seed)
 
 
 @pytest.mark.parametrize(("trouble", "audit"), [("kill_at", 0.0), ("stall_at", 0.0), ("kill_at", 1.0)])
-def test_no_moment_is_a_bad_one_to_be_cut_off(trouble: str, audit: float) -> None:
+def test_a_run_survives_being_cut_off_at_any_moment(trouble: str, audit: float) -> None:
     for seed in range(2, 3 + EPISODES // 160):
         moments = play(Faults(audit=audit), seed).world.moments
         for moment in range(1, moments + 1):
@@ -81,17 +81,17 @@ def test_an_audit_without_trouble_waits_for_the_workers() -> None:
         assert not any("workers" in run["deletions"] for run in runs), f"seed {seed}"
 
 
-def test_a_long_look_at_the_table_is_not_taken_over() -> None:
+def test_an_audit_keeps_its_lease_during_a_long_scan() -> None:
     for seed in range(10):
         play(Faults(audit=1.0, slow_scan=1.0), seed)
 
 
-def test_an_audit_that_is_killed_once_it_has_marked_tells_of_it_all_the_same() -> None:
+def test_an_audit_that_is_killed_after_it_sent_deletions_still_reports_them() -> None:
     for seed in range(10):
         play(Faults(audit=1.0, kill_late=0.5), seed)
 
 
-def test_a_run_that_is_out_of_time_goes_on_by_itself() -> None:
+def test_a_run_that_is_out_of_time_continues_by_itself() -> None:
     for seed in range(EPISODES):
         events = play(Faults(short_time=1.0), seed).world.events
         assert events["failed"] or not events["fresh_invocation"], f"seed {seed}"
@@ -101,7 +101,7 @@ def test_an_episode_can_be_played_again() -> None:
     assert play(EVERYTHING, seed=7).world.trace == play(EVERYTHING, seed=7).world.trace
 
 
-def test_what_is_to_be_survived_does_happen() -> None:
+def test_the_episodes_contain_every_kind_of_interruption() -> None:
     events: Counter[str] = Counter()
     statuses = set()
     for mix in ("kills and stalls", "everything"):
@@ -123,7 +123,7 @@ def test_what_is_to_be_survived_does_happen() -> None:
     }
 
 
-def test_what_an_audit_is_to_survive_does_happen() -> None:
+def test_the_audits_episodes_contain_every_kind_of_interruption() -> None:
     events: Counter[str] = Counter()
     for mix in ("audits with kills and stalls", "audits with too little time", "audits of short lists"):
         for seed in range(20):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from clerk_sync.clock import DAY_MS
-from clerk_sync.errors import UserUnknown
+from clerk_sync.errors import ClerkUnavailable, UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number
@@ -260,7 +260,11 @@ class Sync(RuleBasedStateMachine):
         self.lag = lag
         self.meanwhile = [self.on_the_way[n % len(self.on_the_way)] for n in arriving if self.on_the_way]
         with patch("clerk_sync.profile.profile.now_ms", lambda: self.now):
-            profile = self.profiles.ensure(user_id)
+            try:
+                profile = self.profiles.ensure(user_id)
+            except ClerkUnavailable:  # a new user whom Clerk does not know yet
+                assert self.table.get(user_id) is None
+                return
         if profile and not arriving:
             assert profile.row == self.table.get(user_id)
 

@@ -1,4 +1,4 @@
-"""Commands of `python3 -m tests.local` as processes, and what they leave behind."""
+"""Commands of `python3 -m tests.local` and `tests.cloud` as processes, and what they leave behind."""
 
 import os
 import signal
@@ -63,12 +63,13 @@ class Launched:
 def launched(
     *arguments: str,
     folder: Path,
+    package: str = "tests.local",
     python: str = sys.executable,
     clone: Path = ROOT,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Launched]:
-    """`python3 -m tests.local` with these arguments. Whatever is left of it is killed at the end."""
-    command = Launched([python, "-m", "tests.local", *arguments], folder, clone, environment or {})
+    """`python3 -m PACKAGE` with these arguments. Whatever is left of it is killed at the end."""
+    command = Launched([python, "-m", package, *arguments], folder, clone, environment or {})
     try:
         yield command
     finally:

@@ -2,21 +2,27 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.cloud.arguments import COMMANDS as CLOUD_COMMANDS
 from tests.local.aws.local_aws import free_port
 from tests.local.launcher import arguments
-from tests.local.launcher.arguments import COMMANDS
+from tests.local.launcher.arguments import COMMANDS, Command
 from tests.local.paths import ROOT
 from tests.support.clones import clean_clone
 from tests.support.launched import launched
 
+PACKAGES: dict[str, Mapping[str, Command]] = {"tests.local": COMMANDS, "tests.cloud": CLOUD_COMMANDS}
 
-def run(*command: str, python: str = sys.executable, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+
+def run(
+    *command: str, package: str = "tests.local", python: str = sys.executable, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, "-m", "tests.local", *command], cwd=cwd, capture_output=True, text=True, timeout=60
+        [python, "-m", package, *command], cwd=cwd, capture_output=True, text=True, timeout=60
     )
 
 
@@ -25,27 +31,31 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clean_clone(tmp_path_factory.mktemp("clone"))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_describes_every_option_and_installs_nothing(name: str, clone: Path) -> None:
-    said = run(name, "--help", cwd=clone)
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package, commands in PACKAGES.items() for name in commands]
+)
+def test_help_describes_every_option_and_installs_nothing(package: str, name: str, clone: Path) -> None:
+    said = run(name, "--help", package=package, cwd=clone)
     assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout.startswith(f"usage: python3 -m tests.local {name} ")
+    assert said.stdout.startswith(f"usage: python3 -m {package} {name} ")
     parser = arguments.Parser(prog="x")
-    COMMANDS[name].add_arguments(parser)
+    PACKAGES[package][name].add_arguments(parser)
     assert all(action.help for action in parser._actions)
     assert not (clone / ".local").exists()
 
 
-def test_help_lists_every_command(clone: Path) -> None:
-    said = run("--help", cwd=clone)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_help_lists_every_command(package: str, clone: Path) -> None:
+    said = run("--help", package=package, cwd=clone)
     assert said.returncode == 0
-    assert all(f"\n  {name} " in said.stdout for name in COMMANDS)
-    assert run(cwd=clone).returncode == 2
+    assert all(f"\n  {name} " in said.stdout for name in PACKAGES[package])
+    assert run(package=package, cwd=clone).returncode == 2
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        ("follow", "unknown command 'follow'; 'python3 -m tests.local --help' lists the commands"),
         ("ruin", "unknown command 'ruin'; 'python3 -m tests.local --help' lists the commands"),
         ("run --users -5", "argument --users: -5 is not a whole number from 0 to 1000000; see --help"),
         ("run --users", "argument --users: expected one argument; see --help"),
@@ -64,7 +74,26 @@ def test_help_lists_every_command(clone: Path) -> None:
 def test_wrong_arguments_are_named_in_one_line_and_install_nothing(
     command: str, message: str, clone: Path
 ) -> None:
-    said = run(*command.split(), cwd=clone)
+    assert_refused(command, message, "tests.local", clone)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run", "unknown command 'run'; 'python3 -m tests.cloud --help' lists the commands"),
+        ("check --jso", "unrecognized arguments: --jso; see --help"),
+        ("check one two", "unrecognized arguments: two; see --help"),
+        ("follow stack run more", "unrecognized arguments: more; see --help"),
+    ],
+)
+def test_wrong_arguments_for_a_deployed_stack_are_named_in_one_line(
+    command: str, message: str, clone: Path
+) -> None:
+    assert_refused(command, message, "tests.cloud", clone)
+
+
+def assert_refused(command: str, message: str, package: str, clone: Path) -> None:
+    said = run(*command.split(), package=package, cwd=clone)
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr.count("\n") == 1
     assert message in said.stderr
@@ -101,7 +130,13 @@ def test_a_package_index_that_cannot_be_reached_is_said_in_two_lines(tmp_path: P
     clone = clean_clone(tmp_path / "clone")
     settings = {"PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/", "PIP_RETRIES": "1"}
     (tmp_path / "temporary").mkdir()
-    with launched("follow", folder=tmp_path / "temporary", clone=clone, environment=settings) as command:
+    with launched(
+        "follow",
+        package="tests.cloud",
+        folder=tmp_path / "temporary",
+        clone=clone,
+        environment=settings,
+    ) as command:
         assert command.finish(seconds=120) == 1
         reason, log = command.said.splitlines()[-2:]
         assert (

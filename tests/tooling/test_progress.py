@@ -3,8 +3,6 @@ from dataclasses import replace
 import pytest
 
 from clerk_sync.runs.run import Counts, Run
-from clerk_sync.users.user import UserProblem
-from tests.local.commands.follow import summary
 from tests.local.commands.progress import Bar, Pace, duration, progress_line, seconds_left
 
 RUN = Run(
@@ -89,17 +87,3 @@ def test_a_log_has_a_line_only_for_what_is_new(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert [line.count("█") for line in lines] == [15, 15, 20]
     assert "\r" not in "".join(lines)
-
-
-def test_the_summary_has_the_counts_and_the_reasons() -> None:
-    problems = [UserProblem("user_1", "Clerk's user is malformed: x"), UserProblem(None, "Page 3 …")]
-    assert summary(OVER, problems).splitlines() == [
-        "COMPLETED_WITH_ERRORS after 3 min 12 s",
-        "  1,500 users: 900 created, 0 updated, 99 unchanged, 0 skipped, 1 failed",
-        "  user_1: Clerk's user is malformed: x",
-        "  error: Page 3 …",
-    ]
-    failed = replace(OVER, status="FAILED", failure="Clerk refuses", dry_run=True, mode="audit")
-    assert summary(failed, []).splitlines()[0].endswith("a dry run: nothing was written")
-    assert "  error: Clerk refuses" in summary(failed, [])
-    assert '{"runId": "full-1"}' in summary(failed, [])

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import httpx
 import jwt
 import pytest
 
-from tests.local.clerk.fake_users import User, broken_users, make_user, make_users
+from tests.local.clerk.fake_users import User, broken_users, make_user, make_users, recent_users
 from tests.local.clerk.session_tokens import KID, new_key
 from tests.local.clerk.simulated_clerk import Fault, GoneCursor, Request, SimulatedClerk
 
@@ -81,6 +82,21 @@ class TestPeople:
         early, late = make_user(3), make_user(3, base_ms=1_700_000_060_000)
         assert late["created_at"] - early["created_at"] == 60_000
         assert late["updated_at"] - early["updated_at"] == 60_000
+
+    def test_recent_users_joined_and_were_active_up_to_now(self) -> None:
+        now = 1_800_000_000_000
+        users = recent_users(2_000, now, "http://127.0.0.1:8400/pictures")
+        assert in_order(users) == in_order(make_users(2_000))
+        year, minute = 365 * 86_400_000, 60_000
+        for name in ("created_at", "last_sign_in_at", "updated_at"):
+            times = sorted(user[name] for user in users if user[name])
+            assert now - year < times[0] < now - year * 0.9
+            assert now - 3 * minute < times[-1] < now
+        for user in users:
+            signed_in, active = user["last_sign_in_at"], user["last_active_at"]
+            assert user["created_at"] <= (signed_in or user["created_at"]) <= user["updated_at"] < now
+            assert active is None or signed_in - 86_400_000 < active <= signed_in
+        assert recent_users(2_000, now + minute, "x")[7]["created_at"] == users[7]["created_at"] + minute
 
     def test_nothing_unique_repeats(self) -> None:
         users = make_users(5_000)
@@ -416,6 +432,17 @@ class TestInstance:
         assert client.get(path).status_code == 404
         assert clerk.get(user["id"]) is None
         assert len(clerk) == 59
+
+    def test_each_user_has_a_picture_of_their_own(self, clerk: SimulatedClerk) -> None:
+        drawn = set()
+        for user in recent_users(20, 1_800_000_000_000, clerk.pictures):
+            assert user["image_url"].startswith("https:")
+            answer = httpx.get(user["image_url"].replace("https:", "http:"))  # no key: a browser has none
+            assert answer.headers["Content-Type"] == "image/svg+xml"
+            assert ElementTree.fromstring(answer.text).tag == "{http://www.w3.org/2000/svg}svg"
+            drawn.add(answer.content)
+        assert len(drawn) == 20
+        assert httpx.get(f"{clerk.issuer}/pictures/a/b.svg").status_code == 401
 
     def test_copies_are_copies(self, clerk: SimulatedClerk) -> None:
         mine = make_user(100)

@@ -1,16 +1,11 @@
 """What a user is called does nothing to the terminal in which it is shown."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from clerk_sync.runs.run import Counts
-from clerk_sync.users.user import UserProblem
 from tests.local.commands import run, send
-from tests.local.commands.follow import summary
 from tests.local.commands.terminal import plain
-from tests.tooling.test_progress import OVER
 
 ODD = "Zoë 🎉 \x1b[2J\x1b]0;owned\x07\x9b31m\r\x00\u202egnp\u2028\ud800"
 
@@ -24,11 +19,6 @@ def assert_seen(shown: str) -> None:
 def test_what_can_be_seen_stays_as_it_is() -> None:
     assert plain("Zoë 王小明 🎉 {}'\"") == "Zoë 王小明 🎉 {}'\""
     assert plain("a\x9b31m\u202e\ud800\n") == r"a\x9b31m\u202e\ud800\n"
-
-
-def test_a_run_that_is_followed() -> None:
-    counts = replace(OVER, counts=Counts(errors=1))
-    assert_seen(summary(counts, [UserProblem(ODD, ODD)]))
 
 
 def test_a_webhook_that_is_sent() -> None:

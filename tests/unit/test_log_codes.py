@@ -51,3 +51,11 @@ def test_the_catalogue_has_every_code_with_its_level_once_and_no_other() -> None
 def test_no_code_has_two_levels() -> None:
     codes = [code for code, _ in logged()]
     assert len(codes) == len(set(codes))
+
+
+def test_alarms_name_codes_that_are_logged() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    descriptions = " ".join(re.findall(r"AlarmDescription: >-\n(.*?)\n      Namespace:", text, re.DOTALL))
+    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", descriptions))
+    assert named
+    assert named <= {code for code, _ in logged()}

@@ -1,4 +1,4 @@
-"""The audit: is the table right? What its run found, as a report."""
+"""The audit's report: what its run found wrong with the table."""
 
 from collections.abc import Iterator
 from typing import Literal, TypedDict
@@ -21,8 +21,8 @@ KINDS: tuple[Literal["missing", "drifted", "placeholders", "notInClerk", "marked
 class Report(TypedDict):
     """What AuditFunction answers. Times in ms. `verdict` is null while the run goes on, and when it failed.
 
-    `skippedCount` are users without a row that are not to get one, `deletionsHeldBack` says why rows of
-    users who are gone were not marked.
+    `skippedCount` counts users without a row where rows are not created. `deletionsHeldBack` says why the
+    rows of users who are gone were not marked.
     """
 
     runId: str
@@ -85,7 +85,7 @@ def report(
 
 
 def _advice(report: Report, unasked: int) -> Iterator[str]:
-    """What to do, in the order to do it in."""
+    """What to do, the first thing first."""
     if report["status"] == "RUNNING":
         yield f'Invoke AuditFunction with {{"runId": "{report["runId"]}"}} to see how it ended.'
     if report["deletionsHeldBack"]:
@@ -97,12 +97,12 @@ def _advice(report: Report, unasked: int) -> Iterator[str]:
     held_back = ("notInClerk",) if report["deletionsHeldBack"] else ()
     if any(report[kind]["count"] for kind in KINDS if kind not in held_back):
         yield (
-            "Audit again to see that it is right now."
+            "Audit again to see that the rows are right now."
             if report["repair"]
             else ('Invoke AuditFunction with {"repair": true} to fix the rows.')
         )
     if report["missedByWebhooks"]:
         yield (
-            f"Webhooks should have delivered {report['missedByWebhooks']:,} of these changes. Look at the "
-            "endpoint in Clerk's dashboard: is it enabled, has it all four events, is it answered 204?"
+            f"Webhooks should have delivered {report['missedByWebhooks']:,} of these changes. Check the "
+            "endpoint in Clerk's dashboard: it is enabled, sends all four events and is answered 204."
         )

@@ -1,1 +1,1 @@
-"""The CloudWatch dashboard's widgets: runs with their progress, and users with their pictures."""
+"""The CloudWatch dashboard's widgets: templates, style sheet, and the users they show."""

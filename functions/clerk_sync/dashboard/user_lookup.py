@@ -1,4 +1,4 @@
-"""Users as Clerk has them now, and whether their rows in the table are right."""
+"""Users as Clerk has them now, and whether their rows in the table are up to date."""
 
 from __future__ import annotations
 
@@ -15,84 +15,80 @@ from clerk_sync.users.write_rule import Verdict, Write, decide
 if TYPE_CHECKING:
     from clerk_sync.clerk.client import ClerkClient
 
-SHOWN = 10
-"""Users of each list."""
+USERS_LISTED = 10
+"""How many users each list has at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """What is stored of a user: whether there is a row, since when it is marked as deleted (ms), and which
-    attributes are other than the write rule has them."""
+    """When a row was marked as deleted (ms), if it is, and which attributes the write rule would change."""
 
-    is_there: bool
     deleted_at: int | None = None
     differing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A user of Clerk's, or what is wrong with them, and what is stored."""
+class ListedUser:
+    """A user in Clerk, or why that user is malformed, and the state of the row, if there is one."""
 
     user: User | UserProblem
-    row: RowState
+    row: RowState | None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found. `gone` is what is stored of an id that Clerk doesn't have; None: nothing is."""
+class LatestUsers:
+    """The users who were created last, and those who were active last."""
 
-    wanted: str
-    entries: Sequence[Entry]
-    gone: RowState | None = None
+    newest: Sequence[ListedUser]
+    recently_active: Sequence[ListedUser]
 
 
 @dataclass(frozen=True, slots=True)
-class Lists:
-    """The users that came last, and those that were active last."""
+class SearchResult:
+    """The users that a search found. If there are none, `orphan_row` is the row that has the id, if any."""
 
-    newest: Sequence[Entry]
-    active: Sequence[Entry]
+    users: Sequence[ListedUser]
+    orphan_row: RowState | None = None
 
 
-def latest_users(clerk: ClerkClient, table: UsersTable) -> Lists:
-    """Two requests to Clerk and one to DynamoDB, whatever the number of users. Raises what those do."""
+def latest_users(clerk: ClerkClient, table: UsersTable) -> LatestUsers:
+    """Two requests to Clerk and one to DynamoDB, for any number of users. Raises ClerkError, AwsError."""
     as_of = now_ms()
-    newest = _parsed(as_of, clerk.users(order_by="-created_at", limit=SHOWN))
-    # The filter leaves out who never was: where they stand in that order is not documented.
-    active = _parsed(as_of, clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=SHOWN))
+    newest = clerk.users(order_by="-created_at", limit=USERS_LISTED)
+    # Clerk's docs don't say where users who never were active stand in this order: leave them out.
+    active = clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED)
+    newest, active = _parsed(newest, as_of), _parsed(active, as_of)
     rows = table.read({user.id for user in (*newest, *active) if isinstance(user, User)})
-    return Lists(_entries(newest, rows, as_of), _entries(active, rows, as_of))
+    return LatestUsers(_listed(newest, rows, as_of), _listed(active, rows, as_of))
 
 
-def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> Found:
-    """Who has this e-mail address or this id. One request each. Raises what those do."""
+def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
+    """Look up a whole e-mail address or user id: one request each. Raises ClerkError, AwsError."""
     as_of = now_ms()
     is_email = "@" in wanted
     key = "email_address" if is_email else "user_id"
-    users = _parsed(as_of, clerk.users(limit=SHOWN, **{key: [wanted]}))
+    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of)
     ids = {user.id for user in users if isinstance(user, User)}
     rows = table.read(ids | (set() if is_email or users else {wanted}))
-    gone = None if users or wanted not in rows else row_state(None, rows[wanted], as_of)
-    return Found(wanted, _entries(users, rows, as_of), gone)
+    orphan_row = None if users else row_state(None, rows.get(wanted), as_of)
+    return SearchResult(_listed(users, rows, as_of), orphan_row)
 
 
-def row_state(user: User | None, row: Row | None, as_of: int) -> RowState:
-    """What is to be said of a row. `as_of` (ms) is when the user was read."""
+def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None:
+    """The state of a row, given the user as Clerk had them at `as_of` (ms); None: Clerk has no such user."""
     if row is None:
-        return RowState(is_there=False)
+        return None
     decision = decide(user, row, as_of=as_of, now=as_of, create_missing=True) if user else Verdict.UNCHANGED
     differing = decision.changed if isinstance(decision, Write) else ()
-    return RowState(True, number(without_future_times(row, as_of), DELETED), differing)
+    return RowState(number(without_future_times(row, as_of), DELETED), differing)
 
 
-def _parsed(now: int, payloads: Sequence[Any]) -> list[User | UserProblem]:
+def _parsed(payloads: Sequence[Any], now: int) -> list[User | UserProblem]:
     return [parse_user(payload, now) for payload in payloads]
 
 
-def _entries(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[Entry]:
+def _listed(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[ListedUser]:
     return [
-        Entry(user, row_state(user, rows.get(user.id), as_of))
-        if isinstance(user, User)
-        else Entry(user, RowState(is_there=False))
+        ListedUser(user, row_state(user, rows.get(user.id), as_of) if isinstance(user, User) else None)
         for user in users
     ]

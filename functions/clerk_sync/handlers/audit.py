@@ -34,7 +34,7 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
         users_table(settings),
         resources.pages,
         SavedScans(client("dynamodb"), settings.runs_table),
-        most_percent=settings.max_deletions_percent,
+        max_percent=settings.max_deletions_percent,
         time_left=lambda: resources.time_left() - RESERVE_SECONDS,
     )
     return audit(resources, audit_request(event), finder)

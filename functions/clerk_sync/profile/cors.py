@@ -21,9 +21,7 @@ def cors_headers(request: Mapping[str, str], origins: Collection[str]) -> dict[s
         headers |= {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": "GET, PUT",
-            "Access-Control-Allow-Headers": ", ".join(
-                _allowed_headers(request.get("access-control-request-headers", ""))
-            ),
+            "Access-Control-Allow-Headers": ", ".join(_allowed_headers(request)),
             "Access-Control-Expose-Headers": "Retry-After",
             "Access-Control-Max-Age": "7200",
         }

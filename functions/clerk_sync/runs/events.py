@@ -1,4 +1,4 @@
-"""What the functions that go through runs are invoked with: their events, checked."""
+"""The events of BackfillFunction and AuditFunction, validated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from clerk_sync.runs.run import Mode
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an event asks for. `create_missing` None: as the parameter says. `explicitly` holds the keys and
-    values that the event has, for telling it when the run under way is another."""
+    """What an event asks for. `create_missing` None means the parameter's value. `explicitly` holds the keys
+    and values that the event has, which a run under way must not contradict."""
 
     mode: Mode
     create_missing: bool | None
@@ -24,7 +24,7 @@ class Request:
 
 
 class Event(BaseModel):
-    """What each function takes that has to do with runs; every key may be left out."""
+    """The keys that both functions take; each may be left out."""
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
@@ -64,7 +64,7 @@ def backfill_request(event: Any) -> Request:
 
 
 def audit_request(event: Any) -> Request:
-    """The same for AuditFunction: an audit that repairs is a run that writes."""
+    """The same for AuditFunction. An audit that does not repair is a dry run."""
     asked = _validated(AuditEvent, event, '"repair" (true or false)')
     return Request(
         mode="audit",
@@ -77,7 +77,7 @@ def audit_request(event: Any) -> Request:
 
 
 def _validated[E: Event](model: type[E], event: Any, keys: str) -> E:
-    """The event as this model has it. Raises EventError, which lists the keys there are."""
+    """The event as this model. Raises EventError, which lists the keys."""
     try:
         return model.model_validate(event)
     except ValidationError as error:

@@ -11,25 +11,25 @@ _DIGEST_BYTES = 8
 
 
 def digests(payloads: Iterable[Any]) -> bytes:
-    """Eight bytes for each user that has an id; that two of millions share them is most unlikely, and would
-    only hide one deletion."""
+    """Eight bytes for each user that has an id. Two of millions of users are very unlikely to share them; if
+    they do, one deletion is not found."""
     ids = (payload.get("id") for payload in payloads if isinstance(payload, dict))
     return b"".join(_digest(user_id) for user_id in ids if isinstance(user_id, str))
 
 
-class Ids:
-    """Millions of ids in 8 bytes each, to ask whether one was among them."""
+class IdSet:
+    """Millions of ids in 8 bytes each, for membership tests."""
 
     def __init__(self, pages_of_digests: Iterable[bytes]) -> None:
-        met = array("Q")
+        listed = array("Q")
         for digests_of_page in pages_of_digests:
-            met.frombytes(digests_of_page)
-        self._met = array("Q", sorted(met))
+            listed.frombytes(digests_of_page)
+        self._sorted = array("Q", sorted(listed))
 
     def __contains__(self, user_id: str) -> bool:
         wanted = int.from_bytes(_digest(user_id), sys.byteorder)
-        place = bisect_left(self._met, wanted)
-        return place < len(self._met) and self._met[place] == wanted
+        place = bisect_left(self._sorted, wanted)
+        return place < len(self._sorted) and self._sorted[place] == wanted
 
 
 def _digest(user_id: str) -> bytes:

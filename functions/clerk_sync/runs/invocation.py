@@ -22,7 +22,6 @@ class Invocation:
 
     def __init__(self, resources: Resources, request: Request) -> None:
         self._resources = resources
-        self._request = request
         self._starter = RunStarter(resources, request, invoked_at=now_ms())
         self._owner = uuid.uuid4().hex
         self._wait_left = float(request.wait_seconds)
@@ -63,7 +62,7 @@ class Invocation:
             return None
         now = now_ms()
         run = self._resources.runs.acquire(self.run.run_id, self._owner, now, now + LEASE_MS)
-        return Lease(self._resources, self._request, run, self._owner) if run else None
+        return Lease(self._resources, run, self._owner, self._starter.continuation(run)) if run else None
 
     def _finish(self) -> None:
         self.run = finish(self._resources.runs, self.run.run_id, now_ms()) or self.run

@@ -1,10 +1,11 @@
 """The lease of a run: one invocation at a time has it, and pages the run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
@@ -21,7 +22,6 @@ from clerk_sync.errors import (
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.runs.completion import DRAINED_MS
-from clerk_sync.runs.events import Request
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
@@ -36,20 +36,24 @@ class Lease:
     """A context manager. If paging fails, leaving it ends the run, continues it in a new invocation, or gives
     the lease back so that a later invocation can go on.
 
-    `run` is the run with all that was sent under this lease. Every method raises LeaseLost if another
+    `run` is the run with all that was sent under this lease, and `continuation` the event of the invocation
+    that goes on with it when this one is out of time. Every method raises LeaseLost if another
     invocation has taken the run over, and AwsError.
     """
 
-    def __init__(self, resources: Resources, request: Request, run: Run, owner: str) -> None:
+    def __init__(self, resources: Resources, run: Run, owner: str, continuation: Mapping[str, Any]) -> None:
         self.resources = resources
         self.run = run
         self.has_progressed = False
         self.is_continued = False
         """Whether another invocation goes on with the run."""
-        self._request = request
+        self._continuation = continuation
         self._owner = owner
         self._acquired_at = now_ms()
         self._renewed_at = 0
+        self._lease_until = 0
+        # The threads that read Clerk renew the lease too: what is written last must end last.
+        self._renewing = Lock()
 
     # What is done under the lease
 
@@ -74,7 +78,8 @@ class Lease:
     def send(self, messages: Sequence[tuple[str, PendingPage]]) -> None:
         """Record the run's next pages as pending and send their messages, as many as fit in one request."""
         pages = [page for _, page in messages]
-        self.resources.pages.record_pending(self.run, self._owner, pages, self._until())
+        with self._renewing:
+            self.resources.pages.record_pending(self.run, self._owner, pages, self._until())
         self.resources.queue.send([message for message, _ in messages])
         for page in pages:
             self.run = page.added_to(self.run)
@@ -146,13 +151,16 @@ class Lease:
 
     def _before_pause(self, seconds: float, why: str) -> None:
         logger.warning("clerk_retried", runId=self.run.run_id, seconds=round(seconds, 1), reason=why)
-        self.resources.runs.renew(self.run.run_id, self._owner, self._until() + int(seconds * 1000))
+        self._renew(seconds)
 
-    def _renew(self) -> None:
-        self.resources.runs.renew(self.run.run_id, self._owner, self._until())
+    def _renew(self, pause_seconds: float = 0) -> None:
+        with self._renewing:
+            self.resources.runs.renew(self.run.run_id, self._owner, self._until(pause_seconds))
 
-    def _until(self) -> int:
-        return now_ms() + LEASE_MS
+    def _until(self, pause_seconds: float = 0) -> int:
+        """When the lease ends if it is renewed now. A long pause of another thread is never cut short."""
+        self._lease_until = max(self._lease_until, now_ms() + int(pause_seconds * 1000) + LEASE_MS)
+        return self._lease_until
 
     # When paging fails
 
@@ -179,6 +187,8 @@ class Lease:
     def _fail(self, reason: str) -> None:
         logger.error("run_failed", runId=self.run.run_id, reason=reason)
         with suppress(LeaseLost):
+            # A page whose send got no answer is recorded and not the run's: its outcome must not count.
+            self._recover()
             self.resources.runs.end_paging(self.run, self._owner, now_ms(), failure=reason)
 
     def _fail_or_stay_open(self, error: ClerkError | AwsError) -> None:
@@ -194,8 +204,7 @@ class Lease:
             raise ClerkUnavailable(
                 f"The function's time was too short to send a single page. {self._stays_open()}"
             )
-        event = {"runId": self.run.run_id, "waitSeconds": self._request.wait_seconds}
-        self.resources.invoke_again(event)
+        self.resources.invoke_again(self._continuation)
         self.is_continued = True
         logger.info("run_continued", runId=self.run.run_id)
 

@@ -1,4 +1,4 @@
-"""A page: some users of one run, as a message in PagesQueue carries them to a worker."""
+"""A page: some users of one run, as a message on PagesQueue."""
 
 import json
 import uuid
@@ -16,7 +16,7 @@ VERSION = 1
 """The format of the pages that are sent. Pages of the version before are read too: when the format changes,
 raise this, and give each new field a default that fits a page of the version before."""
 MAX_BYTES = 512 * 1024
-"""What the users of one message may take: twice a full page of usual ones, half of what SQS takes."""
+"""The most that the users of one message take: twice a full page of usual users, half of what SQS takes."""
 
 
 _NEWER = "newer_version"
@@ -29,9 +29,9 @@ _BYTES_OF_A_CHARACTER = 12
 class Page(BaseModel):
     """One message.
 
-    `number` counts the run's pages from 1. `token` tells this copy of the page from one that an
+    `number` counts the run's pages from 1. `token` distinguishes this copy of the page from one that an
     invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked. `webhooks_since` and
-    `full_run_at` (ms) are the run's, for judging what was wrong with a row.
+    `full_run_at` (ms) are the run's, to decide what was wrong with a row.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -91,8 +91,8 @@ class Page(BaseModel):
         )
 
     def dump(self) -> str:
-        """The message's body. All ASCII, as SQS refuses some characters that a name may hold."""
-        # Not by asdict, which copies everything there is in a user: half of what sending a page would take.
+        """The message's body: all ASCII, as SQS refuses some characters that a name may hold."""
+        # Without asdict, which copies every user: that would double the time that sending a page takes.
         users = [{"id": u.id, "updated_at": u.updated_at, "fields": u.fields} for u in self.users]
         deletions = [{"id": deletion.id, "at": deletion.at} for deletion in self.deletions]
         return json.dumps({**dict(self), "users": users, "deletions": deletions})
@@ -113,8 +113,8 @@ class Page(BaseModel):
 
 
 def _faults(error: ValidationError) -> str:
-    """Which of a page's own keys are wrong, and how. A foreign message's keys are quoted no more than its
-    values."""
+    """Which of a page's own keys are wrong, and how. Neither the keys nor the values of a foreign message are
+    quoted."""
     found = {}
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         key = fault["loc"][0] if fault["loc"] else "it"
@@ -125,7 +125,7 @@ def _faults(error: ValidationError) -> str:
 def split(
     users: Sequence[User | UserProblem], max_bytes: int = MAX_BYTES
 ) -> Iterator[Sequence[User | UserProblem]]:
-    """Cut a page of Clerk's, in order, into parts that surely fit in a message: nearly always just one."""
+    """Split users, in order, into parts that are sure to fit in a message: nearly always one."""
     start = size = 0
     for end, user in enumerate(users):
         added = _size(user)
@@ -137,7 +137,7 @@ def split(
 
 
 def _size(user: User | UserProblem) -> int:
-    """At least what it takes as JSON, without making that."""
+    """The most that a user takes as JSON, without making it."""
     if isinstance(user, UserProblem):
         return 0
     return _BYTES_OF_NAMES + sum(_text_size(value) for value in (user.id, *user.fields.values()))

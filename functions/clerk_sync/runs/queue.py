@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 10
 MAX_BYTES = 1024 * 1024
-"""What SQS takes in one request."""
+"""The most that SQS takes in one request."""
 
 
 def batches[T](items: Iterable[T], message: Callable[[T], str]) -> Iterator[list[T]]:
-    """Cut items, in order, into as few batches as may be whose messages, all ASCII, go in one request."""
+    """Split items, in order, into as few batches as possible. The messages of each, all ASCII, fit in one
+    request."""
     batch: list[T] = []
     size = 0
     for item in items:
@@ -34,7 +35,7 @@ def batches[T](items: Iterable[T], message: Callable[[T], str]) -> Iterator[list
 
 
 class PagesQueue:
-    """Sends pages and looks after the messages that could not be handled."""
+    """Sends pages, and delays messages that could not be handled."""
 
     def __init__(self, sqs: SQSClient, url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sqs = sqs
@@ -42,8 +43,7 @@ class PagesQueue:
         self._sleep = sleep
 
     def send(self, messages: Sequence[str]) -> None:
-        """Put pages on the queue, as many as `batches` has in one. Raises AwsError, and then any of them may
-        be there."""
+        """Put one batch on the queue. Raises AwsError; any of its messages may be on the queue then."""
         left: Mapping[str, str] = {str(n): message for n, message in enumerate(messages)}
         for _ in attempts(5, first=0.2, longest=2.0, sleep=self._sleep):
             with translated("sending pages to PagesQueue"):
@@ -58,8 +58,8 @@ class PagesQueue:
         raise AwsError(f"PagesQueue did not take {len(left)} of {len(messages)} pages: {failed[0]['Code']}")
 
     def is_drained(self) -> bool:
-        """Whether no message is waiting or being worked on, as far as SQS knows: its counts lag by up
-        to a minute. Raises AwsError."""
+        """Whether no message is waiting or being handled, as far as SQS knows: its counts lag by up to a
+        minute. Raises AwsError."""
         with translated("counting the messages in PagesQueue"):
             counts = self._sqs.get_queue_attributes(
                 QueueUrl=self._url,
@@ -72,7 +72,7 @@ class PagesQueue:
         return all(count == "0" for count in counts.values())
 
     def change_visibility(self, receipt_handle: str, seconds: int) -> None:
-        """Have a message delivered again after so long, not after the whole visibility timeout.
+        """Have a message delivered again after so many seconds instead of its whole visibility timeout.
         Raises AwsError."""
         with translated("delaying a message in PagesQueue"):
             self._sqs.change_message_visibility(

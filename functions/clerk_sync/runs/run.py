@@ -16,7 +16,7 @@ STALE_MS = 24 * 3600 * 1000
 
 
 class ProblemResult(TypedDict):
-    """One entry of a result's `errors`; the id is null where the trouble is not one user's."""
+    """One entry of a result's `errors`; the id is null if the problem is not one user's."""
 
     clerkUserId: str | None
     reason: str
@@ -25,8 +25,8 @@ class ProblemResult(TypedDict):
 class RunResult(TypedDict):
     """What BackfillFunction answers. Times in ms; `timestamp` is when the run ended, null before.
 
-    `missedByWebhooks`, of the users created and updated, are those that a webhook should have told of;
-    both it and `hoursSinceLastWebhook` are null where Clerk never sent one.
+    `missedByWebhooks` counts the users created and updated that a webhook should have delivered. It and
+    `hoursSinceLastWebhook` are null if Clerk never sent a webhook.
     """
 
     runId: str
@@ -50,8 +50,11 @@ class RunResult(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of some users, each of whom is counted once; and of those created or updated, how many a
-    webhook should have told of, and how many had a row that was wrong."""
+    """What became of some users. Each user counts once, in one of the first five.
+
+    `missed_by_webhooks` counts those created or updated that a webhook should have delivered, `findings`
+    those whose row was wrong.
+    """
 
     created: int = 0
     updated: int = 0
@@ -80,9 +83,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class MissedDeletions:
-    """Rows of users that are not in Clerk any more, and not marked: how many of `rows` synced ones, the first
-    of them, how many are sent to be marked and why not all are; and how many more may be that Clerk was not
-    asked for."""
+    """Unmarked rows of users who are no longer in Clerk.
+
+    `rows` counts all synced rows, `found` those of users who are gone, and `first` are the first of them.
+    `sent` are being marked; `held_back` says why the others are not. `unasked` counts further candidates that
+    Clerk was not asked for.
+    """
 
     rows: int = 0
     found: int = 0
@@ -117,11 +123,11 @@ class Run:
     """A run as it is recorded. All times in ms.
 
     `users_table` is written, and `instance_id` read, once that is known. `since` is how far back an
-    incremental run reads; None: to the first user. `expected_users` is Clerk's own count at the start.
-    `pages` were put on the queue so far, with `total_users` users; `settled_pages` of them have an outcome,
-    and `given_up_pages` of those are in the dead-letter queue. `paged_at` is when the last one was put on the
-    queue, `failure` why there are no more. `webhooks_since` is when the first webhook came, `full_run_at`
-    when the last complete full run began, and `deletions` what an audit found of users who are gone.
+    incremental run reads; None means every user. `expected_users` is Clerk's own count at the start. `pages`
+    were sent so far, with `total_users` users; `settled_pages` of them have an outcome, and `given_up_pages`
+    of those are in the dead-letter queue. `paged_at` is when the last page was sent; `failure` says why
+    reading stopped early. `webhooks_since` is when the first webhook arrived, `full_run_at` when the last
+    complete full run was started, and `deletions` is what an audit found of users who are gone.
     """
 
     run_id: str
@@ -159,7 +165,7 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether every page has been dealt with."""
+        """Whether every page was sent and has an outcome."""
         return self.status != "RUNNING"
 
     def is_left_over(self, now: int) -> bool:
@@ -168,8 +174,8 @@ class Run:
 
     @property
     def users_to_deal_with(self) -> int | None:
-        """How many there are, as far as it is known; None before Clerk has counted them."""
-        # Clerk's count is of the run's start, and users who have gone since are not to hold a bar back.
+        """How many users the run has, as far as it is known; None before Clerk has counted them."""
+        # Clerk counted at the start; a user deleted since must not keep a progress bar from its end.
         if self.paged_at is not None:
             return self.total_users
         return None if self.expected_users is None else max(self.expected_users, self.total_users)
@@ -185,7 +191,7 @@ class Run:
 
     @property
     def has_drift(self) -> bool:
-        """Whether an audit that is over found anything wrong, or could not look."""
+        """Whether an audit that is over found anything wrong, or could not compare everything."""
         gone = self.deletions
         return bool(
             self.counts.findings
@@ -225,7 +231,7 @@ class Run:
         }
 
     def errors(self, problems: list[UserProblem]) -> list[ProblemResult]:
-        """The first problems as a result has them, before all what stopped the run."""
+        """The first problems as a result shows them; what stopped the run comes first."""
         stopped = [] if self.failure is None else [UserProblem(None, self.failure)]
         return [
             {"clerkUserId": problem.clerk_user_id, "reason": problem.reason}

@@ -53,22 +53,29 @@ class RunStarter:
                 return started
 
     def needs_new_run(self, run: Run) -> bool:
-        """Whether the run that was joined is done reading Clerk but is not what this event means when there
-        is none to join: left over from days ago, or with other options."""
+        """Whether Clerk was read for the run, and the event asks for another one after it."""
+        return run.paged_at is not None and self._is_followed(run)
+
+    def continuation(self, run: Run) -> Mapping[str, Any]:
+        """The event of an invocation that goes on with the run, and then with what this event asks for."""
+        event = self._request.explicitly if self._is_followed(run) else {"runId": run.run_id}
+        return {**event, "waitSeconds": self._request.wait_seconds}
+
+    def _is_followed(self, run: Run) -> bool:
+        """Whether the run was joined, but is not what this event means when there is none to join: left over
+        from days ago, or with other options."""
         was_joined = run.started_at < self._invoked_at and not self._request.run_id
-        return (
-            was_joined
-            and run.paged_at is not None
-            and (
-                run.dry_run != self._request.dry_run
-                or run.create_missing != self._create_missing
-                or run.is_left_over(self._invoked_at)
-            )
+        return was_joined and (
+            run.dry_run != self._request.dry_run
+            or run.create_missing != self._create_missing
+            or run.is_left_over(self._invoked_at)
         )
 
     def _join(self, run: Run) -> Run | None:
         """The run under way; None if it is over by now, or if the request needs a new one."""
         r = self._resources
+        # An invocation that was cut off after the last outcome left the run's status to the next one.
+        run = finish(r.runs, run.run_id, now_ms()) or run
         run = give_up_lost_pages(r.runs, r.pages, r.queue, run)
         if run.is_over or self.needs_new_run(run):
             return None
@@ -96,7 +103,9 @@ class RunStarter:
         )
         if not runs.start(run, after=after):
             return None
-        logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run)
+        # Each run asks Clerk at the full rate, so together they may ask more than ClerkRequestsPerSecond.
+        beside = [r.run.run_id for r in currents.values() if r.run and not r.run.is_over]
+        logger.info("run_started", runId=run.run_id, mode=run.mode, dryRun=run.dry_run, beside=beside)
         _emit_overdue_metrics(currents.values(), run)
         return run
 

@@ -14,6 +14,7 @@ Page loads keep theirs there too: see refresh_claims.py.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, get_args
@@ -89,20 +90,19 @@ class RunsTable:
     def finish(self, run_id: str, now: int) -> tuple[Run | None, bool]:
         """Set the run's status if every page has an outcome; after a redrive, correct it. Returns the run,
         and whether this call changed its status."""
-        has_changed = False
-        while run := self.get(run_id):
-            verdict = run.verdict()
-            if verdict in ("RUNNING", run.status):
-                break
-            changed = self._items.update(
+        # The SDK repeats an update whose answer was lost; the condition of the second one fails.
+        mine = uuid.uuid4().hex
+        item = self._items.get(run_id, RUN)
+        while item and (run := load_run(item)).verdict() not in ("RUNNING", run.status):
+            self._items.update(
                 run_id,
                 RUN,
                 "settledPages = :settled AND errorCount = :errors AND #status = :was",
                 {":settled": run.settled_pages, ":errors": run.counts.errors, ":was": run.status},
-                {"status": verdict, "timestamp": now},
+                {"status": run.verdict(), "timestamp": now, "statusBy": mine},
             )
-            has_changed = has_changed or changed is not None
-        return run, has_changed
+            item = self._items.get(run_id, RUN)
+        return (load_run(item), item.get("statusBy") == mine) if item else (None, False)
 
     # The lease of the invocation that is paging
 

@@ -1,4 +1,4 @@
-"""The worker: brings the users of one page into the table, and counts what became of them once."""
+"""The worker: writes the users of one page, and counts once what became of them."""
 
 import re
 
@@ -24,10 +24,10 @@ def work(
     placeholders: re.Pattern[str],
     is_last_delivery: bool,
 ) -> None:
-    """Sync one page. Raises AwsError; to repeat it is safe, whatever was done by then.
+    """Write one page and record its outcome. Raises AwsError; it is safe to repeat, whatever was done.
 
-    On the last delivery before the dead-letter queue the page is counted as errors first, so that the
-    run ends even if this invocation dies; success corrects the count, then or after a redrive.
+    On the last delivery before the dead-letter queue, the page is counted as errors first, so that the run
+    ends even if this invocation dies. Success corrects the counts, at once or after a redrive.
     """
     if is_last_delivery and pages.record_outcome(page.run_id, page.number, page.token, None):
         finish(runs, page.run_id, now_ms())

@@ -31,7 +31,14 @@ def test_run_keep_stays_up_until_it_is_stopped(send: Callable[[int], None], tmp_
         [widgets] = [line.split()[-1] for line in said.splitlines() if "The dashboard's widgets" in line]
         assert httpx.get(widgets).status_code == 200
         assert len(processes_with(str(tmp_path))) >= 2, "its functions"
-        for expected in ("needs:\n", "Docker", "tests.local follow", "tests.local send", "tests.local token"):
+        for expected in (
+            "needs:\n",
+            "Docker",
+            "tests.cloud check",
+            "tests.cloud follow",
+            "tests.local send",
+            "tests.local token",
+        ):
             assert expected in said
         assert "console.aws" not in said
         send(command.process.pid)

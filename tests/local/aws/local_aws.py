@@ -169,8 +169,8 @@ class LocalAws:
         except (BotoCoreError, ClientError, KeyError) as error:
             raise LocalAwsError(f"Stack {stack} is not deployed at {self.endpoint}.") from error
         return outputs | {
-            "ApiUrl": self._local(outputs["ApiUrl"]),
-            "WebhookUrl": self._local(outputs["WebhookUrl"]),
+            "ApiUrl": local_url(self.endpoint, outputs["ApiUrl"]),
+            "WebhookUrl": local_url(self.endpoint, outputs["WebhookUrl"]),
         }
 
     def _mend_concurrency(self) -> None:
@@ -181,12 +181,6 @@ class LocalAws:
             client.update_event_source_mapping(
                 UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
             )
-
-    def _local(self, url: str) -> str:
-        """The local address of what is at https://{api}.execute-api.…/{stage}/… in the cloud."""
-        host, _, path = url.removeprefix("https://").partition("/")
-        stage, _, route = path.partition("/")
-        return f"{self.endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
 
     def empty(self, table: str) -> None:
         """Empty a table, by making it anew."""
@@ -252,6 +246,13 @@ def _digest_of_sources() -> str:
 def architecture() -> str:
     """This machine's processor, as Lambda calls it."""
     return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+
+def local_url(endpoint: str, url: str) -> str:
+    """The local AWS's address of what is at https://{api}.execute-api.…/{stage}/… in the cloud."""
+    host, _, path = url.removeprefix("https://").partition("/")
+    stage, _, route = path.partition("/")
+    return f"{endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
 
 
 def free_port() -> int:

@@ -8,7 +8,11 @@ from typing import Any
 type User = dict[str, Any]
 
 BASE_MS = 1_700_000_000_000
+_MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
+_YEAR_MS = 365 * _DAY_MS
+_SIGN_INS_MS = 90 * 3_600_000
+"""How long after they were created users sign in."""
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _FIRST = ("Ada", "Bram", "Chioma", "Dov", "Elif", "Farid", "Grete", "Hana", "Ines", "Jonas", "Kofi")
 _LAST = ("Abel", "Brandt", "Castro", "Dumas", "Eze", "Fujita", "Gallo", "Horvat", "Ibarra")
@@ -35,6 +39,14 @@ def make_user(n: int, *, base_ms: int = BASE_MS) -> User:
 def make_users(count: int, *, start: int = 0, base_ms: int = BASE_MS) -> list[User]:
     """Users number ``start`` to ``start + count - 1``, oldest first."""
     return [make_user(n, base_ms=base_ms) for n in range(start, start + count)]
+
+
+def recent_users(count: int, now_ms: int, pictures: str) -> list[User]:
+    """Users 0 to `count` - 1, oldest first: they joined over the last year, and were active up to now (ms).
+
+    Each has a picture below the address `pictures`.
+    """
+    return [_recent(make_user(n), count, now_ms, pictures) for n in range(count)]
 
 
 def broken_users() -> list[User]:
@@ -66,6 +78,34 @@ def broken_users() -> list[User]:
     return [*users, {}]
 
 
+def _recent(user: User, count: int, now_ms: int, pictures: str) -> User:
+    latest = now_ms - _MINUTE_MS
+    created: int = user["created_at"]
+    joined = latest - (count - 1 - (created - BASE_MS) // _MINUTE_MS) * (_YEAR_MS // count)
+
+    def moved(at: int) -> int:
+        """From the days after the user was created to the time since they joined, most of it lately."""
+        left = max(0, _SIGN_INS_MS - (at - created))
+        return latest - (latest - joined) * left**3 // _SIGN_INS_MS**3
+
+    recent: User = _with_times(user, moved) | {"image_url": f"{pictures}/{user['id']}.svg", "has_image": True}
+    if signed_in := recent["last_sign_in_at"]:
+        recent["last_active_at"] = signed_in - signed_in % _DAY_MS
+    return recent
+
+
+def _with_times(value: Any, moved: Callable[[int], int]) -> Any:
+    """The payload with other times: those are the numbers whose names end with `_at`."""
+    if isinstance(value, list):
+        return [_with_times(one, moved) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: moved(one) if name.endswith("_at") and isinstance(one, int) else _with_times(one, moved)
+        for name, one in value.items()
+    }
+
+
 def _token(kind: str, n: int, length: int = 27) -> str:
     number = int.from_bytes(hashlib.sha256(f"{kind}:{n}".encode()).digest())
     digits = []
@@ -82,8 +122,8 @@ def _without(user: User, field: str) -> User:
 def _plain(n: int, base_ms: int) -> User:
     # In every fifty, seven users share one created_at, as after a bulk import.
     minute = n - n % 50 + 20 if 20 <= n % 50 < 27 else n
-    created = base_ms + minute * 60_000
-    signed_in = created + (n * 7919 % 90) * 3_600_000
+    created = base_ms + minute * _MINUTE_MS
+    signed_in = created + n * 7919 % 90 * (_SIGN_INS_MS // 90)
     email = _email(n, 0, created)
     image = _token("image", n, 40)
     return {

@@ -1,15 +1,14 @@
 """A simulated Clerk Backend API: an instance in memory, served over HTTP on this machine.
 
-It has what a reader of users needs: ``GET /v1/users``, ``/v1/users/count``, ``/v1/users/{id}``
-and ``/v1/instance``; and for its session tokens ``/.well-known/jwks.json``, which in the cloud
-is at another address, the instance's own. A query parameter it does not simulate is refused with
-a 422, so that no filter is ever ignored unnoticed. "Before" and "after" leave out the very moment
-they name, and ids are taken as they are, without the plus or minus that Clerk allows in front.
+It serves what a reader of users needs: `GET /v1/users`, `/v1/users/count`, `/v1/users/{id}`,
+`/v1/instance` and `/v1/jwks`. It also has what the cloud has at other addresses:
+`/.well-known/jwks.json`, the keys of its session tokens, and `/pictures/NAME.svg`.
 
-Run ``python -m tests.local.clerk.simulated_clerk --users 500 --port 8400`` to try things by hand.
+A query parameter that it does not simulate is refused with a 422, so that no filter is ignored
+unnoticed. "Before" and "after" exclude the moment they name. Ids are taken as they are, without the
+plus or minus that Clerk allows in front.
 """
 
-import argparse
 import json
 import math
 import operator
@@ -29,7 +28,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from tests.local.clerk.fake_users import User, make_users
+from tests.local.clerk.fake_users import User
+from tests.local.clerk.pictures import picture
 from tests.local.clerk.session_tokens import KID, jwks, session_key, session_token
 
 type Query = dict[str, list[str]]
@@ -40,6 +40,7 @@ type _Rank = tuple[int, int, str]
 type _Place = tuple[_Rank, str]  # where a user stands in an order; the id breaks ties
 
 _KEYS_PATH = "/.well-known/jwks.json"
+_PICTURE_PATH = re.compile(r"/pictures/([\w-]+)\.svg")
 _FIRST: _Place = ((-1, 0, ""), "")  # before and after every place that _place() can give
 _LAST: _Place = ((3, 0, ""), "")
 _HIGHEST_LIMIT = 500
@@ -485,6 +486,15 @@ class SimulatedClerk:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
+    def pictures(self) -> str:
+        """The address below which each user has a picture, ``USER_ID.svg``.
+
+        It is https as Clerk's own, because the dashboard shows no other pictures. This server speaks only
+        http, though: fetch a picture from there.
+        """
+        return f"{self.issuer.replace('http:', 'https:')}/pictures"
+
+    @property
     def url(self) -> str:
         """The base address, as a client of the real API would be given it."""
         return f"{self.issuer}/v1"
@@ -540,6 +550,8 @@ class SimulatedClerk:
             with self._lock:
                 if request.path == _KEYS_PATH:
                     return _Reply(200, self._keys(request))
+                if drawn := _PICTURE_PATH.fullmatch(request.path):
+                    return _Reply(200, picture(drawn[1]), {"Content-Type": "image/svg+xml"})
                 self._authorize(authorization)
                 self._spend()
                 return _Reply(200, self._route(request))
@@ -568,7 +580,9 @@ class SimulatedClerk:
 
     def _route(self, request: Request) -> bytes:
         if request.path == "/v1/instance":
-            return _to_json({"object": "instance", "id": self.instance_id})
+            return _to_json({"object": "instance", "id": self.instance_id, "environment_type": "development"})
+        if request.path == "/v1/jwks":
+            return self._keys(request)
         path = re.fullmatch("/v1/users(?:/([^/]+))?", request.path)
         if not path:
             raise _not_found("There is nothing at this path")
@@ -668,22 +682,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: ``SimulatedClerk.requests`` has it all."""
-
-
-def main() -> None:
-    """Serve made-up users until interrupted."""
-    parser = argparse.ArgumentParser(description="Serve a simulated Clerk Backend API.")
-    parser.add_argument("--users", type=int, default=500, help="how many users it has")
-    parser.add_argument("--port", type=int, default=8400)
-    options = parser.parse_args()
-    with SimulatedClerk(users=make_users(options.users), port=options.port) as clerk:
-        print(f"CLERK_API_URL={clerk.url}\nCLERK_SECRET_KEY={clerk.secret_key}")
-        print(f"CLERK_ISSUER={clerk.issuer}", flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            print("stopped")
-
-
-if __name__ == "__main__":
-    main()

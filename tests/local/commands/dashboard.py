@@ -1,7 +1,7 @@
-"""The dashboard's custom widgets as a page of this machine, shown as the CloudWatch console shows them.
+"""A local web page with the dashboard's custom widgets, as the CloudWatch console shows them.
 
-Like the console it invokes the function with a widgetContext, puts what it answers into the page, lets its
-buttons and forms work, and runs no script of it: the page's policy allows its own one alone.
+Like the console, it invokes the function with a widgetContext, puts the answer into the page, and lets
+buttons and forms work. No script of a widget can run: the page's policy allows only the page's own script.
 """
 
 import json
@@ -23,7 +23,7 @@ PORT = 8401
 
 @contextmanager
 def dashboard(aws: LocalAws, outputs: Outputs) -> Iterator[str]:
-    """Serve the page for as long as the context lasts; its address."""
+    """Serve the page while the context lasts. Yields its address."""
     server = _Server(("127.0.0.1", PORT if is_free(PORT) else 0), _Handler)
     server.aws, server.outputs = aws, outputs
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -42,7 +42,7 @@ def custom_widgets(aws: LocalAws, outputs: Outputs) -> list[dict[str, Any]]:
 
 
 def ask(aws: LocalAws, outputs: Outputs, params: dict[str, Any], context: dict[str, Any]) -> Any:
-    """What the function answers to this, as CloudWatch puts it."""
+    """The function's answer to a request as CloudWatch sends it."""
     return aws.invoke(outputs["DashboardFunction"], {**params, "widgetContext": context})
 
 
@@ -63,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
         nonce = secrets.token_urlsafe()
         theme = "dark" if parse_qs(asked.query).get("theme") == ["dark"] else "light"
         policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src https:; "
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; "
+            "img-src https: http://127.0.0.1:*; "
             "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
         )
         self._answer(_page(theme, nonce, custom_widgets(self.server.aws, self.server.outputs)), policy)
@@ -77,10 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
             shown = ask(self.server.aws, self.server.outputs, asked["params"], asked["widgetContext"])
         except FunctionError as error:
             shown = f"<pre>{escape(str(error))}</pre>"
-        self._answer(shown, "default-src 'none'")
+        # The simulated Clerk serves its pictures without TLS.
+        self._answer(shown.replace('src="https://127.0.0.1:', 'src="http://127.0.0.1:'), "default-src 'none'")
 
     def _is_for_us(self) -> bool:
-        # A page elsewhere whose name is made to mean this machine could read a real instance's users.
+        # Otherwise a foreign web site whose name resolves to this machine could read a real instance's users.
         port = self.server.server_port
         return self.headers["Host"] in (f"127.0.0.1:{port}", f"localhost:{port}")
 
@@ -94,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Not a word: the terminal shows what is where."""
+        """Print nothing: the terminal shows the addresses."""
 
 
 def _page(theme: str, nonce: str, widgets: list[dict[str, Any]]) -> str:

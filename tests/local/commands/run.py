@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.clock import now_ms
 from clerk_sync.runs.run import RunResult
 from clerk_sync.runs.runs_table import RunsTable
 from tests.local.aws import docker
@@ -33,7 +34,7 @@ from tests.local.aws.local_aws import (
     build,
     is_free,
 )
-from tests.local.clerk.fake_users import make_users
+from tests.local.clerk.fake_users import recent_users
 from tests.local.clerk.session_tokens import LOCAL_ORIGIN
 from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.dashboard import dashboard
@@ -65,10 +66,9 @@ def main(options: argparse.Namespace) -> int:
         with ExitStack() as stack:
             if not key:
                 with step(f"A simulated Clerk with {options.users:,} users"):
-                    people = make_users(options.users)
                     port = CLERK_PORT if options.keep and is_free(CLERK_PORT) else 0
-                    clerk = SimulatedClerk(users=people, port=port)
-                    stack.enter_context(clerk)
+                    clerk = stack.enter_context(SimulatedClerk(port=port))
+                    clerk.add(*recent_users(options.users, now_ms(), clerk.pictures))
                 url, issuer, key = clerk.url, clerk.issuer, clerk.secret_key
             else:
                 print("Reading the Clerk instance of CLERK_SECRET_KEY. Nothing is ever written to Clerk.")
@@ -218,7 +218,8 @@ To try in another terminal:
     --payload fileb://tests/events/backfill.json /dev/stdout
   aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
     --queue-url {outputs["PagesQueue"]}
-  {PROGRAM} follow {STACK}
+  python3 -m tests.cloud check {STACK}
+  python3 -m tests.cloud follow {STACK}
 
   {PROGRAM} send{port} tests/events/webhook-user-updated.json
   curl -i -X PUT -H "Authorization: Bearer $({PROGRAM} token)" \\

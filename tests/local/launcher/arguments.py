@@ -1,4 +1,4 @@
-"""The commands of `python3 -m tests.local` and their arguments.
+"""The commands of `python3 -m tests.local`, and how a launcher reads commands and their arguments.
 
 Read before anything is installed, so that --help and a wrong argument are answered at once: standard library
 only, and any recent Python 3.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -38,17 +38,21 @@ class Command(NamedTuple):
     needs: Sequence[str] = ("dev", "ministack", "sam")
 
 
-def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
-    """The command and its options. Prints help and exits with 0, or what is wrong and exits with 2."""
+def parse(
+    package: str, commands: Mapping[str, Command], arguments: Sequence[str]
+) -> tuple[Command, argparse.Namespace]:
+    """The command of `python3 -m PACKAGE` and its options. Prints help and exits with 0, or what is wrong and
+    exits with 2."""
+    program = f"python3 -m {package}"
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(program, commands))
         sys.exit(0 if arguments else 2)
     name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"unknown command {name!r}; '{PROGRAM} --help' lists the commands", file=sys.stderr)
+    if name not in commands:
+        print(f"unknown command {name!r}; '{program} --help' lists the commands", file=sys.stderr)
         sys.exit(2)
-    command = COMMANDS[name]
-    parser = Parser(prog=f"{PROGRAM} {name}", description=command.description, allow_abbrev=False)
+    command = commands[name]
+    parser = Parser(prog=f"{program} {name}", description=command.description, allow_abbrev=False)
     command.add_arguments(parser)
     if name != "test":
         return command, parser.parse_args(rest)
@@ -82,16 +86,16 @@ def _measure(text: str) -> str:
     return text
 
 
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+def _usage(program: str, commands: Mapping[str, Command]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
     return "\n".join(
         [
-            f"usage: {PROGRAM} COMMAND [ARGUMENTS]",
+            f"usage: {program} COMMAND [ARGUMENTS]",
             "",
             *lines,
             "",
-            f"'{PROGRAM} COMMAND --help' describes one.",
+            f"'{program} COMMAND --help' describes one.",
         ]
     )
 
@@ -110,17 +114,6 @@ def _run(parser: Parser) -> None:
     _number(parser, "users", 0, 1_000_000, "how many users the simulated Clerk has", 2000)
     parser.add_argument("--keep", action="store_true", help="stay up to be explored, until Ctrl-C")
     _port(parser, f"the local AWS's port (default: a free one; {KEPT_PORT} with --keep)")
-
-
-def _follow(parser: Parser) -> None:
-    parser.add_argument(
-        "stack",
-        nargs="?",
-        default="clerk-sync",
-        metavar="STACK",
-        help="the stack's name (default: clerk-sync)",
-    )
-    parser.add_argument("run_id", nargs="?", metavar="RUN_ID", help="the run's id (default: the latest run)")
 
 
 def _send(parser: Parser) -> None:
@@ -206,14 +199,6 @@ COMMANDS = {
         "Prints an API Gateway event with a fresh webhook signature or session token, for 'sam local invoke "
         "--event -'. A webhook is signed with CLERK_WEBHOOK_SECRET where that is set.",
         _sign,
-    ),
-    "follow": Command(
-        "tests.local.commands.follow",
-        "show the progress of a deployed stack's run until it is over",
-        "Shows the progress of a run until it is over. It looks for the stack in the AWS account and region "
-        "that you are signed in to.",
-        _follow,
-        needs=("dev",),
     ),
     "test": Command(
         "tests.local.commands.test",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ NO_NETWORK = re.compile(
     r"connection broken by|NewConnectionError|ProxyError|ConnectTimeout|ReadTimeout|\(from versions: none"
 )
 """What pip says where it can't reach its index."""
-SECONDS_BETWEEN_LINES = 5
+SECONDS_BETWEEN_LINES = 10
 
 
 class InstallationError(Exception):
@@ -82,9 +81,8 @@ def _install(names: list[str]) -> None:
 def _start(name: str) -> Child:
     # The stamp first: without it, what is half made or half deleted never counts as installed.
     _stamp_file(name).unlink(missing_ok=True)
-    shutil.rmtree(LOCAL / name, ignore_errors=True)
     files = " ".join(f"-r {file}" for file in REQUIREMENTS[name])
-    script = f'"$0" -m venv "$1" && exec "$1/bin/python" {PIP} {files}'
+    script = f'rm -rf "$1" && "$0" -m venv "$1" && exec "$1/bin/python" {PIP} {files}'
     # Not from inside an environment that may be replaced here.
     python = getattr(sys, "_base_executable", sys.executable)
     return Child(["/bin/sh", "-c", script, python, LOCAL / name], log=_log(name))

@@ -1,4 +1,4 @@
-"""python3 -m tests.local COMMAND: installs what a command needs, then runs it.
+"""python3 -m tests.local COMMAND, or tests.cloud: installs what a command needs, then runs it.
 
 Three programs take turns in one process: any recent Python 3 reads the arguments, Python 3.13 makes the
 environments in .local, and the Python of .local/dev, which has the packages, runs the command.
@@ -11,9 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tests.local.launcher.arguments import parse
+from tests.local.launcher.arguments import Command, parse
 from tests.local.launcher.environments import InstallationError, install, missing, python_of
 from tests.local.paths import LOCAL
 from tests.local.processes.children import become, stop_on_signals
@@ -26,10 +26,10 @@ ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
 """What the Python of .local/dev is started with."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(package: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
     stop_on_signals()
-    command, options = parse(arguments)
-    itself = ["-m", "tests.local", *arguments]
+    command, options = parse(package, commands, arguments)
+    itself = ["-m", package, *arguments]
     if sys.version_info[:2] != (3, 13):
         python = shutil.which("python3.13")
         if not python or subprocess.call([python, "-c", ""], stderr=subprocess.DEVNULL):

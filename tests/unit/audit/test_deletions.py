@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
-from clerk_sync.audit.deletions import MOST, DeletionFinder, held_back, is_complete
+from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, is_complete, reason_to_hold_back
 from clerk_sync.audit.scan import Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.parallel_listing import BEGINNING
@@ -42,7 +42,7 @@ NOW = 5_000_000
         (0, 1, 1, False),
     ],
 )
-def test_a_walk_is_complete_if_it_met_as_many_as_clerk_counts(
+def test_a_listing_is_complete_if_it_has_as_many_users_as_clerk_counts(
     met: int, before: int, after: int, complete: bool
 ) -> None:
     assert is_complete(met, before, after) == complete
@@ -67,9 +67,9 @@ KNOWN = Run(
         (Counts(unchanged=1), True),
     ],
 )
-def test_an_instance_of_which_nobody_has_a_row_is_the_wrong_one(counts: Counts, is_known: bool) -> None:
+def test_deletions_are_held_back_if_no_user_of_the_instance_has_a_row(counts: Counts, is_known: bool) -> None:
     for gone in (1, 10, 100):
-        reason = held_back(gone, 1_000_000, replace(KNOWN, counts=counts), 100)
+        reason = reason_to_hold_back(gone, 1_000_000, replace(KNOWN, counts=counts), 100)
         assert bool(reason) != is_known
         assert is_known or "right one" in str(reason)
 
@@ -93,10 +93,10 @@ def test_an_instance_of_which_nobody_has_a_row_is_the_wrong_one(counts: Counts, 
         (1_000, 1_000, 99.9, False),
     ],
 )
-def test_more_than_a_few_deletions_are_not_believed(
+def test_deletions_are_held_back_above_the_allowed_percentage(
     gone: int, rows: int, percent: float, believed: bool
 ) -> None:
-    reason = held_back(gone, rows, KNOWN, percent)
+    reason = reason_to_hold_back(gone, rows, KNOWN, percent)
     assert (reason is None) == believed
     if reason:
         assert f"{gone:,} of {rows:,} " in reason
@@ -161,7 +161,7 @@ class FakeClerk(ClerkClient):
         return [*self._odd, *({"id": user_id} for user_id in asked if user_id in self.alive)]
 
 
-NOT_DONE = "The workers are not done with the other users: audit again."
+NOT_DONE = "The workers have not written every user yet: audit again."
 SYNCED: Row = {VERSION: 5}
 
 
@@ -181,7 +181,7 @@ class Audit:
         table: ScannedTable,
         met: Sequence[str],
         *,
-        most_percent: float = 2,
+        max_percent: float = 2,
         dry_run: bool = False,
         expected: int | None = None,
         counts: Counts | None = None,
@@ -201,7 +201,7 @@ class Audit:
             table,
             memory.pages,
             memory.scans,
-            most_percent=most_percent,
+            max_percent=max_percent,
             time_left=lambda: self.time_left(),
         )
         self.lease_kept = 0
@@ -218,7 +218,7 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletions, "now_ms", lambda: NOW)
 
 
-def test_rows_of_users_who_are_gone_are_to_be_marked() -> None:
+def test_rows_of_users_who_are_gone_are_marked() -> None:
     alive, gone = names(20), names(3, 100)
     table = ScannedTable(synced([*alive, *gone]))
     audit = Audit(table, alive)
@@ -229,19 +229,19 @@ def test_rows_of_users_who_are_gone_are_to_be_marked() -> None:
     assert (table.written, table.updates) == ([], []), "that is the workers' part"
 
 
-def test_a_table_that_is_right_asks_clerk_for_nobody() -> None:
+def test_clerk_is_not_asked_if_it_listed_every_user_with_a_row() -> None:
     clerk = FakeClerk(names(20))
     audit = Audit(ScannedTable(synced(names(20))), names(20))
     assert audit.find(clerk, audit.run) == (MissedDeletions(rows=20), ())
     assert clerk.requests == []
 
 
-def test_an_empty_table_has_nothing_to_mark() -> None:
+def test_an_empty_table_has_no_deletions() -> None:
     audit = Audit(ScannedTable({}), [])
     assert audit.find(FakeClerk([]), audit.run) == (MissedDeletions(), ())
 
 
-def test_rows_that_were_never_synced_or_are_marked_are_no_candidates() -> None:
+def test_rows_that_were_never_synced_or_are_marked_are_not_candidates() -> None:
     theirs: dict[str, Row]
     theirs = {"app_only": {"email": "a@b.c"}, "marked": {**SYNCED, DELETED: 5}}
     clerk = FakeClerk(names(5))
@@ -250,7 +250,7 @@ def test_rows_that_were_never_synced_or_are_marked_are_no_candidates() -> None:
     assert clerk.requests == []
 
 
-def test_a_dry_run_marks_nobody_and_tells_of_all() -> None:
+def test_a_dry_run_reports_deletions_and_marks_none() -> None:
     alive, gone = names(5), names(3, 100)
     audit = Audit(ScannedTable(synced([*alive, *gone])), alive, dry_run=True)
     found, to_mark = audit.find(FakeClerk(alive), audit.run)
@@ -260,7 +260,7 @@ def test_a_dry_run_marks_nobody_and_tells_of_all() -> None:
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_too_many_are_held_back_and_told_of(dry_run: bool) -> None:
+def test_too_many_deletions_are_held_back_and_reported(dry_run: bool) -> None:
     alive, gone = names(40), names(30, 100)
     audit = Audit(ScannedTable(synced([*alive, *gone])), alive, dry_run=dry_run)
     found, to_mark = audit.find(FakeClerk(alive), audit.run)
@@ -272,8 +272,8 @@ def test_too_many_are_held_back_and_told_of(dry_run: bool) -> None:
 
 
 @pytest.mark.parametrize("alive", [[], names(1_000, 500)])
-def test_an_instance_without_a_user_of_the_table_marks_nobody(alive: list[str]) -> None:
-    audit = Audit(ScannedTable(synced(names(4))), alive, most_percent=100, counts=Counts(created=50))
+def test_an_instance_without_a_user_of_the_table_marks_no_row(alive: list[str]) -> None:
+    audit = Audit(ScannedTable(synced(names(4))), alive, max_percent=100, counts=Counts(created=50))
     found, to_mark = audit.find(FakeClerk(alive), audit.run)
     assert not to_mark
     assert found.found == 4
@@ -281,16 +281,16 @@ def test_an_instance_without_a_user_of_the_table_marks_nobody(alive: list[str]) 
 
 
 @pytest.mark.parametrize("gone", [1, 99, 100, 101, 250])
-def test_clerk_is_asked_for_a_hundred_at_a_time(gone: int) -> None:
+def test_clerk_is_asked_for_at_most_100_users_a_request(gone: int) -> None:
     clerk = FakeClerk(names(5))
-    audit = Audit(ScannedTable(synced(names(5 + gone)), at_once=40), names(5), most_percent=100)
+    audit = Audit(ScannedTable(synced(names(5 + gone)), at_once=40), names(5), max_percent=100)
     found, to_mark = audit.find(clerk, audit.run)
     assert [len(asked) for asked in clerk.requests] == [100] * (gone // 100) + [gone % 100] * (gone % 100 > 0)
     assert sorted(user_id for asked in clerk.requests for user_id in asked) == names(gone, 5)
     assert len(to_mark) == found.sent == found.found == gone
 
 
-def test_only_who_clerk_does_not_have_counts() -> None:
+def test_users_that_clerk_confirms_are_not_deletions() -> None:
     met, came_meanwhile, gone = names(150), names(60, 1_000), names(2, 2_000)
     everybody = [*met, *came_meanwhile, *gone]
     audit = Audit(ScannedTable(synced(everybody)), met, expected=150)
@@ -299,20 +299,20 @@ def test_only_who_clerk_does_not_have_counts() -> None:
     assert (found.found, found.held_back) == (2, None)
 
 
-def test_what_is_no_user_in_clerks_answer_does_not_disturb() -> None:
+def test_entries_of_clerks_answer_that_are_not_users_are_ignored() -> None:
     odd = [None, 7, "user_00100", {}, {"id": None}, {"id": 7}, ["user_00100"]]
     audit = Audit(ScannedTable(synced([*names(5), *names(2, 100)])), names(5))
     _, to_mark = audit.find(FakeClerk(names(5), odd=odd), audit.run)
     assert sorted(deletion.id for deletion in to_mark) == names(2, 100)
 
 
-def test_an_id_that_is_a_list_does_not_disturb() -> None:
+def test_an_id_that_is_a_list_is_ignored() -> None:
     audit = Audit(ScannedTable(synced([*names(5), "gone"])), names(5))
     _, to_mark = audit.find(FakeClerk(names(5), odd=[{"id": ["gone"]}]), audit.run)
     assert [deletion.id for deletion in to_mark] == ["gone"]
 
 
-def test_an_instance_that_counts_more_than_it_listed_marks_nobody() -> None:
+def test_no_row_is_marked_if_clerk_counts_more_users_than_it_listed() -> None:
     clerk = FakeClerk(names(5), counted=9)
     table = ScannedTable(synced(names(8)))
     audit = Audit(table, names(5), expected=9)
@@ -322,7 +322,7 @@ def test_an_instance_that_counts_more_than_it_listed_marks_nobody() -> None:
     assert table.scanned == []
 
 
-def test_workers_that_are_not_done_mark_nobody() -> None:
+def test_no_row_is_marked_before_the_workers_are_done() -> None:
     audit = Audit(ScannedTable(synced(names(8))), names(5))
     run = replace(audit.run, settled_pages=audit.run.pages - 1)
     found, to_mark = audit.find(FakeClerk(names(5)), run)
@@ -330,7 +330,7 @@ def test_workers_that_are_not_done_mark_nobody() -> None:
     assert found == MissedDeletions(held_back=NOT_DONE)
 
 
-def test_a_clerk_that_fails_to_confirm_marks_nobody() -> None:
+def test_no_row_is_marked_if_clerk_fails_to_confirm() -> None:
     clerk = FakeClerk(names(5))
     clerk.failing = True
     audit = Audit(ScannedTable(synced(names(8))), names(5))
@@ -343,13 +343,13 @@ def test_a_clerk_that_fails_to_confirm_marks_nobody() -> None:
 
 @pytest.fixture
 def _few_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deletions, "MOST", 12)
+    monkeypatch.setattr(deletions, "MAX_DELETIONS", 12)
 
 
 @pytest.mark.usefixtures("_few_at_most")
 @pytest.mark.parametrize(("gone", "more"), [(12, 0), (13, 1), (40, 28)])
-def test_only_so_many_are_marked_in_one_audit(gone: int, more: int) -> None:
-    audit = Audit(ScannedTable(synced(names(5 + gone))), names(5), most_percent=100)
+def test_one_audit_marks_a_limited_number_of_rows(gone: int, more: int) -> None:
+    audit = Audit(ScannedTable(synced(names(5 + gone))), names(5), max_percent=100)
     clerk = FakeClerk(names(5))
     found, to_mark = audit.find(clerk, audit.run)
     assert len(to_mark) == found.sent == 12
@@ -358,22 +358,22 @@ def test_only_so_many_are_marked_in_one_audit(gone: int, more: int) -> None:
 
 
 @pytest.mark.usefixtures("_few_at_most")
-def test_where_all_are_alive_who_are_asked_for_nobody_is_gone() -> None:
+def test_candidates_that_clerk_confirms_leave_no_deletion_above_the_limit() -> None:
     audit = Audit(ScannedTable(synced(names(25))), names(5))
     found, _ = audit.find(FakeClerk(names(25)), audit.run)
     assert found.found == 0
 
 
 @pytest.mark.usefixtures("_few_at_most")
-def test_those_that_are_not_kept_count_towards_what_is_allowed() -> None:
-    audit = Audit(ScannedTable(synced(names(60))), names(20), most_percent=50)
+def test_candidates_above_the_limit_count_towards_the_allowed_percentage() -> None:
+    audit = Audit(ScannedTable(synced(names(60))), names(20), max_percent=50)
     found, to_mark = audit.find(FakeClerk(names(20)), audit.run)
     assert not to_mark
     assert "40 of 60" in str(found.held_back)
 
 
-def test_as_many_as_are_marked_in_one_audit_fit_in_a_message_and_in_an_item() -> None:
-    user_ids = ["user_2NNEqL2nrIRdJ194ndJqAHwEfxC" + str(n)[-1] for n in range(MOST)]
+def test_the_most_deletions_of_one_audit_fit_in_a_message_and_in_an_item() -> None:
+    user_ids = ["user_2NNEqL2nrIRdJ194ndJqAHwEfxC" + str(n)[-1] for n in range(MAX_DELETIONS)]
     page = Page(
         run_id="audit-20261121T065232Z-eaf228",
         number=10**6,
@@ -386,7 +386,7 @@ def test_as_many_as_are_marked_in_one_audit_fit_in_a_message_and_in_an_item() ->
     )
     assert len(page.dump()) < 1024 * 1024
     memory = RunsInMemory()
-    for gone in (0, MOST // 2, MOST):
+    for gone in (0, MAX_DELETIONS // 2, MAX_DELETIONS):
         scan = Scan("user_1", False, 10**7, 10**6, tuple(user_ids[gone:]), tuple(user_ids[:gone]))
         memory.scans.save(KNOWN, scan)
         [item] = memory.dynamodb.items.values()
@@ -396,8 +396,8 @@ def test_as_many_as_are_marked_in_one_audit_fit_in_a_message_and_in_an_item() ->
 # Out of time
 
 
-def test_what_clerk_has_confirmed_is_kept_when_it_then_fails() -> None:
-    audit = Audit(ScannedTable(synced(names(260))), names(10), most_percent=100)
+def test_confirmed_deletions_are_saved_when_clerk_fails_later() -> None:
+    audit = Audit(ScannedTable(synced(names(260))), names(10), max_percent=100)
     clerk = FakeClerk(names(10))
     listed = clerk.users
 
@@ -417,7 +417,7 @@ def test_what_clerk_has_confirmed_is_kept_when_it_then_fails() -> None:
     assert len(to_mark) == 250
 
 
-def test_a_scan_that_is_cut_off_goes_on_from_there() -> None:
+def test_a_scan_that_is_cut_off_continues_from_there() -> None:
     table = ScannedTable(synced(names(20)))
     audit = Audit(table, names(15))
     clerk = FakeClerk(names(15))
@@ -443,19 +443,19 @@ def test_a_scan_that_is_cut_off_goes_on_from_there() -> None:
     st.sets(st.integers(0, 25)),
     st.integers(1, 6),
     st.lists(st.booleans(), max_size=30),
-    st.sampled_from([3, MOST]),
+    st.sampled_from([3, MAX_DELETIONS]),
 )
-def test_wherever_a_scan_is_cut_it_finds_the_same(
+def test_a_scan_finds_the_same_wherever_it_is_cut_off(
     number: int, gone: int, marked: set[int], at_once: int, cuts: list[bool], most: int
 ) -> None:
     rows = synced(names(number + gone))
     rows |= {name: {**SYNCED, DELETED: 5} for n, name in enumerate(rows) if n in marked}
     alive = names(number)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(deletions, "MOST", most)
-        whole = Audit(ScannedTable(rows, at_once=at_once), alive, most_percent=50)
+        patched.setattr(deletions, "MAX_DELETIONS", most)
+        whole = Audit(ScannedTable(rows, at_once=at_once), alive, max_percent=50)
         expected = whole.find(FakeClerk(alive), whole.run)
-        audit = Audit(ScannedTable(rows, at_once=at_once), alive, most_percent=50)
+        audit = Audit(ScannedTable(rows, at_once=at_once), alive, max_percent=50)
         script = iter(cuts)
         audit.time_left = lambda: -1 if next(script, False) else 1
         interrupted, clerk = 0, FakeClerk(alive)
@@ -474,9 +474,9 @@ def test_wherever_a_scan_is_cut_it_finds_the_same(
     assert len(set(asked)) == len(asked), "Clerk is asked for somebody twice"
 
 
-def test_who_is_found_before_a_cut_is_confirmed_after_it() -> None:
+def test_candidates_found_before_a_cut_are_confirmed_after_it() -> None:
     rows = synced(names(20))
-    audit = Audit(ScannedTable(rows), [], counts=None, expected=0, most_percent=100)
+    audit = Audit(ScannedTable(rows), [], counts=None, expected=0, max_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     audit.time_left = lambda: 0
     for _ in range(8):
@@ -486,10 +486,10 @@ def test_who_is_found_before_a_cut_is_confirmed_after_it() -> None:
     assert audit.find(FakeClerk(names(20)), run) == (MissedDeletions(rows=20), ())
 
 
-def test_a_confirmation_that_is_cut_off_goes_on_from_there() -> None:
+def test_a_confirmation_that_is_cut_off_continues_from_there() -> None:
     alive, gone = names(120), names(130, 120)
     table = ScannedTable(synced([*alive, *gone]), at_once=90)
-    audit = Audit(table, [], expected=0, most_percent=100)
+    audit = Audit(table, [], expected=0, max_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     clerk = FakeClerk(alive)
     for allowed in range(1, 3):
@@ -508,7 +508,7 @@ def test_a_confirmation_that_is_cut_off_goes_on_from_there() -> None:
 
 
 def test_the_lease_is_kept_at_each_batch_and_each_request() -> None:
-    audit = Audit(ScannedTable(synced(names(255)), at_once=64), names(5), most_percent=100)
+    audit = Audit(ScannedTable(synced(names(255)), at_once=64), names(5), max_percent=100)
     audit.find(FakeClerk(names(5)), audit.run)
     assert audit.lease_kept == 4 + 3
 
@@ -517,7 +517,7 @@ def test_the_lease_is_kept_at_each_batch_and_each_request() -> None:
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
-def test_who_is_marked_or_has_no_row_by_the_end_is_not_counted(is_cut: bool) -> None:
+def test_rows_that_are_marked_or_deleted_meanwhile_do_not_count(is_cut: bool) -> None:
     alive, gone = names(20), names(5, 100)
     table = ScannedTable(synced([*alive, *gone]))
     audit = Audit(table, alive)
@@ -540,7 +540,7 @@ def test_who_is_marked_or_has_no_row_by_the_end_is_not_counted(is_cut: bool) -> 
     assert (found.rows, found.found, found.sent) == (25, 3, 3)
 
 
-def test_where_webhooks_have_brought_all_of_them_nobody_is_gone() -> None:
+def test_deletions_that_webhooks_deliver_meanwhile_do_not_count() -> None:
     gone = names(30, 100)
     table = ScannedTable(synced([*names(20), *gone]))
     audit = Audit(table, names(20))
@@ -549,7 +549,7 @@ def test_where_webhooks_have_brought_all_of_them_nobody_is_gone() -> None:
     assert audit.find(clerk, audit.run) == (MissedDeletions(rows=50), ())
 
 
-def test_the_rows_of_who_is_gone_are_read_again_consistently() -> None:
+def test_rows_of_confirmed_deletions_are_read_again_consistently() -> None:
     alive, gone = names(20), names(3, 100)
     table = ScannedTable(synced([*alive, *gone]))
     table.unseen = set(gone)
@@ -559,7 +559,7 @@ def test_the_rows_of_who_is_gone_are_read_again_consistently() -> None:
     assert [sorted(read) for read in table.reads] == [gone], "and nobody else's"
 
 
-def test_who_was_there_a_moment_ago_may_yet_be_told_of_by_a_webhook() -> None:
+def test_a_row_that_clerk_changed_a_moment_ago_is_left_to_webhooks() -> None:
     alive = names(20)
     rows = synced([*alive, "gone"])
     for age, is_found in ((0, False), (RECENT_MS - 1, False), (RECENT_MS, True)):

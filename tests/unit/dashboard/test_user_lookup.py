@@ -2,7 +2,14 @@ from typing import Any, cast
 
 import pytest
 
-from clerk_sync.dashboard.user_lookup import SHOWN, Entry, RowState, latest_users, row_state, search
+from clerk_sync.dashboard.user_lookup import (
+    USERS_LISTED,
+    ListedUser,
+    RowState,
+    latest_users,
+    row_state,
+    search,
+)
 from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import User, UserProblem, parse_user
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
@@ -40,23 +47,23 @@ def stored(table: FakeUsersTable, *payloads: dict[str, Any]) -> None:
         table.rows[payload["id"]] = stored_as(parsed(payload))
 
 
-def test_the_lists_cost_two_requests_and_one_read(table: FakeUsersTable) -> None:
+def test_the_latest_users_cost_two_requests_and_one_read(table: FakeUsersTable) -> None:
     newest, active = make_users(10), make_users(10, start=5)
     stored(table, *newest)
     clerk = FakeClerk(newest, active)
     lists = latest_users(cast(Any, clerk), table)
     assert [query["order_by"] for query in clerk.asked] == ["-created_at", "-last_active_at"]
-    assert {query["limit"] for query in clerk.asked} == {SHOWN}
+    assert {query["limit"] for query in clerk.asked} == {USERS_LISTED}
     assert len(table.reads) == 1
-    assert [entry.user for entry in lists.newest] == [parsed(user) for user in newest]
-    assert [entry.row.is_there for entry in lists.active] == [True] * 5 + [False] * 5
+    assert [listed.user for listed in lists.newest] == [parsed(user) for user in newest]
+    assert [listed.row is not None for listed in lists.recently_active] == [True] * 5 + [False] * 5
 
 
-def test_a_malformed_user_does_not_cost_the_others(table: FakeUsersTable) -> None:
+def test_a_malformed_user_is_listed_beside_the_others(table: FakeUsersTable) -> None:
     lists = latest_users(cast(Any, FakeClerk([*broken_users(), make_user(1)], [])), table)
     *broken, last = lists.newest
-    assert sum(isinstance(entry.user, UserProblem) for entry in broken) > 10
-    assert last == Entry(parsed(make_user(1)), RowState(is_there=False))
+    assert sum(isinstance(listed.user, UserProblem) for listed in broken) > 10
+    assert last == ListedUser(parsed(make_user(1)), None)
 
 
 @pytest.mark.parametrize(
@@ -66,43 +73,45 @@ def test_a_malformed_user_does_not_cost_the_others(table: FakeUsersTable) -> Non
         ("user_1", {"user_id": ["user_1"]}),
     ],
 )
-def test_a_search_is_by_address_or_id(wanted: str, query: dict[str, Any], table: FakeUsersTable) -> None:
+def test_a_search_is_by_whole_address_or_id(
+    wanted: str, query: dict[str, Any], table: FakeUsersTable
+) -> None:
     user = make_user(1)
     stored(table, user)
     clerk = FakeClerk([user])
     found = search(cast(Any, clerk), table, wanted)
-    assert clerk.asked == [{"limit": SHOWN, **query}]
+    assert clerk.asked == [{"limit": USERS_LISTED, **query}]
     assert len(table.reads) == 1
-    assert found.entries == [Entry(parsed(user), RowState(is_there=True))]
-    assert found.gone is None
+    assert found.users == [ListedUser(parsed(user), RowState())]
+    assert found.orphan_row is None
 
 
-def test_a_row_whose_user_is_gone_is_found(table: FakeUsersTable) -> None:
+def test_a_search_finds_a_row_whose_user_is_not_in_clerk(table: FakeUsersTable) -> None:
     table.rows["user_gone"] = {DELETED: 7}
-    assert search(cast(Any, FakeClerk([])), table, "user_gone").gone == RowState(True, 7)
-    assert search(cast(Any, FakeClerk([])), table, "user_never").gone is None
-    assert search(cast(Any, FakeClerk([])), table, "gone@mail.test").gone is None
+    assert search(cast(Any, FakeClerk([])), table, "user_gone").orphan_row == RowState(7)
+    assert search(cast(Any, FakeClerk([])), table, "user_never").orphan_row is None
+    assert search(cast(Any, FakeClerk([])), table, "gone@mail.test").orphan_row is None
 
 
 @pytest.mark.parametrize(
     ("changes", "state"),
     [
-        ({}, RowState(is_there=True)),
-        ({"email": "old@mail.test"}, RowState(True, None, ("email",))),
-        ({"username": "stray", "email": "old@mail.test"}, RowState(True, None, ("email", "username"))),
-        ({"lastActiveAt": 1}, RowState(True, None, ("lastActiveAt",))),
-        ({DELETED: 7}, RowState(True, 7, (DELETED,))),
-        ({DELETED: AS_OF}, RowState(True, AS_OF)),
-        ({"clerkUpdatedAt": AS_OF, "email": "newer@mail.test"}, RowState(is_there=True)),
-        ({"plan": "pro"}, RowState(is_there=True)),
+        ({}, RowState()),
+        ({"email": "old@mail.test"}, RowState(None, ("email",))),
+        ({"username": "stray", "email": "old@mail.test"}, RowState(None, ("email", "username"))),
+        ({"lastActiveAt": 1}, RowState(None, ("lastActiveAt",))),
+        ({DELETED: 7}, RowState(7, (DELETED,))),
+        ({DELETED: AS_OF}, RowState(AS_OF)),
+        ({"clerkUpdatedAt": AS_OF, "email": "newer@mail.test"}, RowState()),
+        ({"plan": "pro"}, RowState()),
     ],
 )
-def test_the_write_rule_says_whether_a_row_is_right(changes: dict[str, Any], state: RowState) -> None:
+def test_the_write_rule_says_which_attributes_differ(changes: dict[str, Any], state: RowState) -> None:
     user = parsed(make_user(4))
     assert "username" not in user.fields
     row = stored_as(user) | changes
     assert row_state(user, row, AS_OF) == state
 
 
-def test_no_row_is_none() -> None:
-    assert row_state(parsed(make_user(4)), None, AS_OF) == RowState(is_there=False)
+def test_a_user_without_a_row_has_none() -> None:
+    assert row_state(parsed(make_user(4)), None, AS_OF) is None

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"httpx", "jwt", "cryptography", "standardwebhooks"}
+HEAVY = {"httpx", "jinja2", "jwt", "cryptography", "standardwebhooks"}
 """What not every function uses, by what it takes to import. All need boto3, pydantic and Powertools."""
 
 
@@ -17,7 +17,7 @@ HEAVY = {"httpx", "jwt", "cryptography", "standardwebhooks"}
         ("worker", set()),
         ("webhook", {"standardwebhooks"}),
         ("profile", {"jwt", "cryptography"}),
-        ("dashboard", set()),
+        ("dashboard", {"jinja2"}),
     ],
 )
 def test_a_handler_imports_what_each_of_its_invocations_uses_and_no_more(

@@ -1,6 +1,6 @@
 """The metrics of a run that has ended."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.webhook.arrivals import Arrivals
+from tests.support.fake_dynamodb import FakeDynamoDB
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import RunsInMemory
 
@@ -95,3 +96,17 @@ def test_webhooks_are_silent_after_half_a_day_without_one_that_was_due(
 def test_webhooks_that_never_came_are_not_silent(memory: RunsInMemory, recorded: RecordedMetrics) -> None:
     finish(memory.runs, memory.paged(FULL, counts=Counts(updated=9, missed_by_webhooks=9)), NOW)
     assert recorded.values("WebhooksSilent") == []
+
+
+def test_run_is_reported_when_the_answer_to_its_last_update_was_lost(recorded: RecordedMetrics) -> None:
+    def edge[T](what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+        answer = action()
+        return action() if what.startswith("update run status=") else answer  # as the SDK repeats it
+
+    memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
+    run = finish(memory.runs, memory.paged(an_hour_ago("full"), counts=Counts(errors=9)), NOW)
+    assert run
+    assert run.status == "COMPLETED_WITH_ERRORS"
+    assert recorded.values("RunsFailed") == [1]
+    finish(memory.runs, run.run_id, NOW)
+    assert recorded.values("RunsFailed") == [1], "once"

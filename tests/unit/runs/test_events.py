@@ -35,7 +35,7 @@ def test_an_empty_event_is_a_full_run_that_waits_45_seconds() -> None:
         ("runId", "x" * 100),
     ],
 )
-def test_each_key_may_be_given_alone(key: str, value: Any) -> None:
+def test_each_key_is_valid_alone(key: str, value: Any) -> None:
     request = backfill_request({key: value})
     assert getattr(request, KEYS[key]) == value
     assert request.explicitly == {key: value}
@@ -53,7 +53,9 @@ WRONG: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
 )
-def test_a_wrong_value_is_an_error_that_names_the_key_and_lists_the_right_ones(key: str, value: Any) -> None:
+def test_an_invalid_value_is_an_error_that_names_the_key_and_lists_the_valid_ones(
+    key: str, value: Any
+) -> None:
     with pytest.raises(EventError) as error:
         backfill_request({"mode": "full", key: value})
     assert f'"{key}": ' in str(error.value)
@@ -62,7 +64,7 @@ def test_a_wrong_value_is_an_error_that_names_the_key_and_lists_the_right_ones(k
 
 
 @pytest.mark.parametrize("key", ["Mode", "dry_run", "createmissing", "detail-type", "waitSecond", ""])
-def test_an_unknown_key_is_an_error_that_names_it_and_lists_the_right_ones(key: str) -> None:
+def test_an_unknown_key_is_an_error_that_names_it_and_lists_the_valid_ones(key: str) -> None:
     with pytest.raises(EventError) as error:
         backfill_request({key: True})
     assert key in str(error.value)
@@ -78,14 +80,14 @@ def test_every_fault_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("event", [None, [], "full", 7, True, [{"mode": "full"}]])
-def test_what_is_no_object_is_an_error_that_lists_the_right_keys(event: Any) -> None:
+def test_an_event_that_is_not_an_object_is_an_error_that_lists_the_valid_keys(event: Any) -> None:
     with pytest.raises(EventError) as error:
         backfill_request(event)
     assert '"waitSeconds"' in str(error.value)
 
 
 @given(json_values | st.dictionaries(st.sampled_from(list(KEYS)) | any_text, json_values))
-def test_any_event_is_taken_or_an_event_error(event: Any) -> None:
+def test_any_event_is_accepted_or_an_event_error(event: Any) -> None:
     try:
         parsed = backfill_request(event)
     except EventError:

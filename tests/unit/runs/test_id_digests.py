@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.runs.id_digests import Ids, digests
+from clerk_sync.runs.id_digests import IdSet, digests
 from tests.support.strategies import any_text, json_values
 
 ids = st.text("ab_ü\ud800", max_size=4)
@@ -18,16 +18,16 @@ def page_of(user_ids: Sequence[str]) -> bytes:
 
 
 @given(st.lists(st.lists(ids, max_size=8), max_size=5), st.lists(ids, max_size=8))
-def test_ids_are_known_if_they_were_met(pages: list[list[str]], others: list[str]) -> None:
+def test_an_id_set_has_the_ids_of_every_page_and_no_other(pages: list[list[str]], others: list[str]) -> None:
     everybody = {user_id for page in pages for user_id in page}
-    known = Ids(map(page_of, pages))
+    known = IdSet(map(page_of, pages))
     asked = {*everybody, *others}
     assert {user_id for user_id in asked if user_id in known} == everybody
 
 
-def test_nobody_is_known_where_nobody_was_met() -> None:
-    assert "a" not in Ids([])
-    assert "a" not in Ids([b"", b""])
+def test_an_id_set_of_no_pages_is_empty() -> None:
+    assert "a" not in IdSet([])
+    assert "a" not in IdSet([b"", b""])
 
 
 def test_a_million_ids_take_little_memory() -> None:
@@ -36,7 +36,7 @@ def test_a_million_ids_take_little_memory() -> None:
     pages.append(page_of(["user_1"]))
     tracemalloc.start()
     try:
-        known = Ids(iter(pages))
+        known = IdSet(iter(pages))
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -56,7 +56,7 @@ def test_a_million_ids_take_little_memory() -> None:
         ([{"id": "a"}, {"id": "a"}], ["a", "a"]),
     ],
 )
-def test_each_user_that_has_an_id_leaves_eight_bytes(payloads: list[Any], met: list[str]) -> None:
+def test_each_user_with_an_id_has_a_digest_of_eight_bytes(payloads: list[Any], met: list[str]) -> None:
     assert digests(payloads) == page_of(met)
     assert len(digests(payloads)) == 8 * len(met)
 
@@ -66,11 +66,11 @@ def test_any_payloads_have_digests(payloads: list[Any]) -> None:
     found = digests(iter(payloads))
     named = [one["id"] for one in payloads if isinstance(one, dict) and isinstance(one.get("id"), str)]
     assert len(found) == 8 * len(named)
-    assert all(user_id in Ids([found]) for user_id in named)
+    assert all(user_id in IdSet([found]) for user_id in named)
 
 
 @given(st.sets(any_text, max_size=20))
-def test_digests_tell_ids_apart(user_ids: set[str]) -> None:
+def test_different_ids_have_different_digests(user_ids: set[str]) -> None:
     found = [page_of([user_id]) for user_id in user_ids]
     assert len(set(found)) == len(user_ids)
 

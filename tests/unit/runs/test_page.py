@@ -43,7 +43,7 @@ pages = st.builds(
 
 
 @given(pages)
-def test_what_is_loaded_is_what_was_dumped(page: Page) -> None:
+def test_a_page_is_loaded_as_it_was_dumped(page: Page) -> None:
     assert Page.load(page.dump()) == page
 
 
@@ -88,7 +88,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in body().items() if key != name}
 
 
-def test_deletions_are_carried_along_with_when_they_were_found() -> None:
+def test_a_page_carries_deletions_with_the_time_they_were_found() -> None:
     message = body(users=[], deletions=[{"id": "user_1", "at": 7}], webhooks_since=2, full_run_at=3)
     page = Page.load(json.dumps(message))
     assert page == example(users=(), deletions=(Deletion("user_1", 7),), webhooks_since=2, full_run_at=3)
@@ -153,14 +153,14 @@ def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int],
 
 
 @pytest.mark.parametrize("changes", [{}, {"users": MARK}, {"extra": MARK}, {"number": None}])
-def test_a_page_of_a_newer_version_is_told_apart_whatever_changed(changes: dict[str, Any]) -> None:
+def test_a_page_of_a_newer_version_is_recognized_whatever_changed(changes: dict[str, Any]) -> None:
     with pytest.raises(NewerVersion) as error:
         Page.load(json.dumps(body(version=page_module.VERSION + 1) | changes))
     assert MARK not in str(error.value)
 
 
 @pytest.mark.parametrize("message", REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_no_page_of_ours_is_refused_without_quoting_it(message: Any) -> None:
+def test_a_message_that_is_not_a_page_is_refused_without_quoting_it(message: Any) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(json.dumps(message))
     assert not isinstance(error.value, NewerVersion)
@@ -179,7 +179,7 @@ def test_what_is_no_page_of_ours_is_refused_without_quoting_it(message: Any) -> 
         "[" * 100_000,
     ],
 )
-def test_what_is_no_json_is_refused_without_quoting_it(message: str) -> None:
+def test_a_message_that_is_not_json_is_refused_without_quoting_it(message: str) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(message)
     assert MARK not in str(error.value)
@@ -204,7 +204,7 @@ def test_any_text_is_refused(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", [body(**{MARK: 1}), with_user(fields={MARK: [1]})])
-def test_not_even_a_key_is_quoted(message: Any) -> None:
+def test_unknown_keys_are_not_quoted(message: Any) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(json.dumps(message))
     assert MARK not in str(error.value)
@@ -224,7 +224,7 @@ def bytes_of(part: Any) -> int:
 
 
 @given(st.lists(users | problems, max_size=12), st.integers(1, 1_000))
-def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
+def test_parts_hold_every_user_in_order_and_stay_within_the_limit(
     everybody: list[User | UserProblem], most: int
 ) -> None:
     parts = list(split(everybody, most))
@@ -237,7 +237,7 @@ def test_parts_are_the_whole_in_order_and_no_bigger_than_allowed(
         assert sum(300 + 12 * bytes_of([user]) for user in [*part, following[0]]) > most
 
 
-def test_a_full_page_of_usual_users_is_one_message() -> None:
+def test_a_full_page_of_usual_users_is_one_part() -> None:
     [part] = split([parse_user(payload, NOW) for payload in make_users(500)])
     assert len(part) == 500
 
@@ -247,7 +247,7 @@ def test_an_empty_page_is_one_empty_part() -> None:
 
 
 @pytest.mark.parametrize("character", ["a", "ü", "\x00", "\U0001f98a"])
-def test_the_longest_users_there_can_be_fit_into_messages(character: str) -> None:
+def test_the_longest_possible_users_fit_in_messages(character: str) -> None:
     longest = User("user_" + "x" * 250, 5, {"firstName": character * MAX_CHARACTERS})
     for part in split([longest] * 5 + [User("u", 1, {})] * 500):
         assert len(example(users=tuple(part)).dump()) < SQS_BYTES

@@ -10,7 +10,7 @@ from clerk_sync.runs.queue import MAX_BYTES, MAX_MESSAGES, PagesQueue, batches
 
 
 @given(st.lists(st.integers(0, MAX_BYTES), max_size=40))
-def test_batches_are_the_messages_in_order_and_each_fits_in_a_request(sizes: list[int]) -> None:
+def test_batches_hold_every_message_in_order_and_fit_in_a_request(sizes: list[int]) -> None:
     messages = ["x" * size for size in sizes]
     found = list(batches(messages, str))
     assert [message for batch in found for message in batch] == messages
@@ -43,13 +43,13 @@ def queue_on(sqs: Sqs) -> PagesQueue:
     return PagesQueue(sqs, "https://queue.test", sleep=lambda _: None)  # type: ignore[arg-type]
 
 
-def test_what_sqs_does_not_take_is_sent_again_and_nothing_else() -> None:
+def test_only_messages_that_sqs_refused_are_sent_again() -> None:
     sqs = Sqs(1, 0, 2)
     queue_on(sqs).send(["a", "b", "c"])
     assert sqs.asked == [["a", "b", "c"], ["a", "b"], ["a", "b"]]
     assert sorted(sqs.taken) == ["a", "b", "c"]
 
 
-def test_messages_that_sqs_never_takes_are_an_error_that_says_how_many() -> None:
+def test_messages_that_sqs_keeps_refusing_are_an_error_that_says_how_many() -> None:
     with pytest.raises(AwsError, match=r"1 of 3 pages.*InternalError"):
         queue_on(Sqs(2, 0, 0, 0, 0)).send(["a", "b", "c"])

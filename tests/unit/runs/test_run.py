@@ -37,12 +37,12 @@ def test_the_status_follows_from_what_is_recorded(changes: dict[str, Any], verdi
     assert replace(RUN, **changes).verdict() == verdict
 
 
-def test_a_redrive_mends_the_verdict_of_a_run_that_is_over() -> None:
+def test_a_redrive_corrects_the_status_of_a_run_that_has_ended() -> None:
     over = replace(RUN, status="COMPLETED_WITH_ERRORS", pages=1, settled_pages=1, paged_at=5)
     assert over.verdict() == "COMPLETED"
 
 
-def test_the_result_is_what_people_script_against() -> None:
+def test_the_result_has_the_documented_shape() -> None:
     run = replace(
         RUN,
         status="COMPLETED_WITH_ERRORS",
@@ -88,7 +88,7 @@ def test_the_result_is_what_people_script_against() -> None:
         ({"deletions": MissedDeletions(held_back="odd")}, True),
     ],
 )
-def test_there_is_drift_where_anything_was_wrong_or_not_looked_at(
+def test_an_audit_has_drift_if_anything_was_wrong_or_not_compared(
     changes: dict[str, Any], has_drift: bool
 ) -> None:
     assert replace(RUN, **changes).has_drift is has_drift
@@ -111,7 +111,7 @@ def test_counts_are_corrected_by_their_difference(before: Counts, after: Counts)
     assert (after - difference) == before
 
 
-def test_only_the_first_errors_are_shown_and_what_stopped_the_run_before_them() -> None:
+def test_the_first_errors_are_shown_after_what_stopped_the_run() -> None:
     many = [UserProblem(f"user_{n}", "odd") for n in range(50)]
     shown = replace(RUN, failure="The key is refused").result(many, None, 0)["errors"]
     assert len(shown) == PROBLEMS_SHOWN == 20

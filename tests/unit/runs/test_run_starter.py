@@ -9,10 +9,11 @@ import pytest
 
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.parallel_listing import BEGINNING
-from clerk_sync.errors import ClerkUnavailable, EventError
+from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
 from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import Request, audit_request, backfill_request
+from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
@@ -323,3 +324,76 @@ def test_run_begun_on_one_instance_is_not_continued_on_another(memory: RunsInMem
     run = memory.runs.current("full").run
     assert run
     assert run.status == "FAILED"
+
+
+# Runs that an earlier invocation left behind
+
+
+def test_run_whose_last_step_failed_is_over_at_the_next_invocation(memory: RunsInMemory) -> None:
+    run_id = memory.paged(a_run("full", NOW), counts=WRITTEN)
+    assert memory.run(run_id).status == "RUNNING", "no one has set its status yet"
+    asked = backfill_request({"waitSeconds": 0})
+    RunStarter(resources(memory), asked, invoked_at=NOW + 1).open()
+    assert memory.run(run_id).status == "COMPLETED"
+
+
+class OnePageClerk(EmptyClerk):
+    """Has one user."""
+
+    def count(self) -> int:
+        return 1
+
+    def users(self, **query: str | int | Sequence[str]) -> list[Any]:
+        user = {"id": "user_1", "created_at": 1, "updated_at": 1}
+        return [] if "starting_after" in query else [user]
+
+
+class UnansweredQueue(BusyQueue):
+    """Takes every message, and its answers are lost."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def send(self, messages: Sequence[str]) -> None:
+        self.messages += messages
+        raise AwsError("SQS gave no answer")
+
+
+def test_page_whose_send_got_no_answer_does_not_count_in_a_run_that_is_given_up(memory: RunsInMemory) -> None:
+    run = memory.start(a_run("full", LONG_AGO))
+    queue = UnansweredQueue()
+    memory.runs.release(run, OWNER)
+    asked = backfill_request({"runId": run.run_id, "waitSeconds": 0})
+    result = backfill.backfill(replace(resources(memory, OnePageClerk), queue=queue), asked)
+    assert result["status"] == "FAILED"
+    page = Page.load(queue.messages[0])
+    assert not memory.pages.record_outcome(page.run_id, page.number, page.token, Counts(created=1))
+    assert memory.run(run.run_id).counts.total == memory.run(run.run_id).total_users == 0
+
+
+@pytest.mark.parametrize("event", [{}, {"dryRun": True}, {"createMissing": False}, {"mode": "full"}])
+def test_left_over_run_is_continued_with_the_original_event(
+    memory: RunsInMemory, event: Mapping[str, Any]
+) -> None:
+    run = memory.start(a_run("full", LONG_AGO))
+    starter = RunStarter(resources(memory), backfill_request(event), invoked_at=NOW)
+    assert starter.continuation(run) == {**event, "waitSeconds": 45}
+
+
+def test_run_that_the_event_means_is_continued_by_its_id(memory: RunsInMemory) -> None:
+    starter = RunStarter(resources(memory), backfill_request({"waitSeconds": 0}), invoked_at=NOW)
+    run = starter.open()
+    assert starter.continuation(run) == {"runId": run.run_id, "waitSeconds": 0}
+    later = RunStarter(
+        resources(memory), backfill_request({"runId": run.run_id}), invoked_at=NOW + STALE_MS * 2
+    )
+    assert later.continuation(run) == {"runId": run.run_id, "waitSeconds": 45}
+
+
+def test_run_that_starts_beside_another_logs_which(
+    memory: RunsInMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = memory.start(a_run("audit", NOW))
+    invoke(memory, "full")
+    [started] = [record for record in caplog.records if record.getMessage() == "run_started"]
+    assert started.__dict__["beside"] == [audit.run_id]

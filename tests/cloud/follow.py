@@ -1,4 +1,4 @@
-"""python3 -m tests.local follow [STACK] [RUN_ID]: how a run of a deployed stack is getting on."""
+"""python3 -m tests.cloud follow [STACK] [RUN_ID]: how a run of a deployed stack is getting on."""
 
 import argparse
 import sys
@@ -7,21 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-)
-
 from clerk_sync.aws.clients import client
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import AwsError
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.user import UserProblem
+from tests.cloud.aws_errors import AWS_ERRORS, explained
+from tests.cloud.stack import StackError, find_stack
 from tests.local.commands.progress import Bar, duration
 from tests.local.commands.terminal import plain
 from tests.local.processes.children import stop_on_signals
@@ -30,54 +23,23 @@ POLL_SECONDS = 1.0
 
 
 class NothingToFollowError(Exception):
-    """There is no such run, or no way to it; the message says what to do."""
+    """There is no such run. The message says what to do."""
 
 
 def main(options: argparse.Namespace) -> int:
     stop_on_signals("No longer watching. The run goes on.")
     try:
-        table = runs_table_of(options.stack)
+        table = find_stack(client, options.stack).outputs["RunsTable"]
         runs = RunsTable(client("dynamodb"), table)
         run = follow(runs, find(runs, options.run_id).run_id)
         print(summary(run, PageLedger(client("dynamodb"), table).problems(run)))
-    except (NoCredentialsError, PartialCredentialsError):
-        return _failed(
-            "There are no AWS credentials: sign in ('aws sso login', 'aws configure') or set AWS_PROFILE."
-        )
-    except NoRegionError:
-        return _failed(
-            "It isn't said which AWS region: set AWS_DEFAULT_REGION to the one that the stack is in."
-        )
-    except (NothingToFollowError, AwsError, BotoCoreError, ClientError) as error:
-        return _failed(str(error))
+    except (NothingToFollowError, StackError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except AWS_ERRORS as error:
+        print(*explained(error), file=sys.stderr)
+        return 1
     return 0 if run.status == "COMPLETED" else 1
-
-
-def _failed(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 1
-
-
-def runs_table_of(stack: str) -> str:
-    """The name of the stack's RunsTable. Raises NothingToFollowError."""
-    cloudformation = client("cloudformation")
-    try:
-        described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        raise NothingToFollowError(
-            f"There is no stack {stack} in {cloudformation.meta.region_name} of this AWS account. Name the "
-            "stack, and set AWS_PROFILE and AWS_DEFAULT_REGION to where it is."
-        ) from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-    if "RunsTable" not in outputs:
-        raise NothingToFollowError(
-            f"Stack {stack} is {described['StackStatus']} and has no output RunsTable: either it is none of "
-            "clerk-sync's, or its deployment is not done."
-        )
-    table: str = outputs["RunsTable"]
-    return table
 
 
 def find(runs: RunsTable, run_id: str | None) -> Run:

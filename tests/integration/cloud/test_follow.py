@@ -1,4 +1,4 @@
-"""`follow`, as a process, against a deployed stack."""
+"""`python3 -m tests.cloud follow`, as a process, against a deployed stack."""
 
 import os
 import signal
@@ -22,7 +22,11 @@ def following(stack: Stack, tmp_path: Path) -> Follow:
 
     def follow(*arguments: str, **environment: str) -> AbstractContextManager[Launched]:
         return launched(
-            "follow", *(arguments or (stack.name,)), folder=tmp_path, environment=account | environment
+            "follow",
+            *(arguments or (stack.name,)),
+            package="tests.cloud",
+            folder=tmp_path,
+            environment=account | environment,
         )
 
     return follow
@@ -77,8 +81,12 @@ def test_follow_says_why_it_cannot(stack: Stack, following: Follow, tmp_path: Pa
         ((stack.name,), {}, "There was no run yet: invoke BackfillFunction"),
         ((stack.name, "full-x"), {}, "There is no run full-x"),
         (("no-stack",), {}, "There is no stack no-stack in us-east-1"),
-        ((), nobody, "There are no AWS credentials: sign in"),
-        ((), {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}, "Could not connect to the endpoint"),
+        ((), nobody, "There are no AWS credentials. Sign in"),
+        (
+            (),
+            {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"},
+            "AWS can't be reached: ",
+        ),
     ]:
         with following(*arguments, **environment) as command:
             assert command.finish() == 1

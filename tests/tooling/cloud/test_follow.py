@@ -1,0 +1,41 @@
+from dataclasses import replace
+
+from clerk_sync.runs.run import Counts, Run
+from clerk_sync.users.user import UserProblem
+from tests.cloud.follow import summary
+
+OVER = Run(
+    run_id="full-1",
+    mode="full",
+    create_missing=True,
+    dry_run=False,
+    started_at=1_700_000_000_000,
+    status="COMPLETED_WITH_ERRORS",
+    pages=3,
+    total_users=1_500,
+    settled_pages=3,
+    counts=Counts(created=900, unchanged=99, errors=1),
+    paged_at=1,
+    ended_at=1_700_000_192_000,
+)
+
+
+def test_the_summary_has_the_counts_and_the_reasons() -> None:
+    problems = [UserProblem("user_1", "Clerk's user is malformed: x"), UserProblem(None, "Page 3 …")]
+    assert summary(OVER, problems).splitlines() == [
+        "COMPLETED_WITH_ERRORS after 3 min 12 s",
+        "  1,500 users: 900 created, 0 updated, 99 unchanged, 0 skipped, 1 failed",
+        "  user_1: Clerk's user is malformed: x",
+        "  error: Page 3 …",
+    ]
+    failed = replace(OVER, status="FAILED", failure="Clerk refuses", dry_run=True, mode="audit")
+    assert summary(failed, []).splitlines()[0].endswith("a dry run: nothing was written")
+    assert "  error: Clerk refuses" in summary(failed, [])
+    assert '{"runId": "full-1"}' in summary(failed, [])
+
+
+def test_a_name_cannot_move_the_cursor() -> None:
+    odd = "Zoë \x1b[2J\r\u202egnp"
+    shown = summary(OVER, [UserProblem(odd, odd)])
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert "Zoë" in shown

@@ -1,0 +1,41 @@
+"""The lease that an invocation keeps while it pages a run."""
+
+from typing import Any, cast
+
+import pytest
+
+from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.runs import lease
+from clerk_sync.runs.lease import LEASE_MS, Lease
+from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.resources import Resources
+from clerk_sync.runs.run import Run
+from tests.support.runs import OWNER, RunsInMemory
+
+NOW = 1_800_000_000_000
+RUN = Run("full-1", "full", create_missing=True, dry_run=False, started_at=NOW)
+
+
+class Queue:
+    def send(self, messages: Any) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "now_ms", lambda: NOW)
+
+
+def lease_until(memory: RunsInMemory) -> int:
+    return int(memory.dynamodb.items[RUN.run_id, "run"]["leaseUntil"])
+
+
+def test_long_retry_after_is_not_cut_short_by_another_thread_or_by_a_page(memory: RunsInMemory) -> None:
+    resources = cast(Resources, type("", (), {"runs": memory.runs, "pages": memory.pages, "queue": Queue()}))
+    kept = Lease(resources, memory.start(RUN), OWNER, {})
+    kept._before_pause(300, "429")
+    assert lease_until(memory) == NOW + 300_000 + LEASE_MS
+    kept._before_pause(0.7, "500")
+    kept.send([("message", PendingPage("t1", 1, [], BEGINNING))])
+    kept.keep()
+    assert lease_until(memory) == NOW + 300_000 + LEASE_MS
