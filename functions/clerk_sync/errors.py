@@ -14,7 +14,9 @@ ClerkSyncError
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
 │   ├── RowRefused       DynamoDB will never take this row
-│   └── ClaimsUnavailable RunsTable does not say which page load asks Clerk for a user
+│   ├── ClaimsUnavailable RunsTable does not say which page load asks Clerk for a user
+│   └── Throttled        DynamoDB kept throttling a table
+├── PageOutdated         a page's message whose outcome would not count
 ├── LeaseLost            another invocation has taken the run over
 └── OutOfTime            the function's own time is nearly over; the run goes on in another one
 """
@@ -81,6 +83,14 @@ class RowRefused(AwsError):
 
 class ClaimsUnavailable(AwsError):
     """RunsTable does not say which page load asks Clerk for a user; the users table may be well."""
+
+
+class Throttled(AwsError):
+    """DynamoDB kept throttling a table until the attempts, or the time, were used up."""
+
+
+class PageOutdated(ClerkSyncError):
+    """The page is done, or it was read again or continued in another message."""
 
 
 class LeaseLost(ClerkSyncError):

@@ -279,6 +279,24 @@ def test_what_webhooks_should_have_brought_is_counted(stack: Stack) -> None:
     )
 
 
+def test_webhooks_are_blamed_for_a_deletion_only_if_a_run_listed_the_user(stack: Stack) -> None:
+    users = make_users(8)
+    sample = make_user(900)
+    with stack.clerk(users) as clerk:
+        synced(stack, users)
+        # Clerk's Testing tab sends a signed event with a user who is not in Clerk.
+        assert post(stack, event(sample)).status_code == 204
+        stack.webhooks_since(int(time.time() * 1000))
+        report = stack.audit()
+        assert found(report) == {"notInClerk": {sample["id"]: []}}
+        assert report["missedByWebhooks"] == 0
+        assert not any("Webhooks" in advice for advice in report["advice"])
+        clerk.delete(users[0]["id"])
+        report = stack.audit()
+        assert found(report) == {"notInClerk": {sample["id"]: [], users[0]["id"]: []}}
+        assert report["missedByWebhooks"] == 1
+
+
 def test_a_webhook_that_arrives_is_kept_in_mind(stack: Stack) -> None:
     stack.kill("WebhookFunction")  # it notes one in ten minutes
     user = make_user(1)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from clerk_sync.aws.dynamodb import Item, attribute
+from clerk_sync.clock import DAY_MS
 from clerk_sync.users.row import DELETED, VERSION, Opaque, Row, Value
 from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.write_rule import Write
@@ -158,3 +159,29 @@ def test_one_row_is_read_without_the_apps_attributes(row: Row | None, subject: S
     assert subject.table.get(user_id) == (None if row is None else owned_part(row))
     many = subject.table.read([user_id, "user_nobody"])
     assert many == ({} if row is None else {user_id: owned_part(row)})
+
+
+# Rows that are not marked as deleted
+
+NOW = 1_800_000_000_000
+LATEST = NOW + DAY_MS
+
+
+@pytest.mark.parametrize(
+    ("row", "is_unmarked"),
+    [
+        ({VERSION: 1}, True),
+        ({VERSION: LATEST}, True),
+        ({}, False),
+        ({"plan": "pro"}, False),
+        *(({VERSION: version}, False) for version in (0, LATEST + 1, *ODD[:3])),
+        *(({VERSION: 5, DELETED: mark}, False) for mark in (0, 5, LATEST)),
+        *(({VERSION: 5, DELETED: mark}, True) for mark in (LATEST + 1, *ODD[:4])),
+    ],
+)
+def test_scan_finds_rows_that_hold_a_snapshot_and_no_mark(
+    row: Row, is_unmarked: bool, subject: Subject, user_id: str
+) -> None:
+    subject.put(user_id, row)
+    found = [found for ids, _ in subject.table.unmarked(None, NOW) for found in ids]
+    assert (user_id in found) == is_unmarked

@@ -742,6 +742,7 @@ class Episode:
             resources = self._opened(event, "audit")
             finder = DeletionFinder(
                 self.users_table,
+                resources.runs,
                 resources.pages,
                 SavedScans(cast(Any, self.dynamodb), "RunsTable"),
                 max_percent=self._max_percent,
@@ -809,14 +810,9 @@ class Episode:
         """WorkerFunction's handler."""
         is_last = message.deliveries >= self.queue.max_deliveries
         try:
-            worker.work(
-                page,
-                self.users_table,
-                self._runs_table(),
-                self._page_ledger(),
-                placeholders=NO_PLACEHOLDERS,
-                is_last_delivery=is_last,
-            )
+            worker.Worker(
+                self.users_table, self._runs_table(), self._page_ledger(), self.queue, NO_PLACEHOLDERS
+            ).work(page, is_first_delivery=message.deliveries == 1, is_last_delivery=is_last)
         except AwsError:
             message.visible_at = self.world.now + (0 if is_last else 15_000)
         else:
@@ -853,9 +849,8 @@ class Episode:
         told = run["totalClerkUsers"]
         assert len(met) + len(marked) == told, f"{told} users, but {met} and {marked}"
         assert len(set(met)) == len(met), f"users that count twice: {met}"
-        if run["mode"] == "audit":
-            known = IdSet(page.get("ids", b"") for page in pages)
-            assert all(user_id in known for user_id in met), "users that were met leave no digest"
+        known = IdSet(page.get("ids", b"") for page in pages)
+        assert all(user_id in known for user_id in met), "users that were met leave no digest"
         if run["status"] == "FAILED":
             return
         users = self.users

@@ -5,9 +5,9 @@ tests/integration/test_users_table_contract.py holds it against the real one.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from clerk_sync.errors import AwsError
+from clerk_sync.errors import RowRefused
 from clerk_sync.users.row import OWNED, Row, Value, is_marked, snapshot_version
-from clerk_sync.users.table import Lost, Refused, Result, UsersTable, Written
+from clerk_sync.users.table import Lost, Result, UsersTable, Written
 from clerk_sync.users.write_rule import Write
 
 Rows = dict[str, dict[str, Value]]
@@ -36,6 +36,11 @@ class FakeUsersTable(UsersTable):
         seen = self.rows.keys() - (set() if consistent else self.unseen)
         return {user_id: owned(self.rows[user_id]) for user_id in wanted if user_id in seen}
 
+    def read_available(
+        self, user_ids: Iterable[str], *, consistent: bool = False
+    ) -> tuple[dict[str, Row], set[str]]:
+        return self.read(user_ids, consistent=consistent), set()
+
     def get(self, user_id: str) -> Row | None:
         self.gets.append(user_id)
         return self._stored(user_id)
@@ -53,7 +58,7 @@ class FakeUsersTable(UsersTable):
         self.updates.append(write)
         self._let_a_rival_in()
         if write.user_id in self.refused:
-            raise AwsError("no")
+            raise RowRefused("no")
         if not holds(write, self.rows.get(write.user_id)):
             return Lost(self._stored(write.user_id))
         return self._carry_out(write)
@@ -65,7 +70,7 @@ class FakeUsersTable(UsersTable):
     def _write(self, write: Write) -> Result:
         row = self.rows.get(write.user_id)
         if write.user_id in self.refused:
-            return Refused("no")
+            return RowRefused("no")
         if holds(write, row):
             return self._carry_out(write)
         # An INSERT doesn't hand over what it found.

@@ -4,6 +4,7 @@ from typing import Any
 
 from clerk_sync.audit.scan import SavedScans
 from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
@@ -57,5 +58,5 @@ class RunsInMemory:
         sent = self.send(self.start(run), PendingPage("t1", 9, [], BEGINNING, deletions=deletions))
         self.runs.end_paging(sent, OWNER, run.started_at, failure=failure)
         if counts:
-            assert self.pages.record_outcome(run.run_id, 1, "t1", counts)
+            assert self.pages.record_outcome(run.run_id, 1, "t1", PageOutcome(counts))
         return run.run_id

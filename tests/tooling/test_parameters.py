@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import tomllib
-from functools import cache
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.row import OWNED
 from tests.local.aws.local_aws import LOCAL, ROOT
-from tests.local.aws.sam_transform import transformed
+from tests.support.parameters import is_accepted, parameters
 
 KEY = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA" + "q/8+" * 80 + "wIDAQAB"
 PARSE = """
@@ -24,23 +23,6 @@ import json, sys
 from samcli.cli.types import CfnParameterOverridesType
 print(json.dumps(CfnParameterOverridesType().convert(json.loads(sys.argv[1]), None, None)))
 """
-
-
-@cache
-def parameters() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = transformed({})["Parameters"]
-    return found
-
-
-def is_accepted(name: str, value: str) -> bool:
-    """Whether CloudFormation takes the value."""
-    parameter = parameters()[name]
-    if "AllowedValues" in parameter:
-        return value in parameter["AllowedValues"]
-    if parameter["Type"] == "Number":
-        is_number = re.fullmatch(r"[0-9.]+", value) is not None
-        return is_number and parameter["MinValue"] <= float(value) <= parameter["MaxValue"]
-    return re.fullmatch(parameter["AllowedPattern"], value) is not None
 
 
 def parsed_by_sam(overrides: list[str]) -> dict[str, str]:

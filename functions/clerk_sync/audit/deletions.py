@@ -12,9 +12,10 @@ from clerk_sync.audit.scan import SavedScans, Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
-from clerk_sync.runs.id_digests import IdSet
+from clerk_sync.runs.id_digests import IdSet, not_listed
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
+from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, SHOWN
 from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
@@ -52,6 +53,7 @@ class DeletionFinder:
     def __init__(
         self,
         users_table: UsersTable,
+        runs: RunsTable,
         pages: PageLedger,
         scans: SavedScans,
         *,
@@ -59,6 +61,7 @@ class DeletionFinder:
         time_left: Callable[[], float],
     ) -> None:
         self._users_table = users_table
+        self._runs = runs
         self._pages = pages
         self._scans = scans
         self._max_percent = max_percent
@@ -85,8 +88,11 @@ class DeletionFinder:
         if not gone:
             return found, ()
         held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, self._max_percent)
-        if held_back or run.dry_run:
+        if held_back:
             return replace(found, held_back=held_back), ()
+        found = replace(found, listed_before=self._listed_before(run, scan, gone, keep_lease))
+        if run.dry_run:
+            return found, ()
         now = now_ms()
         return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
 
@@ -117,6 +123,20 @@ class DeletionFinder:
                 raise
             scan = replace(scan, candidates=left, gone=(*scan.gone, *gone))
         return scan
+
+    def _listed_before(
+        self, run: Run, scan: Scan, gone: Sequence[str], keep_lease: Callable[[], None]
+    ) -> int:
+        """How many of the users who are gone an earlier run listed. Webhooks are not to blame for the others:
+        a sample webhook, for example, makes a row of a user who never was in Clerk."""
+        left = set(gone)
+        for run_id in self._runs.ids_before(run):
+            if not left:
+                break
+            self._stop_if_out_of_time(run, scan)
+            keep_lease()
+            left = not_listed(left, self._pages.id_digests(run_id))
+        return len(gone) - len(left)
 
     def _stop_if_out_of_time(self, run: Run, scan: Scan) -> None:
         if self._time_left() <= 0:

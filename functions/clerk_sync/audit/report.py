@@ -59,7 +59,7 @@ def report(
     verdict: Literal["OK", "DRIFT"] | None = None
     if run.is_over and run.status != "FAILED":
         verdict = "DRIFT" if run.has_drift else "OK"
-    missed = run.counts.missed_by_webhooks + (0 if held_back else not_in_clerk["count"])
+    missed = run.counts.missed_by_webhooks + (gone.listed_before if gone else 0)
     one: Report = {
         "runId": run.run_id,
         "status": run.status,

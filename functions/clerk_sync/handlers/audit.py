@@ -32,6 +32,7 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
     resources = open_resources(settings, context)
     finder = DeletionFinder(
         users_table(settings),
+        resources.runs,
         resources.pages,
         SavedScans(client("dynamodb"), settings.runs_table),
         max_percent=settings.max_deletions_percent,

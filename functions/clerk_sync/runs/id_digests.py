@@ -32,5 +32,16 @@ class IdSet:
         return place < len(self._sorted) and self._sorted[place] == wanted
 
 
+def not_listed(user_ids: Iterable[str], pages_of_digests: Iterable[bytes]) -> set[str]:
+    """The ids that are on none of these pages. Reads no more pages than it needs, one at a time."""
+    left = {_digest(user_id): user_id for user_id in user_ids}
+    for page in pages_of_digests:
+        for start in range(0, len(page), _DIGEST_BYTES):
+            left.pop(page[start : start + _DIGEST_BYTES], None)
+        if not left:
+            break
+    return {*left.values()}
+
+
 def _digest(user_id: str) -> bytes:
     return blake2b(user_id.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()

@@ -71,6 +71,6 @@ def _messages(run: Run, first: int, found: Found) -> Iterator[tuple[str, Pending
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]
-        ids = digests(found.users[start:end]) if run.mode == "audit" else None
+        ids = digests(found.users[start:end])
         page = Page.of(run, number, found.asked_at, create_missing=run.create_missing, users=users)
         yield page.dump(), PendingPage(page.token, len(users), malformed, found.place_after(end), ids)

@@ -1,6 +1,7 @@
 """A run of the backfill, and what is reported of it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from operator import add, sub
 from typing import Literal, TypedDict
 
 from clerk_sync.clerk.parallel_listing import BEGINNING, Place
@@ -69,16 +70,11 @@ class Counts:
         """How many users were counted."""
         return self.created + self.updated + self.unchanged + self.skipped + self.errors
 
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(add, astuple(self), astuple(other)))
+
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.created - other.created,
-            self.updated - other.updated,
-            self.unchanged - other.unchanged,
-            self.skipped - other.skipped,
-            self.errors - other.errors,
-            self.missed_by_webhooks - other.missed_by_webhooks,
-            self.findings - other.findings,
-        )
+        return Counts(*map(sub, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,8 @@ class MissedDeletions:
 
     `rows` counts all synced rows, `found` those of users who are gone, and `first` are the first of them.
     `sent` are being marked; `held_back` says why the others are not. `unasked` counts further candidates that
-    Clerk was not asked for.
+    Clerk was not asked for. `listed_before` counts those found whom an earlier run listed; 0 if they are held
+    back.
     """
 
     rows: int = 0
@@ -96,6 +93,7 @@ class MissedDeletions:
     sent: int = 0
     held_back: str | None = None
     unasked: int = 0
+    listed_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,9 +68,11 @@ class RunsTable:
 
     def latest(self, count: int = RUNS_LISTED) -> list[Run]:
         """The last runs of all modes, newest first, without those that have expired."""
-        recent = [item for mode in get_args(Mode) for item in self.current(mode).recent.items()]
-        newest = sorted(recent, key=lambda item: item[1], reverse=True)[:count]
-        return [run for run_id, _ in newest if (run := self.get(run_id))]
+        return [run for run_id, _ in self._recent()[:count] if (run := self.get(run_id))]
+
+    def ids_before(self, run: Run) -> list[str]:
+        """The ids of the last runs before this one, newest first: up to ten of each mode."""
+        return [run_id for run_id, started_at in self._recent() if started_at < run.started_at]
 
     def start(self, run: Run, *, after: Current) -> bool:
         """Record a new run that follows that one; False if another run was started meanwhile."""
@@ -103,6 +105,11 @@ class RunsTable:
             )
             item = self._items.get(run_id, RUN)
         return (load_run(item), item.get("statusBy") == mine) if item else (None, False)
+
+    def _recent(self) -> list[tuple[str, int]]:
+        """The ids of the last ten runs of each mode with when they were started (ms), newest first."""
+        recent = [item for mode in get_args(Mode) for item in self.current(mode).recent.items()]
+        return sorted(recent, key=lambda item: item[1], reverse=True)
 
     # The lease of the invocation that is paging
 

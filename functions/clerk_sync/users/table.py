@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.conditional_write import ConditionalWrite, partiql_statement, update_item_request
+from botocore.exceptions import ClientError
+
+from clerk_sync.aws.clients import translated
+from clerk_sync.aws.conditional_write import ConditionalWrite
+from clerk_sync.aws.conditional_writer import (
+    ConditionalWriter,
+    ConditionFailed,
+    Patience,
+    WriteResult,
+    is_throttling,
+    throttled,
+)
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
 from clerk_sync.clock import DAY_MS
-from clerk_sync.errors import AwsError, SettingsError
+from clerk_sync.errors import RowRefused, SettingsError, Throttled
 from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
 from clerk_sync.users.user import FIRST_VERSION
 from clerk_sync.users.write_rule import Write
@@ -22,21 +32,6 @@ if TYPE_CHECKING:
 
 KEYS_PER_READ = 100
 """BatchGetItem's limit."""
-WRITES_PER_REQUEST = 25
-"""BatchExecuteStatement's limit."""
-
-_THROTTLED = frozenset(
-    {
-        "InternalServerError",
-        "ProvisionedThroughputExceeded",
-        "RequestLimitExceeded",
-        "ThrottlingError",
-        "TransactionConflict",
-    }
-)
-
-_OF_THE_ROW = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
-"""What can be one row's fault alone; anything else is the table's, or the role's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +46,7 @@ class Lost:
     row: Row | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """DynamoDB will never take this write."""
-
-    reason: str
-
-
-Result = Written | Lost | Refused
+type Result = Written | Lost | RowRefused | Throttled
 
 
 class UsersTable:
@@ -70,12 +58,14 @@ class UsersTable:
         table: str,
         key: str,
         *,
+        is_out_of_time: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._key = key
-        self._sleep = sleep
+        self._patience = Patience(is_out_of_time, sleep)
+        self._writer = ConditionalWriter(dynamodb, table, self._patience)
 
     def check(self) -> None:
         """Raise SettingsError unless the table exists and has the expected key, and no index is on a synced
@@ -106,26 +96,39 @@ class UsersTable:
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
         """The owned attributes of the rows there are, by user id. Eventually consistent is half the price,
         and a write that was decided on an old row fails its condition and is decided again."""
-        rows: dict[str, Row] = {}
-        with translated(f"reading from table {self._table!r}"):
-            for ids in batched(user_ids, KEYS_PER_READ, strict=False):
-                for item in self._read_batch([{self._key: attribute(i)} for i in ids], consistent):
-                    rows[item[self._key]["S"]] = _row(item)
+        rows, unread = self.read_available(user_ids, consistent=consistent)
+        if unread:
+            raise throttled(self._table)
         return rows
 
-    # Batches of PartiQL, as `python3 -m tests.local bench` compares the ways there are: 5,000 conditional
-    # updates were 200 requests and 0.4 s of CPU from one thread, 2,800 a second on the local AWS. UpdateItem
-    # from 16 threads was 5,000 requests and 5.8 s, 840 a second, for the same units and results.
-    # Transactions, of 25 or 100 rows, were slower (1,800 a second at best) and cost two units a row, and one
-    # row that somebody else was quicker with fails all of its call; here that one alone gets an error.
-    # BatchWriteItem has no conditions.
+    def read_available(
+        self, user_ids: Iterable[str], *, consistent: bool = False
+    ) -> tuple[dict[str, Row], set[str]]:
+        """The same, with the ids that could not be read as DynamoDB throttled them, or the time was over."""
+        rows: dict[str, Row] = {}
+        unread = set(wanted := list(user_ids))
+        with translated(f"reading from table {self._table!r}"):
+            for ids in batched(wanted, KEYS_PER_READ, strict=False):
+                keys = {user_id: {self._key: attribute(user_id)} for user_id in ids}
+                for item in self._read_batch(keys, consistent):
+                    rows[item[self._key]["S"]] = _row(item)
+                unread -= set(ids) - keys.keys()
+                if keys:  # the time that is left is for writing what was read
+                    break
+        return rows, unread
+
     def write(self, writes: Sequence[Write]) -> list[Result]:
         """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
-        results: list[Result] = []
-        with translated(f"writing to table {self._table!r}"):
-            for batch in batched(writes, WRITES_PER_REQUEST, strict=False):
-                results += self._write_batch(batch)
-        return results
+        results = self._writer.write_all([self._conditional(write) for write in writes])
+        return [_result(result) for result in results]
+
+    def update(self, write: Write) -> Written | Lost:
+        """Carry out one write. A lost one hands over the row as it is, at no cost; None: there is no row.
+
+        Raises RowRefused if DynamoDB will never take the row, and AwsError.
+        """
+        failed = self._writer.write(self._conditional(write))
+        return _lost(failed) if failed else Written()
 
     def get(self, user_id: str) -> Row | None:
         """The owned attributes of one row as it is now, or None."""
@@ -165,74 +168,46 @@ class UsersTable:
             if after is None:
                 return
 
-    def update(self, write: Write) -> Written | Lost:
-        """Carry out one write by itself. A lost one hands over the row as it is, at no cost; None: there is
-        no row."""
-        request = update_item_request(self._conditional(write))
-        errors = self._dynamodb.exceptions
-        for _ in self._attempts():
-            with translated(f"writing to table {self._table!r}"):
-                try:
-                    self._dynamodb.update_item(**request)
-                except errors.ConditionalCheckFailedException as error:
-                    return _lost(error.response)
-                except errors.TransactionConflictException:
-                    continue  # a transaction of the app's; the SDK doesn't try again by itself
-            return Written()
-        raise self._throttled()
-
-    def _read_batch(self, keys: list[dict[str, Any]], consistent: bool) -> Iterator[Item]:
+    def _read_batch(self, keys: dict[str, Any], consistent: bool) -> Iterator[Item]:
+        """Read rows, and take what is read out of `keys`, which are by user id."""
         names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
-        for _ in self._attempts():
-            answer = self._dynamodb.batch_get_item(
-                RequestItems={
-                    self._table: {
-                        "Keys": keys,
-                        "ProjectionExpression": ", ".join(names),
-                        "ExpressionAttributeNames": names,
-                        "ConsistentRead": consistent,
-                    }
-                }
-            )
+        for _ in self._patience.attempts():
+            request = {
+                "Keys": list(keys.values()),
+                "ProjectionExpression": ", ".join(names),
+                "ExpressionAttributeNames": names,
+                "ConsistentRead": consistent,
+            }
+            try:
+                answer: Any = self._dynamodb.batch_get_item(RequestItems={self._table: request})  # type: ignore[dict-item]
+            except ClientError as error:
+                if is_throttling(error):
+                    continue
+                raise
             yield from answer["Responses"].get(self._table, [])
-            left = answer["UnprocessedKeys"].get(self._table)
-            if not left:
+            left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})
+            for user_id in keys.keys() - {key[self._key]["S"] for key in left["Keys"]}:
+                del keys[user_id]
+            if not keys:
                 return
-            keys = [dict(key) for key in left["Keys"]]
-        raise self._throttled()
-
-    def _write_batch(self, writes: Sequence[Write]) -> list[Result]:
-        results: dict[str, Result] = {}
-        todo = list(writes)
-        for _ in self._attempts():
-            answer = self._dynamodb.batch_execute_statement(
-                Statements=[partiql_statement(self._conditional(write)) for write in todo]  # type: ignore[misc]
-            )
-            for write, response in zip(todo, answer["Responses"], strict=True):
-                result = _result(response)
-                if result is not None:
-                    results[write.user_id] = result
-            todo = [write for write in todo if write.user_id not in results]
-            if not todo:
-                return [results[write.user_id] for write in writes]
-        raise self._throttled()
 
     def _conditional(self, write: Write) -> ConditionalWrite:
         put = {name: _attribute(value) for name, value in write.put.items()}
         return ConditionalWrite(self._table, self._key, write.user_id, put, write.remove, _expected(write))
 
-    def _attempts(self) -> Iterator[None]:
-        return attempts(8, first=0.1, longest=5.0, sleep=self._sleep)
 
-    def _throttled(self) -> AwsError:
-        return AwsError(
-            f"DynamoDB kept throttling table {self._table!r}. If this goes on, raise the table's capacity "
-            "or lower WorkerConcurrency."
-        )
+def _result(result: WriteResult) -> Result:
+    match result:
+        case None:
+            return Written()
+        case ConditionFailed():
+            return _lost(result)
+        case RowRefused() | Throttled():
+            return result
 
 
-def _lost(answer: Mapping[str, Any]) -> Lost:
-    return Lost(_row(answer["Item"]) if "Item" in answer else None)
+def _lost(failed: ConditionFailed) -> Lost:
+    return Lost(None if failed.item is None else _row(failed.item))
 
 
 def _row(item: Item) -> Row:
@@ -261,18 +236,3 @@ def _attribute(value: Value) -> Attribute:
 def _type_of(name: str) -> str:
     """The DynamoDB type of an owned attribute: those whose names end so are times (ms)."""
     return "N" if name.endswith("At") else "S"
-
-
-def _result(response: Mapping[str, Any]) -> Result | None:
-    """What became of one statement; None if it is to be tried again."""
-    error = response.get("Error")
-    if error is None:
-        return Written()
-    code = error["Code"]
-    if code in _THROTTLED:
-        return None
-    if code in ("ConditionalCheckFailed", "DuplicateItem"):
-        return _lost(error)
-    if code in _OF_THE_ROW:
-        return Refused(f"DynamoDB refused the write: {code}")
-    raise AwsError(f"DynamoDB refuses writes: {code}: {error.get('Message', '')}")

@@ -231,6 +231,7 @@ With Docker, which 'sam local invoke' needs:
   {sam} BackfillFunction --event tests/events/backfill.json
   {sam} AuditFunction --event tests/events/audit.json
   {sam} WorkerFunction --event tests/events/worker.json
+  {sam} DashboardFunction --event tests/events/dashboard-runs.json
   {PROGRAM} sign tests/events/webhook-user-updated.json \\
     | {sam} WebhookFunction --event -
   {PROGRAM} sign tests/events/profile-put.json \\

@@ -14,9 +14,9 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import digests
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
 from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
@@ -186,19 +186,20 @@ class Audit:
         expected: int | None = None,
         counts: Counts | None = None,
     ) -> None:
-        memory = RunsInMemory()
+        self.memory = memory = RunsInMemory()
         run = memory.start(Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000))
         memory.runs.expect(run.run_id, OWNER, len(met) if expected is None else expected)
         for number, page in enumerate(batched(met, 50, strict=False), 1):
             token = f"t{number}"
             run = memory.send(run, PendingPage(token, len(page), [], BEGINNING, page_of(page)))
-            outcome = counts or Counts(unchanged=len(page))
+            outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
         self.scans = memory.scans
         self.time_left: Callable[[], float] = lambda: 1
         self.finder = DeletionFinder(
             table,
+            memory.runs,
             memory.pages,
             memory.scans,
             max_percent=max_percent,
@@ -208,6 +209,11 @@ class Audit:
 
     def find(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
         return self.finder.find(clerk, run, self._keep_lease)
+
+    def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
+        """Record a run that listed these users."""
+        run = Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=True, started_at=started_at)
+        self.memory.send(self.memory.start(run), PendingPage("t", 1, [], BEGINNING, page_of(user_ids)))
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1
@@ -336,6 +342,65 @@ def test_no_row_is_marked_if_clerk_fails_to_confirm() -> None:
     audit = Audit(ScannedTable(synced(names(8))), names(5))
     with pytest.raises(ClerkUnavailable):
         audit.find(clerk, audit.run)
+
+
+# Which of them an earlier run listed
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("mode", ["full", "incremental", "audit"])
+def test_deleted_user_counts_as_listed_before_if_an_earlier_run_listed_them(
+    mode: Mode, dry_run: bool
+) -> None:
+    audit = Audit(ScannedTable(synced([*names(5), "deleted", "sample"])), names(5), dry_run=dry_run)
+    audit.listed_earlier(mode, [*names(5), "deleted"])
+    found, _ = audit.find(FakeClerk(names(5)), audit.run)
+    assert (found.found, found.listed_before) == (2, 1)
+
+
+def test_user_that_no_run_listed_does_not_count_as_listed_before() -> None:
+    audit = Audit(ScannedTable(synced([*names(5), "sample"])), names(5))
+    audit.listed_earlier("full", names(5))
+    found, _ = audit.find(FakeClerk(names(5)), audit.run)
+    assert (found.found, found.listed_before) == (1, 0)
+
+
+def test_run_that_started_later_does_not_count_as_earlier() -> None:
+    audit = Audit(ScannedTable(synced([*names(5), "gone"])), names(5))
+    audit.listed_earlier("full", ["gone"], started_at=audit.run.started_at + 1)
+    found, _ = audit.find(FakeClerk(names(5)), audit.run)
+    assert (found.found, found.listed_before) == (1, 0)
+
+
+def test_older_run_is_looked_up_if_the_last_one_did_not_list_the_user() -> None:
+    audit = Audit(ScannedTable(synced([*names(5), "gone_1", "gone_2"])), names(5))
+    audit.listed_earlier("audit", ["gone_1"], started_at=100)
+    audit.listed_earlier("full", ["gone_1", "gone_2"], started_at=200)
+    audit.listed_earlier("full", ["gone_2"], started_at=300)
+    found, _ = audit.find(FakeClerk(names(5)), audit.run)
+    assert (found.found, found.listed_before) == (2, 2)
+
+
+def test_deletions_that_are_held_back_are_not_looked_up() -> None:
+    audit = Audit(ScannedTable(synced(names(70))), names(40))
+    audit.listed_earlier("full", names(70))
+    found, _ = audit.find(FakeClerk(names(40)), audit.run)
+    assert found.held_back
+    assert found.listed_before == 0
+
+
+def test_lookup_that_is_out_of_time_continues_with_the_saved_scan() -> None:
+    table = ScannedTable(synced([*names(5), "gone"]), at_once=90)
+    audit = Audit(table, names(5))
+    audit.listed_earlier("full", [*names(5), "gone"])
+    clerk = FakeClerk(names(5))
+    audit.time_left = lambda: 1 - len(clerk.requests)
+    with pytest.raises(OutOfTime):
+        audit.find(clerk, audit.run)
+    audit.time_left = lambda: 1
+    found, _ = audit.find(clerk, audit.run)
+    assert (found.found, found.listed_before) == (1, 1)
+    assert (clerk.requests, len(table.scanned)) == ([["gone"]], 1), "nothing is asked or read twice"
 
 
 # More than can be kept

@@ -57,7 +57,7 @@ def test_the_report_has_the_documented_shape() -> None:
         counts=Counts(
             created=1, updated=3, unchanged=5, skipped=4, errors=1, missed_by_webhooks=2, findings=4
         ),
-        deletions=MissedDeletions(rows=14, found=2, first=("user_8", "user_9"), sent=1),
+        deletions=MissedDeletions(rows=14, found=2, first=("user_8", "user_9"), sent=1, listed_before=2),
     )
     found = tally(
         Finding(f"user_{n}", kind, ("email", "username")[:n], is_missed=False) for n, kind in enumerate(Kind)
@@ -183,7 +183,8 @@ def test_deletions_that_were_sent_are_not_counted_as_users_of_clerk(sent: int, u
 
 def test_no_webhook_is_missed_if_clerk_never_sent_one() -> None:
     some: dict[str, Any]
-    some = {"counts": Counts(updated=3, missed_by_webhooks=3), "deletions": MissedDeletions(found=2)}
+    deletions = MissedDeletions(found=2, listed_before=2)
+    some = {"counts": Counts(updated=3, missed_by_webhooks=3), "deletions": deletions}
     made = told(one(Kind.DRIFTED), **some)
     assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"], made["advice"]) == (None, None, [FIX])
     made = told(one(Kind.DRIFTED), Webhooks(1, 5_000), **some)
@@ -191,6 +192,11 @@ def test_no_webhook_is_missed_if_clerk_never_sent_one() -> None:
     assert made["advice"][1].startswith("Webhooks should have delivered 5 of these")
     assert told(NOTHING, Webhooks(1, 5_000))["missedByWebhooks"] == 0
     assert told(NOTHING, Webhooks(1, 5_000))["advice"] == []
+
+
+def test_deletion_of_a_user_that_no_run_listed_is_not_blamed_on_webhooks() -> None:
+    made = told(NOTHING, Webhooks(1, 5_000), deletions=MissedDeletions(found=1, first=("sample",)))
+    assert (made["notInClerk"]["count"], made["missedByWebhooks"], made["advice"]) == (1, 0, [FIX])
 
 
 numbers = st.integers(0, 30)

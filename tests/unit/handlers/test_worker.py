@@ -12,6 +12,7 @@ from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.worker import Worker
 from clerk_sync.users.user import User
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.runs import RunsInMemory
@@ -72,7 +73,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(worker, "client", aws.client)
-    monkeypatch.setattr(worker, "UsersTable", lambda *_: aws.users_table)
+    monkeypatch.setattr(worker, "UsersTable", lambda *_, **__: aws.users_table)
     worker._settings.cache_clear()
     yield aws
     worker._settings.cache_clear()
@@ -104,7 +105,7 @@ def test_a_page_that_aws_fails_is_delivered_again_later_each_time(
     def fails(*_: object, **__: object) -> None:
         raise AwsError("The table is throttled")
 
-    monkeypatch.setattr(worker, "work", fails)
+    monkeypatch.setattr(Worker, "work", fails)
     assert deliver(aws.body, delivery) == ["m1"]
     assert aws.sqs.pauses == [("r1", seconds)]
 

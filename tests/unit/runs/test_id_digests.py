@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.runs.id_digests import IdSet, digests
+from clerk_sync.runs.id_digests import IdSet, digests, not_listed
 from tests.support.strategies import any_text, json_values
 
 ids = st.text("ab_ü\ud800", max_size=4)
@@ -59,6 +59,18 @@ def test_a_million_ids_take_little_memory() -> None:
 def test_each_user_with_an_id_has_a_digest_of_eight_bytes(payloads: list[Any], met: list[str]) -> None:
     assert digests(payloads) == page_of(met)
     assert len(digests(payloads)) == 8 * len(met)
+
+
+@given(st.lists(st.lists(ids, max_size=8), max_size=5), st.lists(ids, max_size=8))
+def test_ids_on_no_page_are_not_listed(pages: list[list[str]], wanted: list[str]) -> None:
+    listed = {user_id for page in pages for user_id in page}
+    assert not_listed(wanted, map(page_of, pages)) == set(wanted) - listed
+
+
+def test_no_more_pages_are_read_than_needed_to_find_every_id() -> None:
+    pages = iter([page_of(["a", "x"]), page_of(["b"]), page_of(["c"])])
+    assert not_listed(["a", "b"], pages) == set()
+    assert [*pages] == [page_of(["c"])]
 
 
 @given(st.lists(json_values | st.dictionaries(st.just("id"), json_values), max_size=8))

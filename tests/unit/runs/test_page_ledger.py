@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
 from clerk_sync.users.drift import Finding, Kind, tally
@@ -24,7 +25,8 @@ def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
         )
-        assert memory.pages.record_outcome(RUN.run_id, number, f"t{number}", counts, [], page)
+        outcome = PageOutcome(counts, findings=tally(page))
+        assert memory.pages.record_outcome(RUN.run_id, number, f"t{number}", outcome)
     return memory, run
 
 
@@ -46,8 +48,8 @@ def test_the_findings_of_a_page_that_is_given_up_are_added_by_its_redrive() -> N
     assert pages.findings(RUN.run_id) == tally([])
     one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
     counts = Counts(updated=1, missed_by_webhooks=1, findings=1)
-    assert pages.record_outcome(RUN.run_id, 2, "t2", counts, [], [one])
-    assert not pages.record_outcome(RUN.run_id, 2, "t2", Counts(unchanged=1), [], [])
+    assert pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(counts, findings=tally([one])))
+    assert not pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(Counts(unchanged=1)))
     assert pages.findings(RUN.run_id) == tally([one])
     over = memory.run(RUN.run_id)
     assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
@@ -66,7 +68,7 @@ def test_the_digests_of_a_run_are_those_of_its_pages_in_order(digests: list[byte
         run = memory.send(run, page)
     assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
     for number in range(1, len(digests) + 1):
-        assert pages.record_outcome(RUN.run_id, number, f"t{number}", Counts())
+        assert pages.record_outcome(RUN.run_id, number, f"t{number}", PageOutcome())
     assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
     assert list(pages.id_digests("another")) == []
 
@@ -88,7 +90,7 @@ def test_what_an_audit_found_of_deletions_stays_with_its_run(found: MissedDeleti
     memory = RunsInMemory()
     run = memory.send(memory.start(RUN), PendingPage("t1", 3, [], BEGINNING, deletions=found))
     memory.runs.end_paging(run, OWNER, 5_000)
-    assert memory.pages.record_outcome(RUN.run_id, 1, "t1", Counts(updated=3))
+    assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(updated=3)))
     memory.runs.finish(RUN.run_id, 6_000)
     ended = memory.run(RUN.run_id)
     assert (ended.status, ended.deletions) == ("COMPLETED", found)

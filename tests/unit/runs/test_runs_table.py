@@ -65,6 +65,13 @@ def test_the_last_ten_runs_are_listed_and_no_more_are_kept(runs: RunsTable, dyna
     assert len(runs.current("full").recent) == RUNS_LISTED
 
 
+def test_runs_before_a_run_are_those_of_all_modes_that_started_earlier_newest_first(runs: RunsTable) -> None:
+    for n, mode in enumerate(cast(tuple[Mode, ...], ("full", "audit", "incremental", "audit"))):
+        start(runs, a_run(n, mode))
+    assert runs.ids_before(a_run(2)) == ["audit-1", "full-0"]
+    assert runs.ids_before(a_run(0)) == []
+
+
 def test_expired_runs_are_not_listed(runs: RunsTable, dynamodb: FakeDynamoDB) -> None:
     for n in range(3):
         start(runs, a_run(n))

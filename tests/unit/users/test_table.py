@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.aws.dynamodb import attribute
-from clerk_sync.errors import AwsError, SettingsError
+from clerk_sync.errors import AwsError, RowRefused, SettingsError, Throttled
 from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row
-from clerk_sync.users.table import Lost, Refused, UsersTable, Written
+from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.user import Change, User, parse_user
 from clerk_sync.users.write_rule import Write, decide
 from tests.local.clerk.fake_users import make_user
@@ -237,21 +237,29 @@ def test_only_what_was_throttled_is_tried_again(code: str) -> None:
     assert len(pauses) == 2
 
 
-def test_throttling_without_end_is_an_error_after_a_bounded_time() -> None:
+def test_writes_that_are_throttled_without_end_are_left_after_a_bounded_time() -> None:
     pauses = Pauses()
     dynamodb = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
-    with pytest.raises(AwsError, match="'Users'"):
-        table_on(dynamodb, sleep=pauses).write(inserts(3))
-    assert 5 <= len(dynamodb.asked) <= 20
-    assert sum(pauses) < 60
+    results = table_on(dynamodb, sleep=pauses).write(inserts(30))
+    assert [type(result) for result in results] == [Throttled] * 30
+    assert "'Users'" in str(results[0])
+    assert batches(dynamodb)[0] == batches(dynamodb)[-1], "the second batch is not tried"
+    assert sum(pauses) < 150
+
+
+def test_writes_are_left_when_the_time_is_over() -> None:
+    dynamodb: Any = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
+    checks = iter([False, False, True])
+    table = UsersTable(dynamodb, "Users", "clerkUserId", is_out_of_time=lambda: next(checks), sleep=Pauses())
+    assert [type(result) for result in table.write(inserts(2))] == [Throttled] * 2
+    assert len(dynamodb.asked) == 2
 
 
 def test_pauses_grow_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clerk_sync.aws.clients.random.uniform", lambda _, high: high)
     pauses = Pauses()
     dynamodb = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
-    with pytest.raises(AwsError):
-        table_on(dynamodb, sleep=pauses).write(inserts(1))
+    table_on(dynamodb, sleep=pauses).write(inserts(1))
     assert pauses == sorted(pauses)
     assert pauses[0] <= 0.1
     assert pauses[-1] <= 5
@@ -265,15 +273,68 @@ def test_a_lost_update_hands_over_the_row_that_won() -> None:
     assert table_on(dynamodb).write(inserts(2)) == [Lost({VERSION: 9}), Lost(None)]
 
 
-def test_a_write_that_can_never_be_is_refused_alone() -> None:
-    secret = "One or more parameter values: Ada"
-    invalid = {"Error": {"Code": "ValidationError", "Message": secret}}
-    dynamodb = FakeDynamoDb(Scripted(user_1=[invalid]))
+REASON = "Item size has exceeded the maximum allowed size"
+INVALID: Answer = {"Error": {"Code": "ValidationError", "Message": "by PartiQL"}}
+
+
+class Grammar(Scripted):
+    """PartiQL refuses some users' statements. `update_item` answers or raises what UpdateItem does."""
+
+    def __init__(self, update_item: Callable[[Any], Answer], **script: Sequence[Answer]) -> None:
+        super().__init__(**script)
+        self._update_item = update_item
+
+    def __call__(self, request: Any) -> Answer:
+        return super().__call__(request) if isinstance(request, list) else self._update_item(request)
+
+
+def refuse(_: Any = None) -> Answer:
+    raise ClientError({"Error": {"Code": "ValidationException", "Message": REASON}}, "UpdateItem")
+
+
+@pytest.mark.parametrize("code", ["ValidationError", "ItemCollectionSizeLimitExceeded"])
+def test_row_that_dynamodb_will_never_take_is_refused_alone_with_its_reason(code: str) -> None:
+    dynamodb = FakeDynamoDb(Grammar(refuse, user_1=[{"Error": {"Code": code}}]))
     results = table_on(dynamodb).write(inserts(3))
-    assert [type(result) for result in results] == [Written, Refused, Written]
-    [refused] = [result for result in results if isinstance(result, Refused)]
-    assert "ValidationError" in refused.reason
-    assert "Ada" not in refused.reason
+    assert [type(result) for result in results] == [Written, RowRefused, Written]
+    assert str(results[1]) == f"DynamoDB refuses the row: {REASON}"
+    assert len(dynamodb.asked) == 2, "once as a statement and once as UpdateItem"
+
+
+def test_statement_that_partiql_refuses_is_tried_as_update_item_with_the_same_condition() -> None:
+    dynamodb = FakeDynamoDb(Grammar(lambda _: OK, user_1=[INVALID]))
+    assert table_on(dynamodb).write(inserts(3)) == [Written()] * 3
+    statements, update = dynamodb.asked
+    assert len(statements) == 3
+    assert update == update_of(insert("user_1"))
+
+
+@pytest.mark.parametrize("item", [None, {VERSION: {"N": "9"}}])
+def test_lost_race_as_update_item_hands_over_the_row_that_won(item: Any) -> None:
+    def lose(_: Any) -> Answer:
+        raise ConditionFailed(**({"Item": item} if item else {}))
+
+    dynamodb = FakeDynamoDb(Grammar(lose, user_1=[INVALID]))
+    assert table_on(dynamodb).write(inserts(2)) == [Written(), Lost({VERSION: 9} if item else None)]
+
+
+def test_batch_that_is_refused_as_a_whole_is_tried_one_by_one() -> None:
+    def say(request: Any) -> Answer:
+        if isinstance(request, list) or request["Key"]["clerkUserId"] == {"S": "user_1"}:
+            refuse()
+        return OK
+
+    dynamodb = FakeDynamoDb(say)
+    results = table_on(dynamodb).write(inserts(30))
+    assert [type(result) for result in results] == [Written, RowRefused, *[Written] * 28]
+    assert len(dynamodb.asked) == 2 + 30
+
+
+def test_update_item_that_the_role_forbids_is_no_fault_of_the_row() -> None:
+    dynamodb = FakeDynamoDb(Grammar(denied, user_1=[INVALID]))
+    with pytest.raises(AwsError) as raised:
+        table_on(dynamodb).write(inserts(2))
+    assert not isinstance(raised.value, RowRefused)
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ResourceNotFound"])
@@ -410,20 +471,30 @@ def test_a_transaction_that_is_in_the_way_without_end_is_an_error_after_a_bounde
     assert sum(pauses) < 60
 
 
+@pytest.mark.parametrize("code", ["ValidationException", "ItemCollectionSizeLimitExceededException"])
+def test_update_that_dynamodb_will_never_take_is_refused_with_its_reason(code: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": REASON}}, "UpdateItem")
+    dynamodb = FakeDynamoDb(raising(error))
+    with pytest.raises(RowRefused, match=f"^DynamoDB refuses the row: {REASON}$"):
+        table_on(dynamodb).update(UPDATE)
+    assert len(dynamodb.asked) == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [
         *(
             ClientError({"Error": {"Code": code, "Message": "no"}}, "UpdateItem")
-            for code in ("ValidationException", "AccessDeniedException", "ThrottlingException")
+            for code in ("AccessDeniedException", "ThrottlingException")
         ),
         EndpointConnectionError(endpoint_url="https://dynamodb.test"),
     ],
 )
 def test_any_other_error_is_ours_and_not_tried_again(error: Exception) -> None:
     dynamodb = FakeDynamoDb(raising(error))
-    with pytest.raises(AwsError, match="writing to table 'Users'"):
+    with pytest.raises(AwsError, match="writing to table 'Users'") as raised:
         table_on(dynamodb).update(UPDATE)
+    assert not isinstance(raised.value, RowRefused)
     with pytest.raises(AwsError, match="reading from table 'Users'"):
         table_on(dynamodb).get("u")
     assert len(dynamodb.asked) == 2
