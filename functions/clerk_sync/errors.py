@@ -14,6 +14,7 @@ ClerkSyncError
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
 │   ├── RowRefused       DynamoDB will never take this row
+│   ├── ClaimsUnavailable RunsTable does not say which page load asks Clerk for a user
 │   └── Throttled        DynamoDB kept throttling a table
 ├── PageOutdated         a page's message whose outcome would not count
 ├── LeaseLost            another invocation has taken the run over
@@ -78,6 +79,10 @@ class RowRefused(AwsError):
 
     The message holds DynamoDB's own reason.
     """
+
+
+class ClaimsUnavailable(AwsError):
+    """RunsTable does not say which page load asks Clerk for a user; the users table may be well."""
 
 
 class Throttled(AwsError):

@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from clerk_sync.aws.dynamodb import from_item
-from clerk_sync.profile.refresh_claims import Refreshes
+from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT
 from tests.local.clerk.fake_users import make_user
 from tests.local.clerk.session_tokens import KID, new_key, public_pem, session_key, session_token
 from tests.local.clerk.simulated_clerk import Fault, Hook, SimulatedClerk
 from tests.support.deployed_api import changed, event, load, post
-from tests.support.refreshes import CONTRACT
+from tests.support.fake_refresh_claims import CONTRACT
 
 FUNCTION = "ProfileFunction"
 PEM = public_pem(session_key())
@@ -392,8 +392,8 @@ def test_page_loads_and_webhooks_are_throttled(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("fact", CONTRACT, ids=lambda fact: fact.__name__)
-def test_the_refreshes_of_runs_table(stack: Stack, fact: Callable[[Refreshes], None]) -> None:
-    fact(Refreshes(stack.aws.client("dynamodb"), stack.outputs["RunsTable"]))
+def test_refresh_claims_in_runs_table(stack: Stack, fact: Callable[[RefreshClaims], None]) -> None:
+    fact(RefreshClaims(stack.aws.client("dynamodb"), stack.outputs["RunsTable"]))
 
 
 def test_what_page_loads_leave_in_runs_table_goes_away_within_a_day(stack: Stack) -> None:

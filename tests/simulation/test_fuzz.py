@@ -23,7 +23,7 @@ from tests.local.clerk.session_tokens import session_token
 from tests.local.commands.sign import LOCAL_SECRET, signature_headers
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.page_loads import CONTEXT, ISSUER, SETTINGS, USER, ask_clerk, event, profiles_on
+from tests.support.page_loads import CONTEXT, ISSUER, SETTINGS, USER, ask_clerk, event, page_loads_on
 from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
 from tests.support.widgets import LAMBDA_CONTEXT, FakeReads
 from tests.support.widgets import fake_reads as fake_reads
@@ -88,7 +88,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
     monkeypatch.setattr(handlers_webhook, "_secret", Secret)
     monkeypatch.setattr(handlers_webhook, "_processor", lambda: processor)
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
-    monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
+    page_loads = page_loads_on(table, ask_clerk)
+    monkeypatch.setattr(handlers_profile, "_page_loads", lambda: page_loads)
     return table
 
 

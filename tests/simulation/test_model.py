@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from clerk_sync.clock import DAY_MS
-from clerk_sync.errors import UserUnknown
+from clerk_sync.errors import ClerkUnavailable, UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
 from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row, number
@@ -19,8 +19,8 @@ from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from clerk_sync.webhook.event import Ignored, parse_webhook
+from tests.support.fake_refresh_claims import FakeRefreshClaims
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.refreshes import FakeRefreshes
 from tests.support.strategies import app_attributes, foreign_part, odd_values, owned_part, stored_as
 
 START = 1_800_000_000_000
@@ -76,7 +76,7 @@ class Sync(RuleBasedStateMachine):
         self.table = FakeUsersTable()
         self.profiles = Profiles(
             self.table,
-            FakeRefreshes(),
+            FakeRefreshClaims(),
             self.ask_clerk,
             max_age_ms=0,
             create_missing=create_missing,
@@ -233,14 +233,8 @@ class Sync(RuleBasedStateMachine):
             assert not isinstance(event.change, UserProblem | Ignored)
             changes: list[Change] = [event.change]
             row = self.table.get(event.change.id)
-            store(
-                self.table,
-                event.change,
-                row,
-                as_of=event.as_of,
-                now=self.now,
-                create_missing=self.create_missing,
-            )
+            times = {"as_of": event.as_of, "now": self.now}
+            store(self.table, event.change, row, **times, create_missing=self.create_missing)
         else:
             page = Page.load(body)
             changes = [*page.users, *page.deletions]
@@ -266,7 +260,11 @@ class Sync(RuleBasedStateMachine):
         self.lag = lag
         self.meanwhile = [self.on_the_way[n % len(self.on_the_way)] for n in arriving if self.on_the_way]
         with patch("clerk_sync.profile.profile.now_ms", lambda: self.now):
-            profile = self.profiles.ensure(user_id)
+            try:
+                profile = self.profiles.ensure(user_id)
+            except ClerkUnavailable:  # a new user whom Clerk does not know yet
+                assert self.table.get(user_id) is None
+                return
         if profile and not arriving:
             assert profile.row == self.table.get(user_id)
 

@@ -4,10 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from clerk_sync.handlers.settings import ProfileSettings
+from clerk_sync.profile.page_load import PageLoads
 from clerk_sync.profile.profile import Profiles
+from clerk_sync.profile.session_token import key_source
 from tests.local.clerk.session_tokens import public_pem, session_key, session_token
+from tests.support.fake_refresh_claims import FakeRefreshClaims
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.refreshes import FakeRefreshes
 
 USER = "user_1"
 ISSUER = "https://clerk.app.test"
@@ -67,5 +69,14 @@ def ask_clerk(user_id: str) -> Any:
     }
 
 
-def profiles_on(table: FakeUsersTable, ask: Any) -> Profiles:
-    return Profiles(table, FakeRefreshes(), ask, max_age_ms=0, create_missing=True, sleep=lambda _: None)
+def page_loads_with(profiles: Any) -> PageLoads:
+    """Page loads whose tokens `session_token` makes."""
+    return PageLoads(profiles, key_source(SETTINGS.clerk_jwt_key, ISSUER), ISSUER, ORIGINS)
+
+
+def page_loads_on(table: FakeUsersTable, ask: Any) -> PageLoads:
+    """Page loads of which each asks Clerk."""
+    claims = FakeRefreshClaims()
+    return page_loads_with(
+        Profiles(table, claims, ask, max_age_ms=0, create_missing=True, sleep=lambda _: None)
+    )

@@ -6,17 +6,16 @@ from typing import Any
 from clerk_sync.aws.clients import client
 from clerk_sync.errors import MessageError
 
-NOT_A_REQUEST = "The event is not a request of API Gateway."
 
-
-def check_is_request(event: Any) -> None:
-    """Raise MessageError unless API Gateway may have sent this, rather than a person who wrote it by hand."""
+def check_is_request(event: Any, *methods: str) -> None:
+    """Raise MessageError unless API Gateway may have sent this, rather than a person who wrote it by hand. If
+    methods are given, its method is one of them."""
     match event:
         case {"headers": headers, "body": None | str()}:
-            texts = (headers, event.get("pathParameters"), {"": event.get("httpMethod", "")})
-            if all(map(_are_texts, texts)):
+            is_method = not methods or event.get("httpMethod") in methods
+            if is_method and all(map(_are_texts, (headers, event.get("pathParameters")))):
                 return
-    raise MessageError(NOT_A_REQUEST)
+    raise MessageError("The event is not a request of API Gateway.")
 
 
 def headers(event: dict[str, Any]) -> dict[str, str]:

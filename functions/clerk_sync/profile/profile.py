@@ -1,44 +1,59 @@
-"""Page loads: the row of whoever is signed in, as fresh as it is wanted."""
+"""Page loads: the caller's row, refreshed from Clerk if it is older than the app tolerates."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clerk_sync.clock import now_ms
-from clerk_sync.errors import ClerkSyncError, ClerkUnavailable, UserUnknown
+from clerk_sync.clock import is_from_future, now_ms
+from clerk_sync.errors import (
+    AwsError,
+    ClaimsUnavailable,
+    ClerkSyncError,
+    ClerkUnavailable,
+    RowRefused,
+    UserUnknown,
+)
 from clerk_sync.log import logger
-from clerk_sync.profile.refresh_claims import Refreshes
-from clerk_sync.users.row import Row, snapshot_version
+from clerk_sync.profile.refresh_claims import RefreshClaims
+from clerk_sync.users.row import Opaque, Row, is_marked, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
-from clerk_sync.users.user import UserProblem, parse_user
+from clerk_sync.users.user import User, UserProblem, parse_user
 
 CLAIM_MS = 10_000
-"""Longer than a page load takes to ask Clerk; others wait that long for a row, and then ask themselves."""
+"""Longer than a page load takes to ask Clerk. Others wait that long for a row, and then ask themselves."""
 DOWN_MS = 5_000
-"""For how long Clerk is not asked again for anybody after it gave no answer."""
-_PAUSE_SECONDS = 0.1
+"""For this long after Clerk gave no answer, it is not asked for any user."""
+_POLL_SECONDS = 0.1
+_SIGN_UP_SECONDS = 0.5
+"""Clerk's API may not know a user yet who signed up just now: it is asked once more after this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A row, and whether it may be older than was wanted because Clerk could not be asked."""
+    """What there is of a user. `is_stale`: it may be older than the app tolerates."""
 
     row: Row
-    is_stale: bool
+    is_stale: bool = False
+
+    def shown(self, user_id: str) -> dict[str, Any]:
+        """What the caller gets: the sync's own attributes, unless they are of types that it never writes."""
+        values = {name: value for name, value in self.row.items() if not isinstance(value, Opaque)}
+        return {"clerkUserId": user_id, **values, **({"stale": True} if self.is_stale else {})}
 
 
 class Profiles:
-    """Keeps the rows of those fresh who have the app open.
+    """Reads and refreshes the callers' rows.
 
-    `ask_clerk` gives Clerk's user object for an id and raises what ClerkClient does.
+    `ask_clerk` returns Clerk's user object for an id and raises what ClerkLookup.user does. `max_age_ms` is
+    how old a row may be.
     """
 
     def __init__(
         self,
         users_table: UsersTable,
-        refreshes: Refreshes,
+        claims: RefreshClaims,
         ask_clerk: Callable[[str], Any],
         *,
         max_age_ms: int,
@@ -46,84 +61,140 @@ class Profiles:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._users_table = users_table
-        self._refreshes = refreshes
+        self._claims = claims
         self._ask_clerk = ask_clerk
         self._max_age_ms = max_age_ms
         self._create_missing = create_missing
         self._sleep = sleep
         self._down_until = 0
 
-    def get(self, user_id: str) -> Row | None:
-        """The row as it is. Raises AwsError."""
-        return self._users_table.get(user_id)
+    def get(self, user_id: str) -> Profile | None:
+        """The row as it is; None if there is none or it is marked as deleted. Raises AwsError."""
+        row = self._users_table.get(user_id)
+        return None if row is None or is_marked(row, now_ms()) else Profile(row)
 
     def ensure(self, user_id: str) -> Profile | None:
-        """The row, made or brought up to date first unless it is fresh; None if there is no such user, or no
-        row and none is to be made.
+        """The row, created or refreshed first unless it is fresh. None if it stays marked as deleted, if
+        Clerk does not know the user, or if there is no row and none is to be created.
 
-        Of many page loads at once one asks Clerk; the others have the row as it is, or wait for it where
-        there is none of Clerk's yet. Raises ClerkUnavailable when there is no row and Clerk can't be asked,
-        and AwsError.
+        Of several page loads of a user at once, one asks Clerk. The others get the row as it is, or wait for
+        it if it holds nothing of Clerk's yet. Raises AwsError, and ClerkUnavailable if there is no row to
+        return and Clerk can't be asked, or does not know the user yet.
         """
+        try:
+            return self._ensure(user_id)
+        except ClaimsUnavailable as error:
+            logger.warning("claims_unavailable", reason=str(error))
+        return self._ensure_without_claims(user_id)
+
+    def _ensure(self, user_id: str) -> Profile | None:
         started_at = now_ms()
         has_waited = False
         while True:
-            # In this order: a refresh that is known of is one that the row has seen.
-            refreshed_at = self._refreshes.last(user_id)
+            # In this order: a row that is read after a refresh was recorded has seen it.
+            refreshed_at = self._claims.refreshed_at(user_id)
             row = self._users_table.get(user_id)
+            version = _usable_version(row, started_at)
             if row is None and not self._create_missing:
                 return None
-            # A row that came while we waited for it is fresh, though that may not have been noted yet.
-            is_synced = snapshot_version(row, started_at) is not None
-            if row and ((has_waited and is_synced) or self._is_fresh(row, refreshed_at, started_at)):
-                return Profile(row, is_stale=False)
+            # A row that came while this waited is fresh, though its refresh may not be recorded yet.
+            if row and version and (has_waited or self._is_fresh(version, refreshed_at, started_at)):
+                return Profile(row)
             now = now_ms()
             if now < self._down_until:
-                return _stale_profile(user_id, row, "Clerk gave no answer a moment ago")
+                return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
             claim = now + CLAIM_MS
-            if self._refreshes.claim(user_id, now, claim):
+            if self._claims.claim(user_id, now, claim):
                 return self._refresh(user_id, row, claim)
-            if is_synced or now > started_at + CLAIM_MS:
-                return _stale_profile(user_id, row, "another page load is asking Clerk")
-            self._sleep(_PAUSE_SECONDS)
+            if version or now > started_at + CLAIM_MS:
+                return _unrefreshed(user_id, row, "another page load is asking Clerk")
+            self._sleep(_POLL_SECONDS)
             has_waited = True
 
-    def _is_fresh(self, row: Row, refreshed_at: int, started_at: int) -> bool:
-        version = snapshot_version(row, started_at)
-        if version is None:
-            return False
-        # What Clerk told of its own accord counts too: a version is true at least when it was made.
-        return max(version, refreshed_at) > started_at - self._max_age_ms
+    def _ensure_without_claims(self, user_id: str) -> Profile | None:
+        """The same while RunsTable fails: Clerk is asked only for users who have no row to return."""
+        now = now_ms()
+        row = self._users_table.get(user_id)
+        version = _usable_version(row, now)
+        if row is None and not self._create_missing:
+            return None
+        if row and version and self._is_fresh(version, 0, now):
+            return Profile(row)
+        if now < self._down_until:
+            return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
+        if row is None or is_marked(row, now):
+            return self._refresh(user_id, row, None)
+        return _unrefreshed(user_id, row, "RunsTable gave no answer")
 
-    def _refresh(self, user_id: str, row: Row | None, claim: int) -> Profile | None:
+    def _is_fresh(self, version: int, refreshed_at: int, now: int) -> bool:
+        # A snapshot that a webhook brought counts too: it was true when it was made.
+        times = [at for at in (version, refreshed_at) if not is_from_future(at, now)]
+        return max(times, default=0) > now - self._max_age_ms
+
+    def _refresh(self, user_id: str, row: Row | None, claim: int | None) -> Profile | None:
+        """Ask Clerk and store its answer. Without a claim, RunsTable is not asked to end one."""
         asked_at = now_ms()
+        is_deleted = row is not None and is_marked(row, asked_at)
         try:
-            user = parse_user(self._ask_clerk(user_id), now_ms())
+            user = parse_user(self._ask(user_id, is_deleted), now_ms())
         except UserUnknown:
             logger.warning("profile_unknown", clerkUserId=user_id)
-            self._refreshes.release(user_id, claim)
+            self._end_claim(user_id, claim)
+            if row is None:
+                raise ClerkUnavailable("Clerk does not know the user yet") from None
             return None
         except ClerkSyncError as error:
+            # The claim is left to lapse, so that Clerk is not asked for this user again at once.
             self._down_until = now_ms() + DOWN_MS
-            return _stale_profile(user_id, row, str(error) or "Clerk did not answer in time")
+            return _unrefreshed(user_id, row, str(error) or "Clerk did not answer in time")
         if isinstance(user, UserProblem):
-            return _stale_profile(user_id, row, user.reason)
-        stored = store(
-            self._users_table,
-            user,
-            row,
-            as_of=asked_at,
-            now=now_ms(),
-            create_missing=self._create_missing,
-        )
-        self._refreshes.done(user_id, claim, asked_at)
-        logger.info("profile_refreshed", clerkUserId=user_id, written=stored.is_written)
-        return Profile(stored.row, is_stale=False) if stored.row else None
+            return None if is_deleted else _unrefreshed(user_id, row, user.reason)
+        return self._store(user, row, claim, asked_at)
+
+    def _ask(self, user_id: str, is_deleted: bool) -> Any:
+        try:
+            return self._ask_clerk(user_id)
+        except UserUnknown:
+            if is_deleted:
+                raise
+        self._sleep(_SIGN_UP_SECONDS)
+        return self._ask_clerk(user_id)
+
+    def _store(self, user: User, row: Row | None, claim: int | None, asked_at: int) -> Profile | None:
+        times = {"as_of": asked_at, "now": now_ms()}
+        try:
+            stored = store(self._users_table, user, row, **times, create_missing=self._create_missing)
+        except AwsError as error:
+            self._end_claim(user.id, claim)
+            if not isinstance(error, RowRefused):
+                raise
+            logger.warning("user_set_aside", clerkUserId=user.id, reason=str(error))
+            unstored = user.fields if row is None else row
+            return None if is_marked(unstored, asked_at) else Profile(unstored, is_stale=True)
+        self._end_claim(user.id, claim, refreshed_at=asked_at)
+        logger.info("profile_refreshed", clerkUserId=user.id, written=stored.is_written)
+        return None if stored.row is None or is_marked(stored.row, asked_at) else Profile(stored.row)
+
+    def _end_claim(self, user_id: str, claim: int | None, *, refreshed_at: int | None = None) -> None:
+        if claim is None:
+            return
+        try:
+            if refreshed_at is None:
+                self._claims.release(user_id, claim)
+            else:
+                self._claims.complete(user_id, claim, refreshed_at)
+        except ClaimsUnavailable as error:
+            logger.warning("claims_unavailable", reason=str(error))
 
 
-def _stale_profile(user_id: str, row: Row | None, why: str) -> Profile:
-    """What there is, where Clerk is not asked; a claim that came to nothing is left to lapse."""
+def _usable_version(row: Row | None, now: int) -> int | None:
+    """The version of the snapshot that the row holds. None if it holds none, or is marked as deleted."""
+    return None if row is None or is_marked(row, now) else snapshot_version(row, now)
+
+
+def _unrefreshed(user_id: str, row: Row | None, why: str) -> Profile:
+    """The row as it is. Raises ClerkUnavailable if there is none, or it is marked as deleted."""
     logger.warning("profile_not_refreshed", clerkUserId=user_id, reason=why, hasRow=row is not None)
-    if row is None:
+    if row is None or is_marked(row, now_ms()):
         raise ClerkUnavailable(why)
     return Profile(row, is_stale=True)

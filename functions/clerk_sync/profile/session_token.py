@@ -77,6 +77,11 @@ def _check_header(token: str) -> None:
         raise TokenError("cat is not a session token's")
 
 
+def key_source(pem: str | None, issuer: str) -> KeyOf:
+    """The key in the PEM, or the keys that the issuer publishes where there is none. Raises SettingsError."""
+    return fixed_key(pem) if pem else PublishedKeys(issuer)
+
+
 def fixed_key(pem: str) -> KeyOf:
     """The public key of Clerk's dashboard: a PEM, its line breaks real or escaped, or only the base64 inside.
     Raises SettingsError."""

@@ -51,11 +51,10 @@ class WebhookProcessor:
             self._record_arrival()
 
     def _store(self, event: WebhookEvent, change: Change) -> None:
-        row = self._users_table.get(change.id)
         stored = store(
             self._users_table,
             change,
-            row,
+            self._users_table.get(change.id),
             as_of=event.as_of,
             now=now_ms(),
             create_missing=self._create_missing,

@@ -1,7 +1,7 @@
 import base64
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,11 +11,20 @@ from clerk_sync.handlers import profile as handlers_profile
 from clerk_sync.handlers.profile import handler
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.profile.profile import Profile
-from clerk_sync.profile.session_token import KeyOf, fixed_key
 from clerk_sync.users.row import Opaque, Row
 from tests.local.clerk.session_tokens import new_key, session_token
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.page_loads import CONTEXT, ISSUER, ORIGINS, SETTINGS, USER, ask_clerk, event, profiles_on
+from tests.support.page_loads import (
+    CONTEXT,
+    ISSUER,
+    ORIGINS,
+    SETTINGS,
+    USER,
+    ask_clerk,
+    event,
+    page_loads_on,
+    page_loads_with,
+)
 
 MAX_BYTES = 4 * 1024
 ROW: Row = {"firstName": "Grace", "email": "grace@mail.test", "clerkUpdatedAt": 1_700_000_000_000}
@@ -30,37 +39,37 @@ PERSONAL = ("Grace", "mail.test")
 
 @dataclass
 class ScriptedProfiles:
-    """Gives what it is told to, or raises it; `asked` is what it was asked."""
+    """Returns this row, or raises the error; `asked` holds the calls."""
 
     row: Row | None = field(default_factory=lambda: ROW)
     is_stale: bool = False
     error: Exception | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def get(self, user_id: str) -> Row | None:
-        self._ask("GET", user_id)
-        return self.row
+    def get(self, user_id: str) -> Profile | None:
+        return self._answer("GET", user_id)
 
     def ensure(self, user_id: str) -> Profile | None:
-        self._ask("PUT", user_id)
-        return None if self.row is None else Profile(self.row, self.is_stale)
+        return self._answer("PUT", user_id)
 
-    def _ask(self, method: str, user_id: str) -> None:
+    def _answer(self, method: str, user_id: str) -> Profile | None:
         self.asked.append((method, user_id))
         if self.error:
             raise self.error
+        return None if self.row is None else Profile(self.row, self.is_stale)
 
 
 @pytest.fixture
 def profiles(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> ScriptedProfiles:
     profiles = ScriptedProfiles()
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
-    monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles)
+    page_loads = page_loads_with(profiles)
+    monkeypatch.setattr(handlers_profile, "_page_loads", lambda: page_loads)
     return profiles
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """What the function answers, once it is sure that API Gateway takes it."""
+    """The function's answer; asserts that API Gateway would take it."""
     context: Any = CONTEXT
     response = handler(request, context)
     assert isinstance(response["statusCode"], int)
@@ -84,7 +93,7 @@ def body(response: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 @pytest.mark.parametrize("path", ["me", USER])
-def test_the_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfiles) -> None:
+def test_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfiles) -> None:
     response = answer(event(method, path=path))
     assert (response["statusCode"], body(response)) == (200, SHOWN)
     assert response["headers"]["Content-Type"] == "application/json"
@@ -92,14 +101,14 @@ def test_the_callers_row_is_returned(method: str, path: str, profiles: ScriptedP
     assert profiles.asked == [(method, USER)]
 
 
-def test_a_row_that_may_be_old_says_so(profiles: ScriptedProfiles) -> None:
+def test_stale_row_is_marked_stale(profiles: ScriptedProfiles) -> None:
     profiles.is_stale = True
     response = answer(event())
     assert (response["statusCode"], body(response)) == (200, {**SHOWN, "stale": True})
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_no_row_is_a_404(method: str, profiles: ScriptedProfiles) -> None:
+def test_missing_row_is_a_404(method: str, profiles: ScriptedProfiles) -> None:
     profiles.row = None
     response = answer(event(method))
     assert (response["statusCode"], body(response)) == (404, {"error": "There is no such user here."})
@@ -107,7 +116,7 @@ def test_no_row_is_a_404(method: str, profiles: ScriptedProfiles) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 @pytest.mark.parametrize("error", [AwsError("AWS failed at Grace's"), ClerkUnavailable("Clerk is down")])
-def test_what_may_pass_is_a_503_that_says_when(
+def test_failing_table_or_clerk_is_a_503_with_retry_after(
     method: str, error: Exception, profiles: ScriptedProfiles
 ) -> None:
     profiles.error = error
@@ -116,12 +125,12 @@ def test_what_may_pass_is_a_503_that_says_when(
     assert 1 <= int(response["headers"]["Retry-After"]) <= 60
 
 
-def test_only_a_503_says_when_to_try_again(profiles: ScriptedProfiles) -> None:
+def test_only_a_503_has_retry_after(profiles: ScriptedProfiles) -> None:
     for request in (event(), event(headers={}), event(body="x"), event("OPTIONS")):
         assert "Retry-After" not in answer(request)["headers"]
 
 
-def test_what_is_set_up_wrong_is_a_500_that_only_the_log_explains(
+def test_settings_error_is_a_500_that_only_the_log_explains(
     profiles: ScriptedProfiles, log: io.StringIO
 ) -> None:
     profiles.error = SettingsError("There is no secret in /made/up")
@@ -132,19 +141,16 @@ def test_what_is_set_up_wrong_is_a_500_that_only_the_log_explains(
     assert "There is no secret in /made/up" in log.getvalue()
 
 
-def test_a_wrong_key_is_a_500_that_the_log_explains(
-    profiles: ScriptedProfiles, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
-) -> None:
-    def no_key(_: ProfileSettings) -> KeyOf:
-        return fixed_key("no key")
-
-    monkeypatch.setattr(handlers_profile, "_key_of", no_key)
+def test_wrong_key_is_a_500_that_the_log_explains(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
+    settings = SETTINGS.model_copy(update={"clerk_jwt_key": "no key"})
+    monkeypatch.setattr(handlers_profile, "_settings", lambda: settings)
+    monkeypatch.setattr(handlers_profile, "dynamodb", lambda: None)
+    handlers_profile._page_loads.cache_clear()
     assert status(event()) == 500
     assert "ClerkJwtKey" in log.getvalue()
-    assert profiles.asked == []
 
 
-def test_without_its_settings_it_is_a_500(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
+def test_missing_settings_are_a_500(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
     def missing() -> ProfileSettings:
         return ProfileSettings.from_env({})
 
@@ -153,13 +159,12 @@ def test_without_its_settings_it_is_a_500(monkeypatch: pytest.MonkeyPatch, log: 
     assert "CLERK_API_URL" in log.getvalue()
 
 
-def test_when_the_keys_cannot_be_had_it_is_a_503(
-    profiles: ScriptedProfiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unavailable_keys_are_a_503(profiles: ScriptedProfiles, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_keys(_: str) -> Any:
         raise ClerkUnavailable("down")
 
-    monkeypatch.setattr(handlers_profile, "_key_of", lambda _: no_keys)
+    page_loads = replace(page_loads_with(profiles), key_of=no_keys)
+    monkeypatch.setattr(handlers_profile, "_page_loads", lambda: page_loads)
     assert status(event()) == 503
     assert profiles.asked == []
 
@@ -187,7 +192,7 @@ GOOD = session_token(USER, ISSUER, exp=4_000_000_000)
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_whoever_is_not_signed_in_gets_a_401(
+def test_caller_who_is_not_signed_in_gets_a_401(
     method: str, headers: dict[str, str], profiles: ScriptedProfiles, log: io.StringIO
 ) -> None:
     response = answer(event(method, headers=headers))
@@ -196,20 +201,20 @@ def test_whoever_is_not_signed_in_gets_a_401(
     assert GOOD not in log.getvalue()
 
 
-def test_a_request_without_any_headers_is_a_401(profiles: ScriptedProfiles) -> None:
+def test_request_without_headers_is_a_401(profiles: ScriptedProfiles) -> None:
     assert status(event() | {"headers": None}) == 401
     assert profiles.asked == []
 
 
 @pytest.mark.parametrize("name", ["authorization", "AUTHORIZATION", "AuthoriZation"])
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_case_of_header_and_scheme_does_not_matter(
+def test_header_name_and_scheme_are_accepted_in_any_case(
     name: str, scheme: str, profiles: ScriptedProfiles
 ) -> None:
     assert status(event(headers={name: f"{scheme} {GOOD}"})) == 200
 
 
-def test_spaces_around_the_token_do_not_matter(profiles: ScriptedProfiles) -> None:
+def test_spaces_around_the_token_are_accepted(profiles: ScriptedProfiles) -> None:
     assert status(event(headers={"Authorization": f"Bearer   {GOOD}  "})) == 200
 
 
@@ -220,13 +225,13 @@ def test_spaces_around_the_token_do_not_matter(profiles: ScriptedProfiles) -> No
 @pytest.mark.parametrize(
     "path", ["user_2", "", "ME", "Me", " me", USER.upper(), f"{USER}/..", "*", "null", "%6De"]
 )
-def test_another_users_path_is_a_401(method: str, path: str, profiles: ScriptedProfiles) -> None:
+def test_path_of_another_user_is_a_401(method: str, path: str, profiles: ScriptedProfiles) -> None:
     assert status(event(method, path=path)) == 401
     assert profiles.asked == []
 
 
 @pytest.mark.parametrize("parameters", [None, {}])
-def test_without_a_path_parameter_it_is_the_callers_own(
+def test_missing_path_parameter_means_the_caller(
     parameters: dict[str, str] | None, profiles: ScriptedProfiles
 ) -> None:
     assert status(event(pathParameters=parameters)) == 200
@@ -234,7 +239,7 @@ def test_without_a_path_parameter_it_is_the_callers_own(
 
 
 @pytest.mark.parametrize("key", ["clerkUserId", "userId", "user_id", "id"])
-def test_a_body_may_name_the_caller_and_nobody_else(key: str, profiles: ScriptedProfiles) -> None:
+def test_body_may_name_only_the_caller(key: str, profiles: ScriptedProfiles) -> None:
     assert status(event(body=json.dumps({key: USER}))) == 200
     assert status(event(body=json.dumps({key: "me"}))) == 200
     assert profiles.asked == [("PUT", USER)] * 2
@@ -286,7 +291,7 @@ def test_empty_body_is_accepted(method: str, text: str | None, profiles: Scripte
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_a_body_with_anything_in_it_is_a_400(method: str, text: str, profiles: ScriptedProfiles) -> None:
+def test_body_that_is_not_empty_is_a_400(method: str, text: str, profiles: ScriptedProfiles) -> None:
     response = answer(event(method, body=text))
     assert response["statusCode"] == 400
     assert "must be empty" in body(response)["error"]
@@ -294,13 +299,13 @@ def test_a_body_with_anything_in_it_is_a_400(method: str, text: str, profiles: S
     assert profiles.asked == []
 
 
-def test_a_body_in_base64_is_taken_for_no_body_of_ours(profiles: ScriptedProfiles) -> None:
+def test_base64_body_is_a_400(profiles: ScriptedProfiles) -> None:
     encoded = base64.b64encode(b'{"id": "user_2"}').decode()
     assert status(event(body=encoded, isBase64Encoded=True)) == 400
     assert profiles.asked == []
 
 
-def test_a_huge_body_is_a_413_whatever_else_is_wrong(profiles: ScriptedProfiles) -> None:
+def test_huge_body_is_a_413_before_anything_else(profiles: ScriptedProfiles) -> None:
     assert status(event(body="[" * (MAX_BYTES + 1))) == 413
     assert status(event(body=" " * (MAX_BYTES + 1))) == 413
     assert status(event(body="x" * 6_000_000, headers={})) == 413
@@ -308,7 +313,7 @@ def test_a_huge_body_is_a_413_whatever_else_is_wrong(profiles: ScriptedProfiles)
     assert len(profiles.asked) == 1
 
 
-def test_a_body_is_not_looked_at_before_the_token(profiles: ScriptedProfiles) -> None:
+def test_token_is_checked_before_the_body(profiles: ScriptedProfiles) -> None:
     assert status(event(body="hello", headers={})) == 401
     assert status(event(body='{"id": "user_2"}', headers={})) == 401
 
@@ -400,7 +405,7 @@ def test_preflight_allows_at_most_50_headers(profiles: ScriptedProfiles) -> None
         *("http://app.test", ORIGINS[0].upper(), f"https://evil.test?{ORIGINS[0]}", ", ".join(ORIGINS)),
     ],
 )
-def test_other_pages_may_not_ask(origin: str | None, profiles: ScriptedProfiles) -> None:
+def test_other_origin_may_not_call(origin: str | None, profiles: ScriptedProfiles) -> None:
     asked = {"Access-Control-Request-Headers": "baggage"} | ({} if origin is None else {"Origin": origin})
     for request in (
         event("OPTIONS", headers=asked),
@@ -412,7 +417,7 @@ def test_other_pages_may_not_ask(origin: str | None, profiles: ScriptedProfiles)
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_the_apps_pages_may_read_every_answer(origin: str, profiles: ScriptedProfiles) -> None:
+def test_authorized_origin_may_read_every_answer(origin: str, profiles: ScriptedProfiles) -> None:
     signed_in = {"Authorization": f"Bearer {GOOD}", "Origin": origin}
     requests = {
         200: event(headers=signed_in),
@@ -442,18 +447,19 @@ def table(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> FakeUsersTable:
     row = {"plan": "pro", "passwordHash": "secret", "notes": "Grace"}
     table = FakeUsersTable({USER: {**row, **ROW}})
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)
-    monkeypatch.setattr(handlers_profile, "_profiles", lambda _: profiles_on(table, ask_clerk))
+    page_loads = page_loads_on(table, ask_clerk)
+    monkeypatch.setattr(handlers_profile, "_page_loads", lambda: page_loads)
     return table
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_only_what_the_sync_owns_is_shown(method: str, table: FakeUsersTable) -> None:
+def test_only_owned_attributes_are_returned(method: str, table: FakeUsersTable) -> None:
     shown = body(answer(event(method)))
     assert shown.keys() <= {"clerkUserId", "firstName", "lastName", "email", "clerkUpdatedAt"}
     assert shown["firstName"] == "Grace"
 
 
-def test_the_log_holds_neither_tokens_nor_names(
+def test_log_holds_no_tokens_and_no_names(
     table: FakeUsersTable, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def odd(user_id: str) -> Any:
@@ -473,7 +479,8 @@ def test_the_log_holds_neither_tokens_nor_names(
         event(headers={"Authorization": "Basic Grace"}),
     ]
     for ask in (ask_clerk, odd, down):
-        monkeypatch.setattr(handlers_profile, "_profiles", lambda _, ask=ask: profiles_on(table, ask))
+        page_loads = page_loads_on(table, ask)
+        monkeypatch.setattr(handlers_profile, "_page_loads", lambda page_loads=page_loads: page_loads)
         for request in requests:
             answer(request)
     told = log.getvalue()
@@ -486,9 +493,7 @@ def test_the_log_holds_neither_tokens_nor_names(
 
 
 @pytest.mark.parametrize("stored", [{"NULL": True}, {"N": "1.5"}, {"B": b"\x00"}, {"L": [{"S": "Grace"}]}])
-def test_an_apps_placeholder_of_an_odd_type_is_shown_as_no_value(
-    stored: Any, profiles: ScriptedProfiles
-) -> None:
+def test_value_of_another_type_is_not_returned(stored: Any, profiles: ScriptedProfiles) -> None:
     profiles.row = {"lastName": Opaque(stored)}
     shown = body(answer(event("GET")))
     assert "lastName" not in shown

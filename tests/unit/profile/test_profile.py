@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import (
     AwsError,
     ClerkRefused,
     ClerkSyncError,
     ClerkUnavailable,
     OutOfTime,
+    RowRefused,
     SettingsError,
     UserUnknown,
 )
@@ -20,8 +22,8 @@ from clerk_sync.profile.profile import CLAIM_MS, DOWN_MS, Profile, Profiles
 from clerk_sync.users.row import DELETED, VERSION, Opaque, Row
 from clerk_sync.users.user import User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
+from tests.support.fake_refresh_claims import FakeRefreshClaims
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.refreshes import FakeRefreshes
 from tests.support.strategies import app_attributes, foreign_part, owned_part, rows, stored_as, users
 
 ID = "user_1"
@@ -44,10 +46,10 @@ def row_of(version: int | None, **attributes: Any) -> dict[str, Any]:
 
 @dataclass
 class World:
-    """A table, Clerk and a clock that only pauses and Clerk's answers move. What is `due` happens in time."""
+    """A table, Clerk, and a clock that only pauses and Clerk's answers move. `due` happens at its time."""
 
     table: FakeUsersTable = field(default_factory=FakeUsersTable)
-    refreshes: FakeRefreshes = field(default_factory=FakeRefreshes)
+    claims: FakeRefreshClaims = field(default_factory=FakeRefreshClaims)
     clerk: Answer = clerk_user
     now: int = START
     asked_at: list[int] = field(default_factory=list)
@@ -57,7 +59,7 @@ class World:
     def profiles(self, *, max_age: int = MAX_AGE, create_missing: bool = True) -> Profiles:
         return Profiles(
             self.table,
-            self.refreshes,
+            self.claims,
             self._ask_clerk,
             max_age_ms=max_age,
             create_missing=create_missing,
@@ -117,23 +119,68 @@ def stored(version: int = LONG_AGO, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [START - MAX_AGE + 1, START - 1, START])
-def test_a_row_that_clerk_lately_told_of_is_fresh(version: int, world: World) -> None:
+def test_row_with_a_recent_version_is_fresh(version: int, world: World) -> None:
     world.table.rows[ID] = row_of(version, firstName="Ada", plan="pro")
-    assert world.ensure() == Profile({VERSION: version, "firstName": "Ada"}, is_stale=False)
-    assert (world.asked_at, world.table.written, world.refreshes.told) == ([], [], [])
+    assert world.ensure() == Profile({VERSION: version, "firstName": "Ada"})
+    assert (world.asked_at, world.table.written, world.claims.asked) == ([], [], [])
+
+
+@pytest.mark.parametrize("version", [START + 2 * DAY_MS, START * 1000])
+def test_version_over_a_day_ahead_is_not_fresh(version: int, world: World) -> None:
+    world.table.rows[ID] = row_of(version, firstName="Old")
+    assert world.ensure() == Profile(stored())
+    assert world.asked_at == [START]
+
+
+@pytest.mark.parametrize("refreshed_at", [START + 2 * DAY_MS, START * 1000])
+def test_refresh_over_a_day_ahead_is_not_fresh(refreshed_at: int, world: World) -> None:
+    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
+    world.claims.refreshed[ID] = refreshed_at
+    assert world.ensure() == Profile(stored())
+    assert world.asked_at == [START]
+
+
+@pytest.mark.parametrize("refreshed_at", [0, START - 1])
+def test_row_of_a_sign_in_alone_is_not_fresh(refreshed_at: int, world: World) -> None:
+    world.table.rows[ID] = row_of(0, lastSignInAt=START - 1)
+    world.claims.refreshed[ID] = refreshed_at
+    assert world.ensure() == Profile(stored())
+    assert world.asked_at == [START]
+
+
+def test_page_load_that_waits_does_not_return_the_row_of_a_sign_in_alone(world: World) -> None:
+    claimed(world)
+
+    def sign_in() -> None:
+        world.table.rows[ID] = row_of(0, lastSignInAt=START)
+
+    def finish() -> None:
+        world.table.rows[ID] = stored()
+        world.claims.complete(ID, START + CLAIM_MS, START)
+
+    world.due = {START + 100: sign_in, START + 700: finish}
+    assert world.ensure() == Profile(stored())
+    assert world.asked_at == []
+    assert world.now - START >= 700
+
+
+def test_page_load_that_waited_in_vain_returns_the_row_of_a_sign_in_as_stale(world: World) -> None:
+    world.table.rows[ID] = row_of(0, lastSignInAt=START - 1)
+    world.claims.claimed[ID] = START + 3 * CLAIM_MS
+    assert world.ensure() == Profile(row_of(0, lastSignInAt=START - 1), is_stale=True)
 
 
 @pytest.mark.parametrize("refreshed_at", [START - MAX_AGE + 1, START - 1])
-def test_a_row_that_clerk_was_lately_asked_for_is_fresh(refreshed_at: int, world: World) -> None:
+def test_row_that_was_refreshed_recently_is_fresh(refreshed_at: int, world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Ada")
-    world.refreshes.refreshed[ID] = refreshed_at
-    assert world.ensure() == Profile({VERSION: LONG_AGO, "firstName": "Ada"}, is_stale=False)
-    assert (world.asked_at, world.table.written, world.refreshes.told) == ([], [], [])
+    world.claims.refreshed[ID] = refreshed_at
+    assert world.ensure() == Profile({VERSION: LONG_AGO, "firstName": "Ada"})
+    assert (world.asked_at, world.table.written, world.claims.asked) == ([], [], [])
 
 
-def test_what_was_refreshed_for_another_user_says_nothing_of_this_one(world: World) -> None:
+def test_refresh_of_another_user_does_not_count(world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO)
-    world.refreshes.refreshed["user_2"] = START
+    world.claims.refreshed["user_2"] = START
     world.ensure()
     assert world.asked_at == [START]
 
@@ -142,38 +189,38 @@ def test_what_was_refreshed_for_another_user_says_nothing_of_this_one(world: Wor
 
 
 @pytest.mark.parametrize("version", [0, LONG_AGO, START - MAX_AGE])
-def test_a_stale_row_is_brought_up_to_date(version: int, world: World) -> None:
+def test_old_row_is_refreshed(version: int, world: World) -> None:
     world.table.rows[ID] = row_of(version, firstName="Old", email="old@mail.test", plan="pro")
     world.clerk = lambda: clerk_user(START - MAX_AGE)
-    assert world.ensure() == Profile(stored(START - MAX_AGE), is_stale=False)
+    assert world.ensure() == Profile(stored(START - MAX_AGE))
     assert world.row() == stored(START - MAX_AGE)
     assert foreign_part(world.table.rows[ID]) == {"plan": "pro"}
     assert world.asked_at == [START]
 
 
-def test_once_refreshed_a_row_is_fresh_from_when_clerk_was_asked(world: World) -> None:
+def test_refreshed_row_is_fresh_from_when_clerk_was_asked(world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO)
-    assert world.ensure() == Profile(stored(), is_stale=False)
-    assert world.refreshes.last(ID) == START
+    assert world.ensure() == Profile(stored())
+    assert world.claims.refreshed_at(ID) == START
     world.now = START + MAX_AGE - 1
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.asked_at == [START]
     world.now = START + MAX_AGE
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.asked_at == [START, START + MAX_AGE]
 
 
-def test_a_refresh_that_finds_nothing_new_writes_nothing(world: World) -> None:
+def test_refresh_that_finds_nothing_new_writes_nothing(world: World) -> None:
     world.table.rows[ID] = stored()
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert (world.asked_at, world.table.written) == ([START], [])
-    assert world.refreshes.last(ID) == START
+    assert world.claims.refreshed_at(ID) == START
 
 
-def test_an_unknown_user_gets_a_row(world: World) -> None:
-    assert world.ensure() == Profile(stored(), is_stale=False)
+def test_user_without_a_row_gets_one(world: World) -> None:
+    assert world.ensure() == Profile(stored())
     assert world.table.rows == {ID: stored()}
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.asked_at == [START]
 
 
@@ -182,13 +229,13 @@ def test_an_unknown_user_gets_a_row(world: World) -> None:
 )
 @pytest.mark.parametrize("is_refreshed", [False, True])
 @pytest.mark.parametrize("create_missing", [False, True])
-def test_an_apps_placeholder_is_never_fresh(
+def test_row_that_the_app_made_is_never_fresh(
     attributes: dict[str, str], is_refreshed: bool, create_missing: bool, world: World
 ) -> None:
     world.table.rows[ID] = row_of(None, **attributes)
     if is_refreshed:
-        world.refreshes.refreshed[ID] = START - 1
-    assert world.ensure(create_missing=create_missing) == Profile(stored(), is_stale=False)
+        world.claims.refreshed[ID] = START - 1
+    assert world.ensure(create_missing=create_missing) == Profile(stored())
     assert world.row() == stored()
     assert world.table.rows[ID].get("plan") == attributes.get("plan")
 
@@ -196,25 +243,25 @@ def test_an_apps_placeholder_is_never_fresh(
 @pytest.mark.parametrize(
     "version", [str(START), *map(Opaque, ({"NULL": True}, {"N": "1.5"}, {"BOOL": True}))]
 )
-def test_a_version_that_is_none_is_not_fresh(version: Any, world: World) -> None:
+def test_version_of_another_type_is_not_fresh(version: Any, world: World) -> None:
     world.table.rows[ID] = {**row_of(None), VERSION: version}
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.asked_at == [START]
 
 
-def test_a_row_that_the_app_deleted_is_made_again_though_refreshed_lately(world: World) -> None:
+def test_row_that_the_app_deleted_is_created_again_though_refreshed_recently(world: World) -> None:
     world.ensure()
     world.table.rows.clear()
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.row() == stored()
 
 
-def test_without_creating_an_unknown_user_costs_clerk_nothing(world: World) -> None:
+def test_unknown_user_without_create_missing_causes_no_request(world: World) -> None:
     assert world.ensure(create_missing=False) is None
-    assert (world.asked_at, world.table.rows, world.refreshes.told) == ([], {}, [])
+    assert (world.asked_at, world.table.rows, world.claims.asked) == ([], {}, [])
 
 
-def test_without_creating_a_row_that_goes_meanwhile_is_not_made_again(world: World) -> None:
+def test_row_that_disappears_meanwhile_is_not_created_without_create_missing(world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     world.due[START + 10] = world.table.rows.clear
     assert world.ensure(create_missing=False) is None
@@ -222,56 +269,132 @@ def test_without_creating_a_row_that_goes_meanwhile_is_not_made_again(world: Wor
 
 
 @pytest.mark.parametrize("age", [0, 1])
-def test_without_a_tolerated_age_every_page_load_asks(age: int, world: World) -> None:
+def test_every_page_load_asks_with_a_max_age_of_zero(age: int, world: World) -> None:
     world.table.rows[ID] = stored(START)
     world.clerk = lambda: clerk_user(START)
     world.now = START + age
     for n in range(1, 4):
-        assert world.ensure(max_age=0) == Profile(stored(START), is_stale=False)
+        assert world.ensure(max_age=0) == Profile(stored(START))
         assert len(world.asked_at) == n
 
 
-# Deleted
+# Deleted users
+
+UNKNOWN = failing(UserUnknown("Clerk has no such user"))
+marked = pytest.mark.parametrize("version", [LONG_AGO, START, 0, None])
 
 
-def test_a_mark_is_kept_when_clerk_no_longer_has_the_user(world: World) -> None:
-    world.table.rows[ID] = row_of(LONG_AGO, clerkDeletedAt=LONG_AGO)
-    world.clerk = failing(UserUnknown("Clerk has no such user"))
+@marked
+def test_marked_row_is_not_returned_by_get(version: int | None, world: World) -> None:
+    world.table.rows[ID] = row_of(version, clerkDeletedAt=START - 1, firstName="Ada")
+    assert world.profiles().get(ID) is None
+    assert world.asked_at == []
+
+
+@marked
+@pytest.mark.parametrize("is_refreshed", [False, True])
+def test_marked_user_whom_clerk_does_not_have_is_not_returned_however_fresh(
+    version: int | None, is_refreshed: bool, world: World
+) -> None:
+    world.table.rows[ID] = row_of(version, clerkDeletedAt=START - 1, firstName="Ada")
+    if is_refreshed:
+        world.claims.refreshed[ID] = START - 1
+    world.clerk = UNKNOWN
     before = dict(world.table.rows)
-    assert world.ensure() is None
+    for n in range(1, 3):
+        assert world.ensure() is None
+        assert len(world.asked_at) == n, "each page load asks, once"
     assert world.table.rows == before
-    assert world.refreshes.claimed == {}
+    assert world.claims.claimed == {}
 
 
-def test_a_mark_comes_off_when_clerk_shows_the_user_long_after(world: World) -> None:
-    world.table.rows[ID] = row_of(LONG_AGO, clerkDeletedAt=START - DELETION_GRACE_MS - 1)
-    profile = world.ensure()
-    assert profile == Profile(stored(), is_stale=False)
+def test_mark_is_removed_when_clerk_shows_the_user_after_the_grace(world: World) -> None:
+    world.table.rows[ID] = row_of(START, clerkDeletedAt=START - DELETION_GRACE_MS - 1)
+    world.clerk = lambda: clerk_user(START)
+    assert world.ensure() == Profile(stored(START))
     assert DELETED not in world.row()
+    assert world.asked_at == [START]
 
 
-def test_a_mark_stays_when_clerk_may_only_lag(world: World) -> None:
+def test_mark_stays_when_clerk_shows_the_user_within_the_grace(world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, clerkDeletedAt=START - DELETION_GRACE_MS)
-    profile = world.ensure()
-    assert profile is not None
-    assert profile.row == world.row() == stored() | {DELETED: START - DELETION_GRACE_MS}
+    for _ in range(2):
+        assert world.ensure() is None
+        assert world.row() == stored() | {DELETED: START - DELETION_GRACE_MS}
+        world.now = START
+    assert world.profiles().get(ID) is None
 
 
-def test_a_user_unknown_to_clerk_gets_no_row(world: World) -> None:
-    world.clerk = failing(UserUnknown("Clerk has no such user"))
+def test_mark_from_the_future_counts_as_none(world: World) -> None:
+    world.table.rows[ID] = row_of(START, clerkDeletedAt=START * 1000, firstName="Ada")
+    row: Row = {VERSION: START, DELETED: START * 1000, "firstName": "Ada"}
+    assert world.profiles().get(ID) == world.ensure() == Profile(row)
+
+
+def test_page_load_that_waits_does_not_return_a_row_that_is_marked_meanwhile(world: World) -> None:
+    claimed(world)
+
+    def deleted() -> None:
+        world.table.rows[ID] = stored() | {DELETED: START}
+        world.claims.release(ID, START + CLAIM_MS)
+
+    world.due[START + 150] = deleted
+    world.clerk = UNKNOWN
     assert world.ensure() is None
+
+
+def test_marked_user_is_a_404_when_clerks_user_is_malformed(world: World) -> None:
+    world.table.rows[ID] = row_of(START, clerkDeletedAt=START - 1)
+    world.clerk = lambda: clerk_user(first_name=7)
+    assert world.ensure() is None
+
+
+# Users whom Clerk does not know
+
+
+def test_unknown_user_is_asked_for_once_more_after_half_a_second(world: World) -> None:
+    answers = [UNKNOWN, clerk_user]
+    world.clerk = lambda: answers.pop(0)()
+    assert world.ensure() == Profile(stored())
+    first, second = world.asked_at
+    assert 500 <= second - first <= 600
+
+
+def test_user_without_a_row_who_stays_unknown_is_to_try_later(world: World) -> None:
+    world.clerk = UNKNOWN
+    with pytest.raises(ClerkUnavailable, match="does not know"):
+        world.ensure()
+    assert len(world.asked_at) == 2
     assert world.table.rows == {}
-    assert world.refreshes.last(ID) == 0
+    assert world.claims.refreshed_at(ID) == 0
 
 
-def test_a_user_unknown_to_clerk_may_be_asked_for_again_at_once(world: World) -> None:
-    world.clerk = failing(UserUnknown("Clerk has no such user"))
+@pytest.mark.parametrize("row", [{}, {"plan": "pro"}, row_of(LONG_AGO, firstName="Ada"), row_of(0)])
+def test_user_with_a_row_who_stays_unknown_is_not_returned(row: dict[str, Any], world: World) -> None:
+    world.table.rows[ID] = dict(row)
+    world.clerk = UNKNOWN
+    assert world.ensure() is None
+    assert len(world.asked_at) == 2
+    assert world.table.rows == {ID: row}
+
+
+def test_unknown_user_can_be_asked_for_again_at_once(world: World) -> None:
+    world.clerk = UNKNOWN
     profiles = world.profiles()
-    assert profiles.ensure(ID) is None
-    assert world.refreshes.claimed == {}
+    with pytest.raises(ClerkUnavailable):
+        profiles.ensure(ID)
+    assert world.claims.claimed == {}
     world.clerk = clerk_user
-    assert profiles.ensure(ID) == Profile(stored(), is_stale=False)
-    assert world.pauses == 0
+    began = world.now
+    assert profiles.ensure(ID) == Profile(stored())
+    assert world.asked_at[-1] == began
+
+
+def test_clerk_that_fails_the_second_time_is_to_be_tried_later(world: World) -> None:
+    answers = [UNKNOWN, failing(ClerkUnavailable("down"))]
+    world.clerk = lambda: answers.pop(0)()
+    with pytest.raises(ClerkUnavailable, match="down"):
+        world.ensure()
 
 
 # Clerk can't be asked
@@ -295,25 +418,27 @@ in_trouble = pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.ke
 
 @in_trouble
 @pytest.mark.parametrize("version", [LONG_AGO, None])
-def test_in_trouble_a_row_is_returned_as_it_is_and_called_stale(
+def test_row_is_returned_as_it_is_and_stale_when_clerk_fails(
     trouble: Answer, version: int | None, world: World
 ) -> None:
     world.table.rows[ID] = row_of(version, firstName="Old", plan="pro")
     world.clerk = trouble
     assert world.ensure() == Profile(row_of(version, firstName="Old"), is_stale=True)
     assert world.table.written == []
-    assert world.refreshes.last(ID) == 0
+    assert world.claims.refreshed_at(ID) == 0
 
 
 @in_trouble
-def test_in_trouble_a_row_of_the_apps_own_attributes_is_still_a_row(trouble: Answer, world: World) -> None:
+def test_row_with_only_the_apps_attributes_is_returned_as_stale_when_clerk_fails(
+    trouble: Answer, world: World
+) -> None:
     world.table.rows[ID] = row_of(None, plan="pro")
     world.clerk = trouble
     assert world.ensure() == Profile({}, is_stale=True)
 
 
 @in_trouble
-def test_in_trouble_without_a_row_there_is_nothing_to_return(trouble: Answer, world: World) -> None:
+def test_user_without_a_row_is_to_try_later_when_clerk_fails(trouble: Answer, world: World) -> None:
     world.clerk = trouble
     with pytest.raises(ClerkUnavailable) as error:
         world.ensure()
@@ -322,7 +447,7 @@ def test_in_trouble_without_a_row_there_is_nothing_to_return(trouble: Answer, wo
 
 
 @in_trouble
-def test_after_a_failure_others_do_not_ask_at_once(trouble: Answer, world: World) -> None:
+def test_failure_keeps_the_user_from_being_asked_for_again_at_once(trouble: Answer, world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     world.clerk = trouble
     for _ in range(100):
@@ -333,17 +458,17 @@ def test_after_a_failure_others_do_not_ask_at_once(trouble: Answer, world: World
     assert min(pauses) > CLAIM_MS
 
 
-def test_after_a_failure_it_is_tried_again(world: World) -> None:
+def test_user_can_be_asked_for_by_another_function_after_a_failure(world: World) -> None:
     world.clerk = failing(ClerkUnavailable("down"))
     with pytest.raises(ClerkUnavailable):
         world.ensure()
     world.clerk = clerk_user
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert len(world.asked_at) == 2
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_after_clerk_failed_it_is_not_asked_for_anybody_for_a_while(
+def test_failure_keeps_a_function_from_asking_for_any_user_for_five_seconds(
     error: ClerkSyncError, world: World
 ) -> None:
     world.table.rows[OTHER] = row_of(LONG_AGO, firstName="Old")
@@ -360,39 +485,160 @@ def test_after_clerk_failed_it_is_not_asked_for_anybody_for_a_while(
         with pytest.raises(ClerkUnavailable):
             profiles.ensure(ID)
     assert (world.asked_at, world.pauses) == ([START], 0)
-    assert world.refreshes.told == [(ID, True)], "nobody else is kept from asking"
+    assert world.claims.asked == [(ID, True)], "nobody else is kept from asking"
     world.now = failed_at + DOWN_MS
-    assert profiles.ensure(OTHER) == Profile(stored(), is_stale=False)
+    assert profiles.ensure(OTHER) == Profile(stored())
     assert world.asked_at == [START, failed_at + DOWN_MS]
 
 
-def test_after_clerk_failed_a_fresh_row_is_still_fresh(world: World) -> None:
+def test_fresh_row_is_returned_after_clerk_failed(world: World) -> None:
     world.table.rows[OTHER] = row_of(START, firstName="Ada")
     world.clerk = failing(ClerkUnavailable("down"))
     profiles = world.profiles()
     with pytest.raises(ClerkUnavailable):
         profiles.ensure(ID)
-    assert profiles.ensure(OTHER) == Profile({VERSION: START, "firstName": "Ada"}, is_stale=False)
+    assert profiles.ensure(OTHER) == Profile({VERSION: START, "firstName": "Ada"})
 
 
 @pytest.mark.parametrize("odd", [failing(UserUnknown("no such user")), lambda: clerk_user(first_name=7)])
-def test_an_answer_that_is_no_user_does_not_mean_that_clerk_is_down(odd: Answer, world: World) -> None:
+def test_unknown_or_malformed_user_does_not_count_as_a_failure_of_clerk(odd: Answer, world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     world.clerk = odd
     profiles = world.profiles()
     profiles.ensure(ID)
     world.clerk = lambda: clerk_user(id=OTHER)
-    assert profiles.ensure(OTHER) == Profile(stored(), is_stale=False)
+    assert profiles.ensure(OTHER) == Profile(stored())
 
 
-def test_a_table_that_fails_is_raised(world: World) -> None:
-    def fail() -> None:
-        raise AwsError("down")
+@in_trouble
+def test_marked_row_is_not_returned_when_clerk_fails(trouble: Answer, world: World) -> None:
+    world.table.rows[ID] = row_of(START, firstName="Ada", clerkDeletedAt=START - 1)
+    world.clerk = trouble
+    with suppress(ClerkUnavailable):
+        assert world.ensure() is None
+    world.pass_ms(1)
+    if trouble in [TROUBLE[type(error).__name__] for error in ERRORS]:
+        with pytest.raises(ClerkUnavailable):
+            world.ensure()
 
+
+def fail() -> None:
+    raise AwsError("down")
+
+
+def test_failing_users_table_is_raised_and_ends_the_claim(world: World) -> None:
     world.table.rivals = [fail]
     with pytest.raises(AwsError):
         world.ensure()
-    assert world.refreshes.last(ID) == 0, "nothing was refreshed"
+    assert world.claims.refreshed_at(ID) == 0, "nothing was refreshed"
+    assert world.claims.claimed == {}, "the next page load asks at once"
+
+
+# A row that DynamoDB refuses
+
+
+def refuse() -> None:
+    raise RowRefused("Item size has exceeded the maximum allowed size")
+
+
+def test_refused_row_is_returned_as_it_is_and_stale(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old", plan="pro")
+    for _ in range(2):
+        world.table.rivals = [refuse]
+        assert world.ensure() == Profile(row_of(LONG_AGO, firstName="Old"), is_stale=True)
+    assert len(world.asked_at) == 2
+    assert "user_set_aside" in caplog.messages
+
+
+def test_refused_user_without_a_row_gets_clerks_fields_and_stale(world: World) -> None:
+    for _ in range(2):
+        world.table.rivals = [refuse]
+        assert world.ensure() == Profile({"firstName": "Ada"}, is_stale=True)
+    assert world.table.rows == {}
+    assert len(world.asked_at) == 2
+    assert world.ensure() == Profile(stored()), "it is tried again"
+
+
+def test_refused_row_that_is_marked_is_not_returned(world: World) -> None:
+    world.table.rows[ID] = row_of(LONG_AGO, clerkDeletedAt=START - DELETION_GRACE_MS - 1)
+    world.table.rivals = [refuse]
+    assert world.ensure() is None
+
+
+# RunsTable fails
+
+
+@pytest.fixture
+def without_runs_table(world: World) -> World:
+    world.claims.is_down = True
+    return world
+
+
+def test_row_that_is_fresh_by_its_version_is_returned_while_runs_table_fails(
+    without_runs_table: World,
+) -> None:
+    without_runs_table.table.rows[ID] = row_of(START - 1, firstName="Ada")
+    assert without_runs_table.ensure() == Profile(row_of(START - 1, firstName="Ada"))
+    assert without_runs_table.asked_at == []
+
+
+@pytest.mark.parametrize("version", [LONG_AGO, START - MAX_AGE, 0, None, START * 1000])
+def test_any_other_row_is_returned_and_stale_while_runs_table_fails(
+    version: int | None, without_runs_table: World
+) -> None:
+    without_runs_table.table.rows[ID] = row_of(version, firstName="Ada")
+    assert without_runs_table.ensure() == Profile(row_of(version, firstName="Ada"), is_stale=True)
+    assert without_runs_table.asked_at == []
+
+
+def test_new_user_gets_a_row_while_runs_table_fails(without_runs_table: World) -> None:
+    assert without_runs_table.ensure() == Profile(stored())
+    assert without_runs_table.row() == stored()
+
+
+def test_marked_user_is_asked_for_while_runs_table_fails(without_runs_table: World) -> None:
+    without_runs_table.table.rows[ID] = row_of(START, clerkDeletedAt=START - 1)
+    without_runs_table.clerk = UNKNOWN
+    assert without_runs_table.ensure() is None
+    assert len(without_runs_table.asked_at) == 1
+    without_runs_table.clerk = failing(ClerkUnavailable("down"))
+    with pytest.raises(ClerkUnavailable):
+        without_runs_table.ensure()
+
+
+def test_no_row_is_created_without_create_missing_while_runs_table_fails(without_runs_table: World) -> None:
+    assert without_runs_table.ensure(create_missing=False) is None
+    assert without_runs_table.table.rows == {}
+
+
+def test_clerk_that_failed_is_left_alone_while_runs_table_fails(without_runs_table: World) -> None:
+    without_runs_table.clerk = failing(ClerkUnavailable("down"))
+    profiles = without_runs_table.profiles()
+    for _ in range(5):
+        with pytest.raises(ClerkUnavailable):
+            profiles.ensure(ID)
+    assert len(without_runs_table.asked_at) == 1
+
+
+@pytest.mark.parametrize("answer", [clerk_user, UNKNOWN])
+def test_runs_table_that_fails_after_clerk_answered_costs_nothing(answer: Answer, world: World) -> None:
+    def answer_and_fail() -> Any:
+        world.claims.is_down = True
+        return answer()
+
+    world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
+    world.clerk = answer_and_fail
+    assert world.ensure() == (Profile(stored()) if answer is clerk_user else None)
+
+
+def test_runs_table_that_fails_while_a_page_load_waits_costs_nothing(world: World) -> None:
+    claimed(world)
+
+    def fails() -> None:
+        world.claims.is_down = True
+
+    world.due[START + 150] = fails
+    assert world.ensure() == Profile(stored())
 
 
 # Many page loads at once
@@ -400,11 +646,11 @@ def test_a_table_that_fails_is_raised(world: World) -> None:
 
 def claimed(world: World) -> None:
     """Another page load has begun to ask Clerk."""
-    assert world.refreshes.claim(ID, START, START + CLAIM_MS)
+    assert world.claims.claim(ID, START, START + CLAIM_MS)
 
 
 @pytest.mark.parametrize("ms", [0, 1, CLAIM_MS])
-def test_whoever_comes_second_has_the_row_as_it_is(ms: int, world: World) -> None:
+def test_second_page_load_returns_the_row_as_stale(ms: int, world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     claimed(world)
     world.now += ms
@@ -414,7 +660,7 @@ def test_whoever_comes_second_has_the_row_as_it_is(ms: int, world: World) -> Non
 
 @pytest.mark.parametrize("row", [None, row_of(None, lastName="User"), row_of(None, plan="pro")])
 @pytest.mark.parametrize("ms", [1, 150, 1_000, CLAIM_MS - 200])
-def test_whoever_comes_second_waits_for_clerks_row_where_there_is_none(
+def test_second_page_load_waits_for_the_row_where_there_is_none_of_clerks(
     ms: int, row: dict[str, Any] | None, world: World
 ) -> None:
     if row:
@@ -423,73 +669,73 @@ def test_whoever_comes_second_waits_for_clerks_row_where_there_is_none(
 
     def finish() -> None:
         world.table.rows[ID] = stored()
-        world.refreshes.refreshed[ID] = START
+        world.claims.refreshed[ID] = START
 
     world.due[START + ms] = finish
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.asked_at == []
     assert ms <= world.now - START <= ms + 200, "it waits on though the first is done"
 
 
-def test_when_the_first_finds_no_user_the_second_asks_without_waiting_for_the_claims_end(
+def test_second_page_load_asks_as_soon_as_the_first_found_no_user(
     world: World,
 ) -> None:
     claimed(world)
-    world.due[START + 150] = lambda: world.refreshes.release(ID, START + CLAIM_MS)
-    world.clerk = failing(UserUnknown("Clerk has no such user"))
-    assert world.ensure() is None
-    [asked_at] = world.asked_at
-    assert 150 <= asked_at - START <= 350
+    world.due[START + 150] = lambda: world.claims.release(ID, START + CLAIM_MS)
+    world.clerk = UNKNOWN
+    with pytest.raises(ClerkUnavailable):
+        world.ensure()
+    assert 150 <= world.asked_at[0] - START <= 350
 
 
-def test_when_the_first_dies_the_next_page_load_after_its_claim_asks(world: World) -> None:
+def test_claim_of_a_page_load_that_died_lapses(world: World) -> None:
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old")
     claimed(world)
     world.now += CLAIM_MS + 1
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.asked_at == [START + CLAIM_MS + 1]
 
 
 @pytest.mark.parametrize("after_ms", [0, 1, 3_000])
-def test_when_the_first_dies_whoever_waits_asks(after_ms: int, world: World) -> None:
+def test_waiting_page_load_asks_when_the_claim_lapses(after_ms: int, world: World) -> None:
     claimed(world)
     world.now += after_ms
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     [asked_at] = world.asked_at
     assert CLAIM_MS < asked_at - START <= CLAIM_MS + 200
 
 
-def test_of_all_that_wait_for_the_dead_one_asks(world: World) -> None:
+def test_one_of_several_waiting_page_loads_asks_when_the_claim_lapses(world: World) -> None:
     claimed(world)
     profiles: list[Profile | None] = []
     for ms in (3_050, 3_080, 3_500, CLAIM_MS - 10):
         world.due[START + ms] = lambda: profiles.append(world.ensure())
     world.now += 3_000
     profiles.append(world.ensure())
-    assert profiles == [Profile(stored(), is_stale=False)] * 5
+    assert profiles == [Profile(stored())] * 5
     assert len(world.asked_at) == 1
 
 
-def test_while_others_always_hold_the_claim_a_new_user_is_to_try_later(world: World) -> None:
-    world.refreshes.claimed[ID] = START + 10 * CLAIM_MS
+def test_new_user_is_to_try_later_while_others_hold_the_claim(world: World) -> None:
+    world.claims.claimed[ID] = START + 10 * CLAIM_MS
     with pytest.raises(ClerkUnavailable):
         world.ensure()
     assert world.asked_at == []
     assert CLAIM_MS <= world.now - START <= CLAIM_MS + 300
 
 
-def test_a_webhook_that_brings_the_row_ends_the_wait(world: World) -> None:
+def test_webhook_that_stores_the_row_ends_the_wait(world: World) -> None:
     claimed(world)
 
     def webhook() -> None:
         world.table.rows[ID] = stored(START + 90)
 
     world.due[START + 100] = webhook
-    assert world.ensure() == Profile(stored(START + 90), is_stale=False)
+    assert world.ensure() == Profile(stored(START + 90))
     assert world.asked_at == []
 
 
-def test_clerk_is_never_asked_by_two_within_a_claim(world: World) -> None:
+def test_clerk_is_asked_once_within_a_claim(world: World) -> None:
     """Page loads of every 70 ms, each begun while those before it are still waiting."""
     begun: list[int] = []
 
@@ -510,36 +756,36 @@ def test_clerk_is_never_asked_by_two_within_a_claim(world: World) -> None:
     assert all(pause > CLAIM_MS for pause in pauses)
 
 
-def test_the_claim_is_taken_before_clerk_is_asked_and_free_when_the_row_is_written(world: World) -> None:
+def test_claim_is_held_while_clerk_is_asked(world: World) -> None:
     def ask() -> Any:
-        assert world.refreshes.claimed == {ID: START + CLAIM_MS}
+        assert world.claims.claimed == {ID: START + CLAIM_MS}
         return clerk_user()
 
     world.clerk = ask
     world.ensure()
-    assert world.refreshes.claimed == {}
+    assert world.claims.claimed == {}
 
 
 # The row that is returned
 
 
-def test_a_newer_row_of_the_webhooks_is_what_is_returned(world: World) -> None:
+def test_newer_row_that_a_webhook_stored_meanwhile_is_returned(world: World) -> None:
     newer = {**stored(START + 5, firstName="Newer"), "plan": "pro"}
 
     def webhook() -> None:
         world.table.rows[ID] = dict(newer)
 
     world.table.rivals = [webhook]
-    assert world.ensure() == Profile(stored(START + 5, firstName="Newer"), is_stale=False)
+    assert world.ensure() == Profile(stored(START + 5, firstName="Newer"))
     assert world.table.rows == {ID: newer}
 
 
-def test_an_older_row_of_the_webhooks_loses(world: World) -> None:
+def test_older_row_that_a_webhook_stored_meanwhile_is_overwritten(world: World) -> None:
     def webhook() -> None:
         world.table.rows[ID] = stored(LONG_AGO - 5, email="old@mail.test")
 
     world.table.rivals = [webhook]
-    assert world.ensure() == Profile(stored(), is_stale=False)
+    assert world.ensure() == Profile(stored())
     assert world.row() == stored()
 
 
@@ -552,9 +798,7 @@ synced = st.builds(
 
 
 @given(st.none() | rows, st.none() | synced, st.integers(0, 25), st.booleans())
-def test_the_row_that_is_returned_is_the_one_that_is_stored(
-    row: Any, rival: Any, version: int, create_missing: bool
-) -> None:
+def test_returned_row_is_the_stored_row(row: Any, rival: Any, version: int, create_missing: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         world = world_with(patch, row)
 
@@ -574,8 +818,8 @@ def test_the_row_that_is_returned_is_the_one_that_is_stored(
         assert not profile.is_stale
 
 
-def test_getting_a_row_asks_nobody_and_writes_nothing(world: World) -> None:
+def test_get_asks_nobody_and_writes_nothing(world: World) -> None:
     assert world.profiles().get(ID) is None
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old", plan="pro")
-    assert world.profiles().get(ID) == {VERSION: LONG_AGO, "firstName": "Old"}
-    assert (world.asked_at, world.table.written, world.refreshes.told) == ([], [], [])
+    assert world.profiles().get(ID) == Profile({VERSION: LONG_AGO, "firstName": "Old"})
+    assert (world.asked_at, world.table.written, world.claims.asked) == ([], [], [])

@@ -1,5 +1,3 @@
-"""Who asks Clerk for a user: the same facts of the fake, here, and of RunsTable, in the integration tests."""
-
 from collections.abc import Callable
 from typing import Any
 
@@ -7,14 +5,14 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clerk_sync.aws.dynamodb import from_item
-from clerk_sync.errors import AwsError
-from clerk_sync.profile.refresh_claims import Refreshes
-from tests.support.refreshes import CONTRACT, NOW, UNTIL, FakeRefreshes
+from clerk_sync.errors import ClaimsUnavailable
+from clerk_sync.profile.refresh_claims import RefreshClaims
+from tests.support.fake_refresh_claims import CONTRACT, NOW, UNTIL, FakeRefreshClaims
 
 
 @pytest.mark.parametrize("fact", CONTRACT, ids=lambda fact: fact.__name__)
-def test_the_fake_refreshes(fact: Callable[[Refreshes], None]) -> None:
-    fact(FakeRefreshes())
+def test_fake_refresh_claims(fact: Callable[[RefreshClaims], None]) -> None:
+    fact(FakeRefreshClaims())
 
 
 class Refused(ClientError):
@@ -23,7 +21,7 @@ class Refused(ClientError):
 
 
 class DynamoDb:
-    """Raises `error`, if there is one; `asked` is every request."""
+    """Raises `error`, if there is one; `asked` holds every request."""
 
     class exceptions:  # noqa: N801 - the SDK's own name
         ConditionalCheckFailedException = Refused
@@ -41,8 +39,8 @@ class DynamoDb:
     update_item = get_item
 
 
-def refreshes_on(dynamodb: Any) -> Refreshes:
-    return Refreshes(dynamodb, "Runs")
+def claims_on(dynamodb: Any) -> RefreshClaims:
+    return RefreshClaims(dynamodb, "Runs")
 
 
 @pytest.mark.parametrize(
@@ -52,41 +50,41 @@ def refreshes_on(dynamodb: Any) -> Refreshes:
         EndpointConnectionError(endpoint_url="https://dynamodb.test"),
     ],
 )
-def test_a_table_that_does_not_answer_is_named(error: Exception) -> None:
-    refreshes = refreshes_on(DynamoDb(error))
+def test_table_that_fails_is_named(error: Exception) -> None:
+    claims = claims_on(DynamoDb(error))
     calls: list[Callable[[], object]] = [
-        lambda: refreshes.last("user_1"),
-        lambda: refreshes.claim("user_1", NOW, UNTIL),
-        lambda: refreshes.done("user_1", UNTIL, NOW),
-        lambda: refreshes.release("user_1", UNTIL),
+        lambda: claims.refreshed_at("user_1"),
+        lambda: claims.claim("user_1", NOW, UNTIL),
+        lambda: claims.complete("user_1", UNTIL, NOW),
+        lambda: claims.release("user_1", UNTIL),
     ]
     for call in calls:
-        with pytest.raises(AwsError, match=r"\bRuns\b"):
+        with pytest.raises(ClaimsUnavailable, match=r"\bRuns\b"):
             call()
 
 
-def test_a_refused_condition_is_a_claim_that_another_has() -> None:
-    assert refreshes_on(DynamoDb(Refused())).claim("user_1", NOW, UNTIL) is False
+def test_failed_condition_is_a_claim_of_another_page_load() -> None:
+    assert claims_on(DynamoDb(Refused())).claim("user_1", NOW, UNTIL) is False
 
 
-def test_a_refused_condition_leaves_a_claim_to_whoever_has_it_by_now() -> None:
+def test_failed_condition_leaves_the_claim_of_another_page_load() -> None:
     dynamodb = DynamoDb(Refused())
-    refreshes_on(dynamodb).done("user_1", UNTIL, NOW)
-    refreshes_on(dynamodb).release("user_1", UNTIL)
+    claims_on(dynamodb).complete("user_1", UNTIL, NOW)
+    claims_on(dynamodb).release("user_1", UNTIL)
     for request in dynamodb.asked:
         assert request["ConditionExpression"] == "claimedUntil = :until"
         assert from_item(request["ExpressionAttributeValues"])[":until"] == UNTIL
 
 
-def test_what_is_decided_upon_is_read_consistently() -> None:
+def test_refreshed_at_is_read_consistently() -> None:
     dynamodb = DynamoDb()
-    refreshes_on(dynamodb).last("user_1")
+    claims_on(dynamodb).refreshed_at("user_1")
     assert dynamodb.asked[0]["ConsistentRead"] is True
 
 
-def test_a_claim_is_kept_for_a_day_and_no_run_has_its_key() -> None:
+def test_claim_is_kept_for_a_day_under_a_key_of_its_own() -> None:
     dynamodb = DynamoDb()
-    refreshes_on(dynamodb).claim("user_1", NOW, UNTIL)
+    claims_on(dynamodb).claim("user_1", NOW, UNTIL)
     [request] = dynamodb.asked
     assert from_item(request["Key"]) == {"runId": "user#user_1", "part": "refresh"}
     assert from_item(request["ExpressionAttributeValues"])[":expires"] == NOW // 1000 + 24 * 60 * 60

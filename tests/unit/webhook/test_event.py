@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import MessageError
 from clerk_sync.users.user import Change, Deletion, SignIn, User, UserProblem, parse_user
 from clerk_sync.webhook.event import Ignored, WebhookEvent, parse_webhook
@@ -14,7 +15,6 @@ from tests.support.strategies import any_text, json_values
 MS = 1_760_000_000_000
 SECONDS = 1_760_000_000
 SIGNED_AT = MS + 30_000
-DAY_MS = 24 * 60 * 60 * 1000
 MARK = "Quetzalcoatl"
 ACTOR = {"iss": "https://dashboard.clerk.com", "sid": "sess_adm", "sub": "user_support"}
 
