@@ -12,6 +12,7 @@ import pytest
 
 from clerk_sync.aws.dynamodb import from_item
 from clerk_sync.profile.refresh_claims import RefreshClaims
+from tests.integration.faulty_aws import Answer, Body, Forward, Plan, Trouble, always, error, through
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT
 from tests.local.clerk.fake_users import make_user
@@ -103,10 +104,43 @@ def test_getting_a_row_changes_nothing(stack: Stack) -> None:
         assert asked(clerk) == []
 
 
-def test_a_user_that_clerk_does_not_have_is_a_404_and_gets_no_row(stack: Stack) -> None:
+def test_new_user_whom_clerk_does_not_know_yet_is_asked_for_twice_and_is_to_try_later(stack: Stack) -> None:
+    user = make_user(7)
     with stack.clerk([]) as clerk:
-        assert load(stack, clerk.token("user_nobody")).status_code == 404
-    assert stack.rows() == {}
+        answer = load(stack, clerk.token(user["id"]))
+        assert (answer.status_code, answer.json()) == (503, {"error": "Try again later."})
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert asked(clerk) == [f"/v1/users/{user['id']}"] * 2
+        assert stack.rows() == {}
+    with stack.clerk([user]) as clerk:
+        assert load(stack, clerk.token(user["id"])).json() == shown(user)
+
+
+def test_user_whom_clerk_knows_half_a_second_later_gets_a_row(stack: Stack) -> None:
+    user = make_user(7)
+    with stack.clerk([user]) as clerk:
+        unknown = Fault.status(404, body=json.dumps({"errors": [{"code": "resource_not_found"}]}).encode())
+        clerk.on_request = lambda _, request: unknown if asked(clerk) == [request.path] else None
+        assert load(stack, clerk.token(user["id"])).json() == shown(user)
+        assert len(asked(clerk)) == 2
+
+
+def test_deleted_user_is_a_404_however_fresh_the_row(stack: Stack) -> None:
+    user = make_user(7)
+    with stack.clerk([user]) as clerk:
+        token = clerk.token(user["id"])
+        assert load(stack, token).json() == shown(user)
+        clerk.delete(user["id"])
+        assert post(stack, event({"id": user["id"], "deleted": True}, "user.deleted")).status_code == 204
+        before = everything(stack)
+        for method in ("PUT", "GET"):
+            answer = load(stack, token, method)
+            assert (answer.status_code, answer.json()) == (404, {"error": "There is no such user here."})
+        assert len(asked(clerk)) == 2, "by both PUTs"
+        assert everything(stack)[0] == before[0]
+        clerk.on_request = at_users(Fault.status(500))
+        assert load(stack, token).status_code == 503
+        assert load(stack, token, "GET").status_code == 404
 
 
 def test_without_creating_a_new_user_is_a_404_that_costs_clerk_nothing(stack: Stack) -> None:
@@ -294,6 +328,58 @@ def test_while_the_keys_cannot_be_had_nobody_is_let_in_and_all_are_to_try_later(
             assert "Retry-After" in answer.headers
             clerk.on_request = None
             assert load(stack, clerk.token(user["id"])).json() == shown(user)
+
+
+# AWS fails
+
+
+def runs_table_fails(stack: Stack) -> Plan:
+    """Every request to RunsTable is throttled."""
+
+    def trouble(body: Body, forward: Forward) -> Answer | None:
+        return throttle(body, forward) if body["TableName"] == stack.outputs["RunsTable"] else forward(body)
+
+    throttle = error(400, "ProvisionedThroughputExceededException")
+    return always(trouble, "GetItem", "UpdateItem")
+
+
+def test_runs_table_that_is_throttled_costs_no_page_load(stack: Stack) -> None:
+    fresh = make_user(50) | {"updated_at": int(time.time() * 1000)}
+    old, new = make_user(51), make_user(52)
+    stack.put_row(fresh["id"], **wanted_row(fresh))
+    stack.put_row(old["id"], **wanted_row(changed(old, -60, "Old")))
+    with stack.clerk([old, new]) as clerk, through(stack, runs_table_fails(stack), FUNCTION):
+        answers = {user["id"]: load(stack, clerk.token(user["id"])) for user in (fresh, old, new)}
+    assert {answer.status_code for answer in answers.values()} == {200}
+    assert answers[fresh["id"]].json() == shown(fresh)
+    assert answers[old["id"]].json() == {**shown(changed(old, -60, "Old")), "stale": True}
+    assert answers[new["id"]].json() == shown(new)
+    assert stack.rows()[new["id"]] == wanted_row(new)
+
+
+def test_row_that_dynamodb_refuses_is_returned_and_stale(stack: Stack) -> None:
+    known, new = make_user(53), make_user(54)
+    stack.put_row(known["id"], plan="pro", **wanted_row(changed(known, -60, "Old")))
+    too_large = error(400, "ValidationException")
+    with stack.clerk([known, new]) as clerk, through(stack, refused_rows(stack, too_large), FUNCTION):
+        answer = load(stack, clerk.token(known["id"]))
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {**shown(changed(known, -60, "Old")), "stale": True},
+        )
+        answer = load(stack, clerk.token(new["id"]))
+        fields = {name: value for name, value in shown(new).items() if name != "clerkUpdatedAt"}
+        assert (answer.status_code, answer.json()) == (200, {**fields, "stale": True})
+    assert stack.rows().keys() == {known["id"]}
+
+
+def refused_rows(stack: Stack, refuse: Trouble) -> Plan:
+    """UsersTable takes no row."""
+
+    def trouble(body: Body, forward: Forward) -> Answer | None:
+        return refuse(body, forward) if body["TableName"] == stack.outputs["UsersTable"] else forward(body)
+
+    return always(trouble, "UpdateItem")
 
 
 # Keys

@@ -15,6 +15,7 @@ import pytest
 
 from clerk_sync.aws.dynamodb import to_item
 from clerk_sync.users.instance import TableInstance
+from tests.integration.faulty_aws import Answer, Body, Forward, always, error, through
 from tests.integration.stack import Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT, WEBHOOK_SECRET
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
@@ -530,6 +531,28 @@ def test_event_with_nothing_new_is_a_read(stack: Stack) -> None:
 
 
 # What it lacks
+
+
+def test_runs_table_that_is_throttled_costs_no_webhook(stack: Stack) -> None:
+    throttle = error(400, "ProvisionedThroughputExceededException")
+
+    def trouble(body: Body, forward: Forward) -> Answer | None:
+        return throttle(body, forward) if body["TableName"] == stack.outputs["RunsTable"] else forward(body)
+
+    user = make_user(1)
+    body = json.dumps({**json.loads(event(user)), "instance_id": "ins_1"})
+    with through(stack, always(trouble, "GetItem", "UpdateItem"), "WebhookFunction"):
+        assert post(stack, body).status_code == 204
+    assert stack.rows() == {user["id"]: wanted_row(user)}
+    for code in ("instance_not_read", "arrival_not_recorded"):
+        assert code in stack.log()
+
+
+def test_row_that_dynamodb_refuses_is_set_aside(stack: Stack) -> None:
+    with through(stack, always(error(400, "ValidationException"), "UpdateItem"), "WebhookFunction"):
+        assert post(stack, event(make_user(1))).status_code == 204
+    assert stack.rows() == {}
+    assert "user_set_aside" in stack.log()
 
 
 def test_without_a_secret_clerk_is_told_to_come_back(stack: Stack) -> None:

@@ -1,7 +1,7 @@
 """Stores what a webhook says, or ignores it or sets it aside; logs and counts which."""
 
 from clerk_sync.clock import now_ms
-from clerk_sync.errors import AwsError
+from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.users.instance import TableInstance
@@ -43,22 +43,25 @@ class WebhookProcessor:
                 logger.info("webhook_ignored", type=event.type, reason=reason)
                 count(WebhooksIgnored=1)
             case UserProblem(user_id, reason):
-                logger.warning("user_set_aside", type=event.type, clerkUserId=user_id, reason=reason)
-                count(WebhooksIgnored=1)
+                _set_aside(event, user_id, reason)
             case change:
                 self._store(event, change)
         if event.type in USER_EVENTS:
             self._record_arrival()
 
     def _store(self, event: WebhookEvent, change: Change) -> None:
-        stored = store(
-            self._users_table,
-            change,
-            self._users_table.get(change.id),
-            as_of=event.as_of,
-            now=now_ms(),
-            create_missing=self._create_missing,
-        )
+        try:
+            stored = store(
+                self._users_table,
+                change,
+                self._users_table.get(change.id),
+                as_of=event.as_of,
+                now=now_ms(),
+                create_missing=self._create_missing,
+            )
+        except RowRefused as error:
+            _set_aside(event, change.id, str(error))
+            return
         logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
         count(WebhooksAccepted=1)
 
@@ -76,3 +79,8 @@ class WebhookProcessor:
             self._arrivals.note(now_ms())
         except AwsError as error:
             logger.warning("arrival_not_recorded", reason=str(error))
+
+
+def _set_aside(event: WebhookEvent, user_id: str | None, reason: str) -> None:
+    logger.warning("user_set_aside", type=event.type, clerkUserId=user_id, reason=reason)
+    count(WebhooksIgnored=1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.errors import AwsError
+from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.user import User, parse_user
@@ -181,6 +181,20 @@ def test_webhook_is_stored_while_runs_table_fails(world: World) -> None:
     assert len(world.table.rows) == 10
     assert world.counted == ["WebhooksAccepted"] * 10
     assert world.runs_table.asked == 2, "the instance and the arrival, neither for every webhook"
+
+
+def test_row_that_dynamodb_refuses_is_set_aside_with_its_reason(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> None:
+        raise RowRefused("Item size has exceeded the maximum allowed size")
+
+    world.table.rivals = [refuse]
+    world.processor().process(event())
+    assert world.counted == ["WebhooksIgnored"]
+    assert world.arrivals() is not None
+    [record] = [record for record in caplog.records if record.message == "user_set_aside"]
+    assert (record.clerkUserId, record.reason) == (ID, "Item size has exceeded the maximum allowed size")  # type: ignore[attr-defined]
 
 
 def test_users_table_that_fails_is_raised_and_not_an_arrival(world: World) -> None:
