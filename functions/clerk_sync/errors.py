@@ -13,7 +13,9 @@ ClerkSyncError
 │   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
 │   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
 ├── AwsError             an AWS service refused a call, or throttled it for too long
-│   └── RowRefused       DynamoDB will never take this row
+│   ├── RowRefused       DynamoDB will never take this row
+│   └── Throttled        DynamoDB kept throttling a table
+├── PageOutdated         a page's message whose outcome would not count
 ├── LeaseLost            another invocation has taken the run over
 └── OutOfTime            the function's own time is nearly over; the run goes on in another one
 """
@@ -76,6 +78,14 @@ class RowRefused(AwsError):
 
     The message holds DynamoDB's own reason.
     """
+
+
+class Throttled(AwsError):
+    """DynamoDB kept throttling a table until the attempts, or the time, were used up."""
+
+
+class PageOutdated(ClerkSyncError):
+    """The page is done, or it was read again or continued in another message."""
 
 
 class LeaseLost(ClerkSyncError):

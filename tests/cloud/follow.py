@@ -9,9 +9,11 @@ from typing import get_args
 
 from clerk_sync.aws.clients import client
 from clerk_sync.clock import now_ms
+from clerk_sync.dashboard.wording import outcome
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted
 from clerk_sync.users.user import UserProblem
 from tests.cloud.aws_errors import AWS_ERRORS, explained
 from tests.cloud.stack import StackError, find_stack
@@ -75,12 +77,11 @@ def follow(runs: RunsTable, run_id: str) -> Run:
 
 def summary(run: Run, problems: list[UserProblem]) -> str:
     """What came of the run, for a person."""
-    counts = run.counts
     took = duration(((run.ended_at or now_ms()) - run.started_at) / 1000)
+    kind = "an audit without repair" if run.mode == "audit" else "a dry run"
     lines = [
-        f"{run.status} after {took}" + (", a dry run: nothing was written" if run.dry_run else ""),
-        f"  {run.total_users:,} users: {counts.created:,} created, {counts.updated:,} updated, "
-        f"{counts.unchanged:,} unchanged, {counts.skipped:,} skipped, {counts.errors:,} failed",
+        f"{run.status} after {took}" + (f", {kind}: nothing was written" if run.dry_run else ""),
+        f"  {counted(run.total_users, 'user')}: {', '.join(outcome(run)) or 'nothing to do'}",
     ]
     lines += [
         plain(f"  {error['clerkUserId'] or 'error'}: {error['reason']}") for error in run.errors(problems)

@@ -39,7 +39,9 @@ class Stack:
     Every optional part is deployed unless `parameters` say otherwise.
     """
 
-    def __init__(self, aws: LocalAws, name: str, parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self, aws: LocalAws, name: str, parameters: Mapping[str, str], *, as_shipped: bool = False
+    ) -> None:
         self.aws = aws
         self.name = name
         self._clerk_port = free_port()
@@ -54,6 +56,7 @@ class Stack:
                 **parameters,
             },
             name,
+            as_shipped=as_shipped,
         )
         self.key = parameters.get("UsersTableKey", "clerkUserId")
         self.runs = RunsTable(aws.client("dynamodb"), self.outputs["RunsTable"])

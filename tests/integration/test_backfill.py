@@ -1,7 +1,9 @@
 """The main job on the deployed stack: users flow from Clerk to the table, whatever happens meanwhile."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
 import pytest
@@ -18,7 +20,12 @@ from tests.integration.stack import (
 )
 from tests.local.aws.local_aws import SECRET_KEY, FunctionError
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
-from tests.local.clerk.simulated_clerk import Fault, GoneCursor, Request
+from tests.local.clerk.simulated_clerk import Fault, GoneCursor, Request, SimulatedClerk
+
+
+def user_requests(clerk: SimulatedClerk) -> list[Request]:
+    """The requests for users; each invocation asks for the instance besides."""
+    return [request for request in clerk.requests if request.path.startswith("/v1/users")]
 
 
 def test_20_000_users_arrive_exactly_and_a_second_run_writes_nothing(stack: Stack) -> None:
@@ -35,7 +42,7 @@ def test_20_000_users_arrive_exactly_and_a_second_run_writes_nothing(stack: Stac
         assert result["status"] == "COMPLETED", result
         assert_conserved(result)
         assert (result["createdCount"], result["updatedCount"]) == (19_960, 40)
-        assert len(clerk.requests) <= 20_000 / 500 + 5 + 3  # as many windows as the pace is worth
+        assert len(user_requests(clerk)) <= 20_000 / 500 + 5 + 3  # as many windows as the pace is worth
         rows = stack.rows()
         assert rows.pop("not-from-clerk") == {"plan": "free", "email": "shop@example.com"}
         expected = {user["id"]: wanted_row(user) for user in users}
@@ -98,7 +105,7 @@ def test_a_killed_backfill_goes_on_from_its_last_page_under_the_same_run(stack: 
         with pytest.raises(FunctionError, match=r"died|exited|no response"):
             stack.backfill()
         run_id = stack.current_run_id()
-        asked = len(clerk.requests)
+        asked = len(user_requests(clerk))
         stack.change_run(run_id, "leaseUntil", 0)
         result = stack.backfill({"waitSeconds": 120})
 
@@ -107,7 +114,7 @@ def test_a_killed_backfill_goes_on_from_its_last_page_under_the_same_run(stack: 
     assert_conserved(result)
     assert result["totalClerkUsers"] == 4_900
     # What had been asked for but not sent is asked for again: two pages at the most.
-    assert len(clerk.requests) - asked <= 8, "it began again instead of going on"
+    assert len(user_requests(clerk)) - asked <= 8, "it began again instead of going on"
     assert_true_to_clerk(stack.rows(), users)
 
 
@@ -127,13 +134,13 @@ def test_a_worker_killed_in_the_middle_of_a_page_costs_nothing(stack: Stack) -> 
 
 def test_a_run_that_outlasts_the_functions_time_goes_on_in_another_invocation(stack: Stack) -> None:
     users = make_users(3_000)
-    with stack.clerk(users, latency=0.6) as clerk, stack.configured("BackfillFunction", timeout=32):
+    with stack.clerk(users, latency=1.5) as clerk, stack.configured("BackfillFunction", timeout=36):
         first = stack.backfill({"waitSeconds": 0})
         assert first["status"] == "RUNNING"
         assert first["totalClerkUsers"] < 3_000
         eventually(lambda: (run := stack.runs.get(first["runId"])) and run.is_over)
         # Each invocation has asked for a page more than it has time to send.
-        assert len(clerk.requests) <= 2 * 3_000 / 500 + 3
+        assert len(user_requests(clerk)) <= 2 * 3_000 / 500 + 3
 
     result = stack.backfill({"runId": first["runId"]})
     assert result["status"] == "COMPLETED", result
@@ -148,7 +155,7 @@ def test_two_invocations_at_once_share_one_run(stack: Stack) -> None:
     assert len({result["runId"] for result in results}) == 1
     assert {result["status"] for result in results} == {"COMPLETED"}
     assert results[0]["totalClerkUsers"] == 2_000
-    assert len(clerk.requests) <= 2_000 / 500 + 3
+    assert len(user_requests(clerk)) <= 2_000 / 500 + 3
 
 
 def test_an_event_that_asks_for_another_run_than_the_one_under_way_is_refused(stack: Stack) -> None:
@@ -250,11 +257,11 @@ def test_an_incremental_run_reads_and_writes_only_what_changed(stack: Stack) -> 
         stack.change_run(stack.current_run_id(), "startedAt", now - 3_600_000)
         for n in range(0, 3_000, 15):
             clerk.update(users[n]["id"], first_name=f"Renamed {n}")
-        clerk.add(make_user(50_000, base_ms=now))
+        clerk.add(make_user(50_000) | {"created_at": now, "updated_at": now})
         clerk.requests.clear()
         result = stack.backfill({"mode": "incremental"})
 
-        assert len(clerk.requests) == 1
+        assert len(user_requests(clerk)) == 1
         assert (result["status"], result["mode"]) == ("COMPLETED", "incremental")
         assert_conserved(result)
         counts = (result["totalClerkUsers"], result["updatedCount"], result["createdCount"])
@@ -280,13 +287,14 @@ def test_an_incremental_run_with_none_before_it_reads_everybody(stack: Stack) ->
 
 
 def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
-    users = make_users(3_000, base_ms=int(time.time() * 1000))
+    now = int(time.time() * 1000)
+    users = [user | {"created_at": now, "updated_at": now + n} for n, user in enumerate(make_users(3_000))]
     with stack.clerk([]):
         stack.backfill()
     with stack.clerk(users) as clerk:
 
         def kill(number: int, _: Request) -> None:
-            if number == 4:
+            if number == 5:
                 assert stack.kill("BackfillFunction")
 
         clerk.on_request = kill
@@ -296,13 +304,13 @@ def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
         run_id = stack.runs.current("incremental").run_id
         assert run_id
         stack.change_run(run_id, "leaseUntil", 0)
-        asked = len(clerk.requests)
+        asked = len(user_requests(clerk))
         result = stack.backfill({"mode": "incremental"})
 
     assert (result["runId"], result["status"]) == (run_id, "COMPLETED")
     assert_conserved(result)
     assert result["totalClerkUsers"] == 3_000
-    assert len(clerk.requests) - asked <= 4
+    assert len(user_requests(clerk)) - asked <= 4
     assert_true_to_clerk(stack.rows(), users)
 
 
@@ -341,6 +349,51 @@ def test_clerks_rate_limit_is_obeyed(stack: Stack) -> None:
     assert result["totalClerkUsers"] == 2_000
     throttled = [request for request in clerk.requests if request.status == 429]
     assert 1 <= len(throttled) <= 3, "Retry-After says when to come back"
+
+
+def test_full_incremental_and_audit_runs_overlap_and_survive_clerks_429(stack: Stack) -> None:
+    users = make_users(1_500)
+    with stack.clerk(users):
+        assert stack.backfill()["status"] == "COMPLETED"
+    with stack.clerk(users, rate_limit=3, rate_window=2) as clerk:
+        for user in users[:40]:
+            clerk.update(user["id"], first_name="Changed")
+        all_have_started = threading.Event()
+
+        def started() -> int:
+            return len([r for r in clerk.requests if r.path == "/v1/instance" and r.status == 200])
+
+        def wait_for_the_others(_: int, request: Request) -> None:
+            if started() == 3:
+                all_have_started.set()
+            if request.path.startswith("/v1/users"):
+                all_have_started.wait(20)
+
+        clerk.on_request = wait_for_the_others
+        with ThreadPoolExecutor(3) as pool:
+            full = pool.submit(stack.backfill, {"waitSeconds": 120})
+            incremental = pool.submit(stack.backfill, {"mode": "incremental", "waitSeconds": 120})
+            eventually(lambda: started() == 2)
+            audit = pool.submit(stack.audit, {"waitSeconds": 120})
+            results = [run.result() for run in (full, incremental, audit)]
+        throttled = [request for request in clerk.requests if request.status == 429]
+        wanted = clerk.users()
+
+    assert all_have_started.is_set()
+    assert [result["status"] for result in results] == ["COMPLETED"] * 3, results
+    assert max(run["startedAt"] for run in results) < min(run["timestamp"] for run in results)
+    assert throttled
+    for result in results[:2]:
+        assert_conserved(result)
+    assert results[0]["totalClerkUsers"] == results[2]["clerkUsers"] == 1_500
+    assert results[1]["totalClerkUsers"] >= 40
+    assert_true_to_clerk(stack.rows(), wanted)
+    [line] = [
+        json.loads(line)
+        for line in stack.function_log()
+        if '"message":"run_started"' in line and results[2]["runId"] in line
+    ]
+    assert {*line["beside"]} == {result["runId"] for result in results[:2]}
 
 
 def test_while_clerk_is_down_the_run_stays_open_and_says_so(stack: Stack) -> None:
@@ -394,7 +447,7 @@ def test_a_refused_key_fails_the_run_and_names_the_parameter(stack: Stack) -> No
 def test_a_key_that_is_revoked_midway_fails_the_run_once_its_pages_are_written(stack: Stack) -> None:
     users = make_users(1_500)
     with stack.clerk(users) as clerk:
-        clerk.on_request = lambda number, _: Fault.status(401) if number == 4 else None
+        clerk.on_request = lambda number, _: Fault.status(401) if number == 5 else None
         result = stack.backfill()
     assert result["status"] == "FAILED"
     assert_conserved(result)
@@ -488,7 +541,7 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
-    page = PendingPage("never sent", users, [], run.cursor)
+    page = PendingPage("never sent", users, [], run.checkpoint)
     stack.pages.record_pending(run, "cut off", [page], 0)
     return page.added_to(run)
 

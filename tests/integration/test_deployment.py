@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from tests.integration.stack import ORIGINS, Stack, assert_conserved, assert_true_to_clerk, eventually
+from tests.local.aws.build import build
 from tests.local.aws.conditions import ALL_OFF, ALL_ON
-from tests.local.aws.local_aws import LOCAL, ROOT, LocalAws, build
+from tests.local.aws.local_aws import LOCAL, ROOT, LocalAws
 from tests.local.aws.sam_transform import transformed
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.local.commands.sign import LOCAL_SECRET, signed, signed_in
@@ -117,7 +118,10 @@ def test_all_conditions_on_deploys_every_resource(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def minimal(aws: LocalAws) -> Stack:
-    """A stack with every condition off, so with an existing table, which has a key of its own."""
+    """A stack with every condition off, so with an existing table, which has a key of its own.
+
+    Its code is uploaded as SAM CLI zips it; the other stack's is mounted.
+    """
     aws.client("dynamodb").create_table(
         TableName=ALL_OFF["ExistingUsersTable"],
         KeySchema=[{"AttributeName": "sub", "KeyType": "HASH"}],
@@ -125,7 +129,7 @@ def minimal(aws: LocalAws) -> Stack:
         BillingMode="PAY_PER_REQUEST",
     )
     settings = {"UsersTableKey": "sub", "CreateMissingUsers": "false", "PageSize": "10"}
-    return Stack(aws, "clerk-sync-existing", ALL_OFF | settings)
+    return Stack(aws, "clerk-sync-existing", ALL_OFF | settings, as_shipped=True)
 
 
 def test_all_conditions_off_deploys_no_conditional_resource(minimal: Stack) -> None:

@@ -24,7 +24,7 @@ from clerk_sync import metrics
 from clerk_sync.audit import audit, deletions
 from clerk_sync.audit.deletions import DeletionFinder
 from clerk_sync.audit.scan import SavedScans
-from clerk_sync.clerk import parallel_listing
+from clerk_sync.clerk import listing, parallel_listing
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import (
     AwsError,
@@ -64,9 +64,9 @@ from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import Result
 from clerk_sync.users.write_rule import Write
+from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
-from tests.support.lanes import InTurn
 
 PAGE_SIZE = 2
 NO_PLACEHOLDERS = placeholder_pattern([])
@@ -116,9 +116,10 @@ class Faults:
     `second_delivery`: a message is delivered again while it is being worked on. `late_delivery`: it comes
     when its sender's lease is over. `short_time`: an invocation has time for a page or two. `audit`: an
     invocation is one of AuditFunction. `deletion`: Clerk has a user fewer than when it was last asked.
-    `short_list`: a list of Clerk's ends too soon. `slow_scan`: the next few rows of the table take long to
-    come. `kill_late`: before an invocation records that it is done with Clerk. `kill_at`, `stall_at`: no
-    chance but the one moment for trouble, counted from 1 in each episode; none if 0.
+    `short_list`: a list of Clerk's ends too soon. `unlisted`: how many users Clerk counts and never lists.
+    `slow_scan`: the next few rows of the table take long to come. `kill_late`: before an invocation records
+    that it is done with Clerk. `kill_at`, `stall_at`: no chance but the one moment for trouble, counted from
+    1 in each episode; none if 0. `cut_list_at`: the one list of Clerk's that ends too soon, counted likewise.
     """
 
     kill: float = 0.0
@@ -137,10 +138,12 @@ class Faults:
     audit: float = 0.0
     deletion: float = 0.0
     short_list: float = 0.0
+    unlisted: int = 0
     slow_scan: float = 0.0
     kill_late: float = 0.0
     kill_at: int = 0
     stall_at: int = 0
+    cut_list_at: int = 0
 
     def __repr__(self) -> str:
         likely = {name: value for name, value in asdict(self).items() if value}
@@ -149,7 +152,18 @@ class Faults:
 
 NO_FAULTS = Faults()
 CLOCKED: tuple[ModuleType, ...]
-CLOCKED = (audit, backfill, completion, deletions, invocation_module, lease, paging, run_starter, worker)
+CLOCKED = (
+    audit,
+    backfill,
+    completion,
+    deletions,
+    invocation_module,
+    lease,
+    listing,
+    paging,
+    run_starter,
+    worker,
+)
 """The modules that ask for the time."""
 
 
@@ -230,13 +244,15 @@ class World:
     def __init__(self, faults: Faults, seed: int) -> None:
         self.faults = faults
         self.dice = random.Random(seed)
-        self.lanes = 1 + seed % 4
+        self.max_requests = 1 + seed % 4
         self.now = 1_000_000
         self.trace: list[str] = []
         self.events: Counter[str] = Counter()
         self.current: Invocation | None = None
         self.moments = 0
         """For trouble, so far."""
+        self.lists = 0
+        """Of Clerk's users, so far."""
 
     def chance(self, probability: float) -> bool:
         return self.dice.random() < probability
@@ -370,9 +386,11 @@ class ClerkUsers:
         self.on_deleted = world.dice.choice(["reject", "empty", "position"])
         self.newest = 0
         self._world = world
-        # With several lanes as many as are worth several windows.
-        for _ in range(world.dice.choice([0, 3, 4, 7] if world.lanes == 1 else [3, 12, 18])):
+        # With several requests at once as many as are worth several windows.
+        for _ in range(world.dice.choice([0, 3, 4, 7] if world.max_requests == 1 else [3, 12, 18])):
             self.sign_up()
+        ids = self.ids()
+        self.unlisted = set(world.dice.sample(ids, min(len(ids), world.faults.unlisted)))
 
     def sign_up(self) -> None:
         dice, user_id = self._world.dice, f"user_{len(self.known_since)}"
@@ -435,10 +453,12 @@ class InterruptedClerk(ClerkClient):
             return [user for user in users.payloads if user["id"] in query["user_id"]][: int(query["limit"])]
         if query.get("order_by") == "-created_at":
             return users.payloads[-int(query["limit"]) :]
-        bound, end = int(query.get("created_at_after", -1)), int(query.get("created_at_before", 10**15))
+        since = int(query.get("created_at_after", -1))
         found = users.after(query["starting_after"]) if "starting_after" in query else users.payloads
-        listed = [user for user in found if bound < user["created_at"] <= end][: int(query["limit"])]
-        if listed and world.chance(world.faults.short_list):
+        listed = [user for user in found if user["created_at"] > since and user["id"] not in users.unlisted]
+        listed = listed[: int(query["limit"])]
+        world.lists += 1
+        if listed and (world.chance(world.faults.short_list) or world.lists == world.faults.cut_list_at):
             world.note("cut_short")
             return listed[: world.dice.randrange(len(listed))]
         return listed
@@ -535,7 +555,7 @@ class Rules:
         elif item["part"] == "run" and before:
             changed = {name for name in after if before.get(name) != after[name]}
             self._check_lease(before, changed, is_given_back=not after.get("leaseOwner"))
-            if changed & {"pages", "totalClerkUsers", "cursor", "pagedAt", "leaseUntil"}:
+            if changed & {"pages", "totalClerkUsers", "checkpoint", "pagedAt", "leaseUntil"}:
                 self._check_holder(item["runId"])
             if "status" in changed:
                 _check_verdict(after)
@@ -786,9 +806,10 @@ class Episode:
             create_missing=True,
             time_left=lambda: (deadline - world.now) / 1000,
             invoke_again=partial(self._invoke_again, function),
-            open_lanes=lambda: InTurn(
-                world.lanes, world.dice.randrange, lambda: world.dice.choice(MORE_AT_ONCE)
+            open_executor=lambda: InTurnExecutor(
+                world.dice.randrange, lambda: world.dice.choice(MORE_AT_ONCE)
             ),
+            max_requests=world.max_requests,
             sleep=lambda seconds: world.pause(int(seconds * 1000)),
         )
 
@@ -810,14 +831,9 @@ class Episode:
         """WorkerFunction's handler."""
         is_last = message.deliveries >= self.queue.max_deliveries
         try:
-            worker.work(
-                page,
-                self.users_table,
-                self._runs_table(),
-                self._page_ledger(),
-                placeholders=NO_PLACEHOLDERS,
-                is_last_delivery=is_last,
-            )
+            worker.Worker(
+                self.users_table, self._runs_table(), self._page_ledger(), self.queue, NO_PLACEHOLDERS
+            ).work(page, is_first_delivery=message.deliveries == 1, is_last_delivery=is_last)
         except AwsError:
             message.visible_at = self.world.now + (0 if is_last else 15_000)
         else:
@@ -861,9 +877,9 @@ class Episode:
         users = self.users
         awaited = {user_id for user_id, since in users.known_since.items() if since <= run["startedAt"]}
         awaited -= users.gone_since.keys()
-        # Who is gone by the end of a list that was cut may hide that another one was missed.
-        is_believed = bool(json.loads(run.get("deletions", "{}")).get("rows")) and not users.gone_since
-        if is_believed or not self.world.events["cut_short"]:
+        # Users who are gone, or came, by the end of a list that was cut may hide that others are missing.
+        has_churn = users.gone_since or self._faults.sign_up
+        if not (run.get("unlistedUsers") or (self.world.events["cut_short"] and has_churn)):
             assert set(met) >= awaited, f"users that do not count: {awaited - set(met)}"
         if run["dryRun"]:
             return
@@ -916,7 +932,8 @@ def play(faults: Faults, seed: int) -> Episode:
 def _check_verdict(run: Item) -> None:
     assert "pagedAt" in run, f"over before it is paged: {run}"
     assert run["settledPages"] == run["pages"], f"over before its pages are: {run}"
-    due = "COMPLETED_WITH_ERRORS" if run["errorCount"] else "COMPLETED"
+    is_whole = not (run["errorCount"] or run.get("unlistedUsers"))
+    due = "COMPLETED" if is_whole else "COMPLETED_WITH_ERRORS"
     assert run["status"] == ("FAILED" if "failure" in run else due), f"not the status due: {run}"
 
 

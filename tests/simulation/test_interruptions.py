@@ -75,6 +75,25 @@ def test_a_run_survives_being_cut_off_at_any_moment(trouble: str, audit: float) 
             assert events["killed"] + events["stalled"] == 1
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_list_that_clerk_cuts_once_costs_nobody_whenever_the_run_is_killed(seed: int) -> None:
+    world = play(Faults(), seed).world
+    for cut_list_at in range(1, world.lists + 1):
+        for kill_at in range(cut_list_at, world.moments + 1, 40):
+            runs = play(Faults(cut_list_at=cut_list_at, kill_at=kill_at), seed).runs()
+            assert not any("unlistedUsers" in run for run in runs)
+
+
+@pytest.mark.parametrize("audit", [0.0, 1.0])
+def test_users_that_clerk_counts_and_never_lists_are_errors_and_no_row_is_marked(audit: float) -> None:
+    for seed in range(20):
+        episode = play(Faults(audit=audit, unlisted=2, kill=0.01, short_time=0.2), seed)
+        missing = len(episode.users.unlisted)
+        for run in episode.runs():
+            assert run.get("unlistedUsers", 0) == missing, f"seed {seed}"
+            assert not missing or not episode.world.events["marked"], f"seed {seed}"
+
+
 def test_an_audit_without_trouble_waits_for_the_workers() -> None:
     for seed in range(20):
         runs = play(Faults(audit=1.0), seed).runs()

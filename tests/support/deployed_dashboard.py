@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, Mode, Run
 from clerk_sync.users.user import UserProblem
@@ -29,8 +30,8 @@ def start_run(
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     runs.expect(run.run_id, "me", expected)
-    page = PendingPage("token", counts.total, [], BEGINNING)
+    page = PendingPage("token", counts.total, [], Checkpoint())
     stack.pages.record_pending(run, "me", [page], 0)
     runs.save(page.added_to(run), "me", 0)
-    assert stack.pages.record_outcome(run.run_id, 1, "token", counts, list(problems))
+    assert stack.pages.record_outcome(run.run_id, 1, "token", PageOutcome(counts, problems))
     return page.added_to(run)

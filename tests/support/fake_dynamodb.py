@@ -21,8 +21,8 @@ Request = Mapping[str, Any]
 _EXPRESSIONS = ("KeyConditionExpression", "FilterExpression", "ConditionExpression", "UpdateExpression")
 _PAGES_OF_A_RUN = "runId = :run AND begins_with(part, :prefix)"
 _EXISTENCE = re.compile(r"attribute_(not_)?exists\((\S+)\)")
-_COMPARISON = re.compile(r"(\S+) (=|<|>|>=) (\S+)")
-_COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt, ">=": operator.ge}
+_COMPARISON = re.compile(r"(\S+) (=|<|>|>=|<=) (\S+)")
+_COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt, ">=": operator.ge, "<=": operator.le}
 _UPDATE = re.compile(r"(?:SET (?P<set>.+?))?(?: ?ADD (?P<add>.+))?")
 _AND = re.compile(r" AND (?![^(]*\))")
 _COMMA = re.compile(r", (?![^(]*\))")
@@ -207,7 +207,7 @@ def _summary(kind: str, request: Request) -> str:
     part = _key(request)[1]
     placeholders = re.findall(r":\w+", request.get("UpdateExpression", ""))
     values = _values(request)
-    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":cursor")
+    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":checkpoint")
     return f"{kind} {part} {told}".rstrip()
 
 

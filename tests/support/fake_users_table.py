@@ -36,6 +36,11 @@ class FakeUsersTable(UsersTable):
         seen = self.rows.keys() - (set() if consistent else self.unseen)
         return {user_id: owned(self.rows[user_id]) for user_id in wanted if user_id in seen}
 
+    def read_available(
+        self, user_ids: Iterable[str], *, consistent: bool = False
+    ) -> tuple[dict[str, Row], set[str]]:
+        return self.read(user_ids, consistent=consistent), set()
+
     def get(self, user_id: str) -> Row | None:
         self.gets.append(user_id)
         return self._stored(user_id)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from clerk_sync.audit.scan import SavedScans
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
@@ -54,8 +55,8 @@ class RunsInMemory:
     ) -> str:
         """Start a run of one page and end its paging; the page has an outcome if there are counts. The run's
         id is returned."""
-        sent = self.send(self.start(run), PendingPage("t1", 9, [], BEGINNING, deletions=deletions))
+        sent = self.send(self.start(run), PendingPage("t1", 9, [], Checkpoint(), deletions=deletions))
         self.runs.end_paging(sent, OWNER, run.started_at, failure=failure)
         if counts:
-            assert self.pages.record_outcome(run.run_id, 1, "t1", counts)
+            assert self.pages.record_outcome(run.run_id, 1, "t1", PageOutcome(counts))
         return run.run_id

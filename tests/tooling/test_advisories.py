@@ -28,8 +28,8 @@ VULNERABLE = {
             [SKIPPED, VULNERABLE, SOUND],
             1,
             [
-                "VULNERABLE: h11 0.15.0: CVE-2025-43859, mended in 0.16.0",
-                "VULNERABLE: h11 0.15.0: CVE-2026-1, mended in no version yet",
+                "VULNERABLE: h11 0.15.0: CVE-2025-43859, fixed in 0.16.0",
+                "VULNERABLE: h11 0.15.0: CVE-2026-1, fixed in no version yet",
                 "NOT AUDITED: 1 of 3 packages: Dependency not found on PyPI",
             ],
         ),

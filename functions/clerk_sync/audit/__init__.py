@@ -1,1 +1,1 @@
-"""Whether the table is right: the audit's report, and the users who were deleted in Clerk."""
+"""Is the table right? The audit, its report, and the rows of users who were deleted in Clerk."""

@@ -1,4 +1,4 @@
-"""The audit: a run that compares every row with Clerk, and then looks for rows of users who are gone."""
+"""The audit: a run that compares every row with Clerk and then finds the rows of deleted users."""
 
 from clerk_sync.audit.deletions import DeletionFinder
 from clerk_sync.audit.report import KINDS, Report, report
@@ -16,27 +16,32 @@ from clerk_sync.runs.run import MissedDeletions
 
 
 def audit(resources: Resources, request: Request, finder: DeletionFinder) -> Report:
-    """Start an audit or continue the one under way, wait for the workers, and report. Raises the errors of
-    `backfill`."""
+    """Start an audit or continue the one under way, wait for the workers, and report.
+
+    Raises EventError if the request does not fit a run under way; ClerkUnavailable or AwsError if the run
+    could not be continued now: it stays open for another invocation.
+    """
     invocation = Invocation(resources, request)
     for lease in invocation.leases():
         with lease, lease.open_clerk() as clerk:
-            read_users(lease, clerk)
-            # It has them where an earlier invocation was cut off after it had sent them.
-            deletions = lease.run.deletions or _send_deletions(lease, clerk, finder)
-            lease.end_paging(deletions)
+            unlisted = read_users(lease, clerk)
+            # The run has them if an earlier invocation was cut off after it had sent them.
+            deletions = lease.run.deletions or _send_deletions(lease, clerk, finder, unlisted)
+            lease.end_paging(unlisted, deletions)
     return _report(resources, invocation)
 
 
-def _send_deletions(lease: Lease, clerk: ClerkClient, finder: DeletionFinder) -> MissedDeletions:
-    """Look for rows of users who are gone, and send a page that marks them."""
+def _send_deletions(
+    lease: Lease, clerk: ClerkClient, finder: DeletionFinder, unlisted: int
+) -> MissedDeletions:
+    """Find the rows of deleted users, and send a page that marks them."""
     lease.wait_for_outcomes()
     lease.has_progressed = True  # a scan that runs out of time is saved
-    missed, deletions = finder.find(clerk, lease.run, lease.keep)
+    missed, deletions = finder.find(clerk, lease.run, unlisted, lease.keep)
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
-        record = PendingPage(page.token, len(deletions), [], run.cursor, deletions=missed)
+        record = PendingPage(page.token, len(deletions), [], run.checkpoint, deletions=missed)
         lease.send([(page.dump(), record)])
     return missed
 

@@ -1,8 +1,8 @@
-"""Deletions that the table has missed: rows of users who are no longer in Clerk.
+"""Missed deletions: rows of users who are no longer in Clerk.
 
-An audit keeps a digest of each id that Clerk lists. A synced row whose id is not among them is a candidate,
-and Clerk is asked for it by id before it counts. An empty, a wrong or a half-read instance must not mark
-anyone, so if anything does not fit, no row is marked.
+A run records a digest of each id that Clerk lists. A synced row whose id is not among an audit's digests is a
+candidate. It counts if Clerk, asked for it by id, has no such user. If Clerk's list seems incomplete or to be
+another instance's, no row is marked.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,22 +23,17 @@ from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import Deletion
 
 IDS_PER_REQUEST = 100
-"""How many users one request to Clerk can ask for by id."""
+"""The most users that one request asks Clerk for by id, as Clerk allows."""
 MAX_DELETIONS = 5_000
-"""The most that one audit marks: that many fit in a message, and in an item of RunsTable."""
+"""The most rows that one audit marks: they fit in one message, and in one item of RunsTable."""
 ALWAYS_ALLOWED = 10
-"""So many deletions are believed in any table."""
-
-
-def is_complete(listed: int, counted_before: int, counted_after: int) -> bool:
-    """Whether Clerk listed every user, by its own counts: users may sign up and be deleted meanwhile."""
-    return listed >= min(counted_before, counted_after)
+"""The number of rows that an audit may mark whatever MaxDeletionsPercent is."""
 
 
 def reason_to_hold_back(gone: int, rows: int, run: Run, max_percent: float) -> str | None:
-    """Why so many deletions, `gone` of `rows`, can't be believed; None if they can."""
+    """Why `gone` of `rows` rows must not be marked; None if they may be."""
     if not run.counts.updated + run.counts.unchanged:
-        return "Not one of the users in this Clerk instance had a row: is it the right one?"
+        return "No user of this Clerk instance had a row: is it the right one?"
     if gone > max(ALWAYS_ALLOWED, rows * max_percent / 100):
         return (
             f"{gone:,} of {counted(rows, 'row')} would be marked, more than MaxDeletionsPercent "
@@ -48,7 +43,7 @@ def reason_to_hold_back(gone: int, rows: int, run: Run, max_percent: float) -> s
 
 
 class DeletionFinder:
-    """Finds the deletions that an audit is to mark, once every user was read and written."""
+    """Finds the rows that an audit marks as deleted, after every user was read and written."""
 
     def __init__(
         self,
@@ -68,18 +63,18 @@ class DeletionFinder:
         self._time_left = time_left
 
     def find(
-        self, clerk: ClerkClient, run: Run, keep_lease: Callable[[], None]
+        self, clerk: ClerkClient, run: Run, unlisted: int, keep_lease: Callable[[], None]
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        """The record to save and the users to mark: none unless the run repairs.
+        """The record to save, and the deletions to send; none unless the run repairs.
 
-        Raises OutOfTime with the scan saved, so that another call continues it; AwsError; and what
-        ClerkClient and `keep_lease` raise.
+        `unlisted` is the number of users that Clerk counts and did not list. Raises OutOfTime with the scan
+        saved, so that another call continues it; AwsError; and the errors of ClerkClient and `keep_lease`.
         """
         if run.settled_pages < run.pages:
             return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
-        expected = clerk.count()
-        if not is_complete(run.total_users, run.expected_users or 0, expected):
-            listed = f"Clerk listed {run.total_users:,} of the {counted(expected, 'user')} that it counts"
+        if unlisted:
+            counts = counted(run.total_users + unlisted, "user")
+            listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
         scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
         rows = self._users_table.read(scan.gone, consistent=True)
@@ -97,7 +92,7 @@ class DeletionFinder:
         return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
 
     def _scan(self, run: Run, keep_lease: Callable[[], None]) -> Scan:
-        """Scan the table for synced rows that Clerk has not listed."""
+        """Scan the table for synced rows whose users Clerk has not listed."""
         scan = self._scans.load(run)
         if scan.is_done:
             return scan
@@ -127,8 +122,10 @@ class DeletionFinder:
     def _listed_before(
         self, run: Run, scan: Scan, gone: Sequence[str], keep_lease: Callable[[], None]
     ) -> int:
-        """How many of the users who are gone an earlier run listed. Webhooks are not to blame for the others:
-        a sample webhook, for example, makes a row of a user who never was in Clerk."""
+        """How many of the users who are gone were listed by an earlier run.
+
+        The others may never have been in Clerk: a sample webhook makes a row too.
+        """
         left = set(gone)
         for run_id in self._runs.ids_before(run):
             if not left:
@@ -152,8 +149,8 @@ def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> list[str]:
 
 
 def _is_unmarked(row: Row, now: int) -> bool:
-    """Whether no webhook has marked the row, and none can be on its way: a row that Clerk changed a moment
-    ago belongs to a user who was deleted since."""
+    """Whether the row is synced and not marked, and a webhook can't be on its way: the user of a row that
+    changed a moment ago was deleted since."""
     if snapshot_version(row, now) is None or is_marked(row, now):
         return False
     return last_seen(row, now) <= now - RECENT_MS

@@ -1,4 +1,4 @@
-"""The audit's report: what its run found wrong with the table."""
+"""The audit's report: what is wrong with the table."""
 
 from collections.abc import Iterator
 from typing import Literal, TypedDict
@@ -19,10 +19,10 @@ KINDS: tuple[Literal["missing", "drifted", "placeholders", "notInClerk", "marked
 
 
 class Report(TypedDict):
-    """What AuditFunction answers. Times in ms. `verdict` is null while the run goes on, and when it failed.
+    """The result of AuditFunction. Times in ms.
 
-    `skippedCount` counts users without a row where rows are not created. `deletionsHeldBack` says why the
-    rows of users who are gone were not marked.
+    `verdict` is null while the run is under way, and if it failed. `skippedCount` counts users without a row
+    if rows are not created. `deletionsHeldBack` says why the rows of deleted users were not marked.
     """
 
     runId: str
@@ -49,7 +49,7 @@ class Report(TypedDict):
 def report(
     run: Run, found: Tally, problems: list[UserProblem], webhooks: Webhooks | None, now: int
 ) -> Report:
-    """The report of a run as it is at `now` (ms)."""
+    """The report of a run, as of `now` (ms)."""
     gone = run.deletions
     not_in_clerk: Found = {"count": 0, "users": []}
     if gone:
@@ -85,7 +85,7 @@ def report(
 
 
 def _advice(report: Report, unasked: int) -> Iterator[str]:
-    """What to do, the first thing first."""
+    """What to do, in order."""
     if report["status"] == "RUNNING":
         yield f'Invoke AuditFunction with {{"runId": "{report["runId"]}"}} to see how it ended.'
     if report["deletionsHeldBack"]:

@@ -1,4 +1,4 @@
-"""How far an audit's scan of the users table has got, kept in RunsTable while its function is out of time."""
+"""The progress of an audit's scan of the users table, saved in RunsTable if the function is out of time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SCAN = "scan"
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The state of a scan.
+    """The progress of a scan.
 
-    `after` is the last key that was read, None at the start and at the end. `rows` counts the synced rows,
-    `candidates` are those that Clerk is still to be asked for, `more` counts further ones that are not kept.
-    `gone` are the users that Clerk does not have.
+    `after` is the last key that was read; None at the start and at the end. `rows` counts the synced rows.
+    `candidates` are the ids that Clerk must still be asked for; `more` counts further ones, which are not
+    kept. `gone` are the ids that Clerk does not have.
     """
 
     after: str | None = None
@@ -40,7 +40,7 @@ class SavedScans:
         self._items = Items(dynamodb, table)
 
     def save(self, run: Run, scan: Scan) -> None:
-        """Keep the run's scan."""
+        """Save the run's scan."""
         self._items.put(
             {
                 "runId": run.run_id,
@@ -51,7 +51,7 @@ class SavedScans:
         )
 
     def load(self, run: Run) -> Scan:
-        """The scan as it was saved last, or one that is to start."""
+        """The scan as it was saved last; a new one if there is none."""
         item = self._items.get(run.run_id, _SCAN)
         if item is None:
             return Scan()

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.aws.conditional_write import ConditionalWrite, partiql_statement, update_item_request
 from clerk_sync.aws.dynamodb import Item
-from clerk_sync.errors import AwsError, RowRefused
+from clerk_sync.errors import AwsError, RowRefused, Throttled
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,6 +25,7 @@ _THROTTLED = {
     "InternalServerError",
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
+    "Throttling",
     "ThrottlingError",
     "TransactionConflict",
 }
@@ -42,19 +43,32 @@ class ConditionFailed:
     item: Item | None
 
 
-type WriteResult = ConditionFailed | RowRefused | None
+type WriteResult = ConditionFailed | RowRefused | Throttled | None
 """What became of one write; None: it took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to go on while DynamoDB throttles."""
+
+    is_out_of_time: Callable[[], bool] = lambda: False
+    sleep: Callable[[float], None] = time.sleep
+
+    def attempts(self, number: int = 8) -> Iterator[None]:
+        """Attempts with pauses of up to 5 s, while there is time."""
+        for _ in attempts(number, first=0.1, longest=5.0, sleep=self.sleep):
+            if self.is_out_of_time():
+                return
+            yield
 
 
 class ConditionalWriter:
     """Writes to one table. Errors that are not one item's are raised as AwsError."""
 
-    def __init__(
-        self, dynamodb: DynamoDBClient, table: str, *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str, patience: Patience) -> None:
         self._dynamodb = dynamodb
         self._table = table
-        self._sleep = sleep
+        self._patience = patience
 
     # Batches of PartiQL, as `python3 -m tests.local bench` compares the ways there are: 5,000 conditional
     # updates were 200 requests and 0.4 s of CPU from one thread, 2,800 a second on the local AWS. UpdateItem
@@ -66,12 +80,14 @@ class ConditionalWriter:
         results: list[WriteResult] = []
         for batch in batched(writes, WRITES_PER_REQUEST, strict=False):
             results += self._write_batch(batch)
-        return results
+            if isinstance(results[-1], Throttled):
+                break
+        return results + [throttled(self._table)] * (len(writes) - len(results))
 
     def write(self, write: ConditionalWrite) -> ConditionFailed | None:
         """Carry out one write. Raises RowRefused if DynamoDB will never take the item."""
         errors = self._dynamodb.exceptions
-        for _ in self._attempts():
+        for _ in self._patience.attempts():
             with translated(f"writing to table {self._table!r}"):
                 try:
                     self._dynamodb.update_item(**update_item_request(write))
@@ -90,15 +106,15 @@ class ConditionalWriter:
     def _write_batch(self, writes: Sequence[ConditionalWrite]) -> list[WriteResult]:
         results: dict[str, WriteResult] = {}
         todo = list(writes)
-        for _ in self._attempts():
+        for _ in self._patience.attempts(30):  # the rows were read for these writes: better late than again
             for write, response in zip(todo, self._responses(todo), strict=True):
                 error = response.get("Error")
                 if error is None or error["Code"] not in _THROTTLED:
                     results[write.key_value] = self._result(write, error)
             todo = [write for write in todo if write.key_value not in results]
             if not todo:
-                return [results[write.key_value] for write in writes]
-        raise throttled(self._table)
+                break
+        return [results.get(write.key_value, throttled(self._table)) for write in writes]
 
     def _responses(self, writes: Sequence[ConditionalWrite]) -> Sequence[Mapping[str, Any]]:
         statements: Any = [partiql_statement(write) for write in writes]
@@ -106,6 +122,8 @@ class ConditionalWriter:
             try:
                 return self._dynamodb.batch_execute_statement(Statements=statements)["Responses"]
             except ClientError as error:
+                if is_throttling(error):
+                    return [{"Error": {"Code": "ThrottlingError"}}] * len(writes)
                 if not _is_refusal(error):
                     raise
         return [{"Error": {"Code": "ValidationError"}}] * len(writes)
@@ -120,19 +138,21 @@ class ConditionalWriter:
         # PartiQL may refuse what UpdateItem takes: a difference in grammar must not cost a user.
         try:
             return self.write(write)
-        except RowRefused as refusal:
-            return refusal
-
-    def _attempts(self) -> Iterator[None]:
-        return attempts(8, first=0.1, longest=5.0, sleep=self._sleep)
+        except (RowRefused, Throttled) as failure:
+            return failure
 
 
-def throttled(table: str) -> AwsError:
+def throttled(table: str) -> Throttled:
     """The error for a table that has been throttled for too long."""
-    return AwsError(
+    return Throttled(
         f"DynamoDB kept throttling table {table!r}. If this goes on, raise the table's capacity or lower "
         "WorkerConcurrency."
     )
+
+
+def is_throttling(error: ClientError) -> bool:
+    """Whether DynamoDB throttled the whole request."""
+    return error.response["Error"]["Code"].removesuffix("Exception") in _THROTTLED
 
 
 def _is_refusal(error: ClientError) -> bool:

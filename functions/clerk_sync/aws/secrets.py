@@ -1,4 +1,4 @@
-"""The edge to SSM: secrets, each with the words that tell a person how to mend it."""
+"""The edge to SSM: secrets, each with what to do if it is wrong."""
 
 import os
 import time

@@ -1,156 +1,140 @@
-"""The walks over the users of a Clerk instance: all of them, or those that changed lately.
+"""One page of a listing: all users oldest first by cursor, or the changed ones newest first by offset.
 
-All of them, or those of a span of creation times, come oldest first, each once. A cursor costs the same
-however deep it is and, other than an offset, skips nobody when somebody is deleted meanwhile. What Clerk
-answers when the cursor's own user was deleted is not documented, so every reading of it is provided for: a
-refusal, an empty page, a page from the start, a page from that place.
+A cursor costs the same however deep it is and, unlike an offset, skips nobody when a user is deleted
+meanwhile. Clerk does not document what it answers when the cursor's own user was deleted, so each possible
+answer is handled: a refusal, an empty page, a page from the start, a page from where that user was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from clerk_sync.errors import ClerkUnavailable, CursorRefused
-from clerk_sync.users.user import is_id
+from clerk_sync.clerk.checkpoint import (
+    KEPT_USERS,
+    Checkpoint,
+    ListedUser,
+    Window,
+    created_at,
+    user_id,
+    with_created_at,
+)
+from clerk_sync.clock import now_ms
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused
+
+DEEPEST_OFFSET = 10_000
+"""Clerk's lists get slower with the offset, and time out in the end; where that is is not documented."""
+_OVERLAPPING_LIMIT = 5 * KEPT_USERS
+"""The least limit of a page that repeats some of the last users."""
+
+
+class TooManyChanges(Exception):
+    """More users changed than can be listed by offset."""
 
 
 class Clerk(Protocol):
-    """The part of ClerkClient that a walk needs."""
+    """The part of ClerkClient that a listing needs."""
 
     def users(self, **query: str | int) -> list[Any]: ...
 
-
-class Place(NamedTuple):
-    """A user that was met: id and created_at (ms)."""
-
-    id: str
-    created_at: int
+    def count(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where a walk has got to: the last users met, oldest first. Empty before the first page."""
+class ListedUsers:
+    """User objects that were not listed before, of one page that was requested at `requested_at` (ms).
 
-    met: tuple[Place, ...] = ()
+    `window` and `checkpoint` are those before them.
+    """
 
-    KEPT = 10
+    users: list[Any]
+    requested_at: int
+    window: Window
+    checkpoint: Checkpoint
 
-    def dump(self, kept: int = KEPT) -> list[list[str | int]]:
-        """The cursor as JSON has it, short enough to store with each page."""
-        return [[place.id, place.created_at] for place in self.met[-kept:]]
-
-    @classmethod
-    def load(cls, dumped: list[list[Any]]) -> "Cursor":
-        """The reverse of `dump`."""
-        return cls(tuple(Place(user_id, created_at) for user_id, created_at in dumped))
-
-    def after(self, users: list[Any]) -> "Cursor":
-        """The cursor once these users were met, too or again."""
-        last = self.met[-1].created_at if self.met else 0
-        places = []
-        for user in users:
-            if user_id := _id(user):
-                last = created_at(user) or last
-                places.append(Place(user_id, last))
-        again = {place.id for place in places}
-        met = (*(place for place in self.met if place.id not in again), *places)
-        # Whoever shares the last created_at stays known: asking by time gives all of them again.
-        tied = sum(1 for _ in takewhile(lambda place: place.created_at == last, reversed(met)))
-        return Cursor(met[-max(len(places), tied, self.KEPT) :])
-
-    def candidates(self) -> list[Place]:
-        """The users to go on from: the last one, and a few earlier ones should that one be gone."""
-        picked = [self.met[-n] for n in (1, 2, self.KEPT) if n <= len(self.met)]
-        return list(dict.fromkeys(picked))
-
-
-START = Cursor()
+    def checkpoint_after(self, users: int) -> Checkpoint:
+        """The checkpoint once the first so many of them are dealt with."""
+        return self.checkpoint.after(self.window, self.users[:users])
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Users created from `since` to just before `before` (ms); None: no bound."""
+class WindowPage:
+    """The user objects of a window's next page that were not listed before, and the window after it.
 
-    since: int | None = None
-    before: int | None = None
+    `is_short`: it has fewer users than asked for. `is_last`: it goes beyond the window's end.
+    """
 
-    def holds(self, user: Any) -> bool:
-        """Whether a user is from that time; one without a date is taken to be."""
-        at = created_at(user)
-        return at is None or (
-            (self.since is None or at >= self.since) and (self.before is None or at < self.before)
-        )
-
-    def ends_in(self, page: list[Any]) -> bool:
-        """Whether a page goes on beyond it."""
-        at = created_at(page[-1]) if page else None
-        return at is not None and self.before is not None and at >= self.before
-
-    def query(self) -> dict[str, int]:
-        """Clerk's filters for it. Whether they include their bounds is not documented: these hold all of it
-        either way, and `holds` takes out what is too much."""
-        since = {} if self.since is None else {"created_at_after": self.since - 1}
-        before = {} if self.before is None else {"created_at_before": self.before}
-        return since | before
+    users: list[Any]
+    requested_at: int
+    window: Window
+    is_short: bool
+    is_last: bool
 
 
-EVER = Span()
+def list_page(clerk: Clerk, window: Window, limit: int) -> WindowPage:
+    """Request the next page of a window, oldest first.
+
+    `created_at_before` is not used, so that a page which goes beyond the window's end shows that nobody in it
+    is left. A listing that is resumed knows only the last few users: if all of them were deleted, users with
+    the same created_at as the last one may be listed twice. Raises what ClerkClient raises.
+    """
+    requested_at = now_ms()
+    page, is_short = _next_page(clerk, window, limit)
+    cursor = window.cursor
+    dated = [*with_created_at(page, cursor.last_created_at)]
+    after = window.after([user for user, at in dated if not window.ends_before(at)])
+    listed = {user.id for user in cursor.users}
+    users = [
+        user
+        for user, at in dated
+        if not (window.starts_after(at) or window.ends_before(at))
+        and user_id(user) not in listed
+        and user not in cursor.without_id
+    ]
+    is_last = bool(dated) and window.ends_before(dated[-1][1])
+    if after.cursor == cursor and not users and not is_short and not is_last:
+        raise ClerkUnavailable("Clerk repeats a page: it has nobody after the users listed so far")
+    return WindowPage(users, requested_at, after, is_short, is_last)
 
 
-def walk(
-    clerk: Clerk, cursor: Cursor, *, limit: int, met: int, expected: float, span: Span = EVER
-) -> Iterator[list[Any]]:
-    """Yield pages of user objects of a span that were not met before, oldest first.
+def list_changed(
+    clerk: Clerk, checkpoint: Checkpoint, *, limit: int, since: int
+) -> Generator[list[ListedUsers]]:
+    """Yield the users whose `updated_at` is `since` (ms) or later, newest first, a page at a time.
 
-    `met` users were met up to `cursor`; `expected` is Clerk's own count when the run began. A page that
-    is not full ends the walk only if nobody is missing by that count, else when one more request finds
-    nobody. A walk that is taken up again knows its last ten users: if its cursor's user is gone by then,
-    some of those who share the last one's millisecond may be met again, never missed. Raises what
+    Clerk has no filter for this, only an order with offsets. A user who changes during the listing moves to
+    its front, and the next run lists them. A deletion moves the later users up, so each page must begin with
+    a user listed before; if it does not, the listing steps back. A listing that is resumed knows only the
+    last few users, and may list others twice. Raises TooManyChanges before the first page, and what
     ClerkClient raises.
     """
-    nameless: list[Any] = []
-    from_last = True
+    (window,) = checkpoint.windows
+    known = {user.id for user in window.cursor.users}
+    limit = max(limit, _OVERLAPPING_LIMIT)
+    offset = max(0, checkpoint.listed - KEPT_USERS)
     while True:
-        page, is_full = _next_page(clerk, cursor, limit, span, from_last=from_last)
-        known = {place.id for place in cursor.met}
-        fresh = [u for u in page if (i := _id(u)) not in known and (i or u not in nameless) and span.holds(u)]
-        moved = cursor.after(page)
-        if fresh:
-            yield fresh
-        met += len(fresh)
-        if span.ends_in(page) or (not is_full and (met >= expected or not fresh)):
-            return
-        if moved == cursor and not fresh:
-            raise ClerkUnavailable("Clerk's pages repeat: none goes on from the users met so far")
-        cursor, from_last = moved, is_full
-        nameless = [user for user in page if _id(user) is None]
-
-
-def walk_changed(clerk: Clerk, cursor: Cursor, *, limit: int, met: int, since: int) -> Iterator[list[Any]]:
-    """Yield pages of user objects not met before whose `updated_at` is `since` (ms) or later, newest first.
-
-    Clerk has no filter for that, only an order with offsets. Who changes during the walk moves to its
-    front, behind us: the next walk's affair. Who is deleted moves the rest up, so each page must begin
-    with somebody already met; if it does not, the walk steps back. One that is taken up again knows its
-    last ten users, and may meet others again. Raises what ClerkClient raises.
-    """
-    known = {place.id for place in cursor.met}
-    limit = max(limit, 5 * Cursor.KEPT)
-    offset = max(0, met - Cursor.KEPT)
-    while True:
+        requested_at = now_ms()
         page = clerk.users(order_by="-updated_at", limit=limit, offset=offset)
-        if offset and not any(_id(user) in known for user in page):
-            offset = max(0, offset - limit + Cursor.KEPT)
+        if offset and not any(user_id(user) in known for user in page):
+            offset = max(0, offset - limit + KEPT_USERS)
             continue
-        fresh = [user for user in page if _id(user) not in known and not _is_older(user, since)]
-        if fresh:
-            yield fresh
-        known.update(user_id for user in page if (user_id := _id(user)))
-        if len(page) < limit or _is_older(page[-1], since):
+        is_last = len(page) < limit or _is_older(page[-1], since)
+        if not (is_last or checkpoint.listed) and _are_too_many(clerk, since):
+            raise TooManyChanges
+        users = [user for user in page if user_id(user) not in known and not _is_older(user, since)]
+        if users:
+            yield [ListedUsers(users, requested_at, window, checkpoint)]
+            checkpoint = checkpoint.after(window, users)
+            (window,) = checkpoint.windows
+        known.update(identifier for user in page if (identifier := user_id(user)))
+        if is_last:
             return
-        offset += len(page) - Cursor.KEPT
+        offset += len(page) - KEPT_USERS
+
+
+def _are_too_many(clerk: Clerk, since: int) -> bool:
+    page = clerk.users(order_by="-updated_at", limit=1, offset=DEEPEST_OFFSET)
+    return bool(page) and not _is_older(page[0], since)
 
 
 def _is_older(user: Any, since: int) -> bool:
@@ -158,41 +142,43 @@ def _is_older(user: Any, since: int) -> bool:
     return type(found) is int and found < since
 
 
-def _next_page(
-    clerk: Clerk, cursor: Cursor, limit: int, span: Span, *, from_last: bool
-) -> tuple[list[Any], bool]:
-    """The page after the cursor, and whether it is full, so that more may follow.
+def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], bool]:
+    """The page after the cursor, and whether it is shorter than asked for.
 
-    Only a page that holds somebody is believed: an empty one may be due to the cursor's user having been
-    deleted, so it is asked for again from an earlier user, behind whom there is at least the last one.
+    Only a page with users in it is trusted. An empty one may mean that the cursor's user was deleted, so it
+    is requested again from an earlier user, after whom there is at least the last one.
     """
-    if not cursor.met:
-        page = clerk.users(limit=limit, **span.query())
-        return page, len(page) >= limit
-    for place in cursor.candidates()[0 if from_last else 1 :]:
-        # Behind an earlier user come some already met, and the page must be longer than those.
-        if place != cursor.met[-1]:
-            limit = max(limit, 5 * cursor.KEPT)
+    in_window = {} if window.since is None else {"created_at_after": window.since - 1}
+    candidates = window.cursor.candidates()
+    if not candidates:
+        page = clerk.users(limit=limit, **in_window)
+        return page, len(page) < limit
+    for user in candidates[1 if window.ended else 0 :]:
+        if user != candidates[0]:
+            limit = max(limit, _OVERLAPPING_LIMIT)
         with suppress(CursorRefused):
-            page = clerk.users(limit=limit, starting_after=place.id, **span.query())
-            if page and _goes_on_from(place, page):
-                return page, len(page) >= limit
-    limit = max(limit, 5 * cursor.KEPT)
-    rest = Span(cursor.met[-1].created_at, span.before)
-    page = clerk.users(limit=limit, **rest.query())
-    return page, len(page) >= limit
+            page = clerk.users(limit=limit, starting_after=user.id, **in_window)
+            if page and _follows(page, user):
+                return page, len(page) < limit
+    limit = max(limit, _OVERLAPPING_LIMIT)
+    page = _users_since(clerk, candidates[0].created_at, limit)
+    return page, len(page) < limit
 
 
-def _goes_on_from(place: Place, page: list[Any]) -> bool:
-    return all((created_at(user) or place.created_at) >= place.created_at for user in page)
+def _follows(page: list[Any], user: ListedUser) -> bool:
+    """Whether nobody on the page is older than the user."""
+    start = user.created_at
+    return start is None or all((at := created_at(other)) is None or at >= start for other in page)
 
 
-def created_at(user: Any) -> int | None:
-    """When a user object says that it was made (ms)."""
-    found = user.get("created_at") if isinstance(user, dict) else None
-    return found if type(found) is int else None
-
-
-def _id(user: Any) -> str | None:
-    found = user.get("id") if isinstance(user, dict) else None
-    return found if is_id(found) else None
+def _users_since(clerk: Clerk, since: int | None, limit: int) -> list[Any]:
+    """The oldest users created at this time or later. Whether `created_at_after` includes its bound is not
+    documented, so it is a millisecond earlier."""
+    if since is None:
+        return clerk.users(limit=limit)
+    try:
+        return clerk.users(limit=limit, created_at_after=since - 1)
+    except ClerkRefused:
+        if since > 0:
+            raise
+        return clerk.users(limit=limit)  # whether it takes a time before 1970 is not documented either

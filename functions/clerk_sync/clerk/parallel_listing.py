@@ -1,234 +1,150 @@
-"""The walk over all users in several windows of creation times at once.
+"""The listing of all users, in several windows of creation times at once.
 
 One cursor is as slow as Clerk's answers: at 200 ms each it reads 5 pages a second, of the 100 that Clerk
-allows. So a walk that has far to go is split into windows, each with a cursor of its own. When how many users
-were created is not known beforehand, and a bulk import puts them all into one second; so whenever there is
-room, the window that was just asked for is split if it seems to have much left. A small instance stays one.
+allows. So a long listing is split into windows, each with its own cursor. How many users were created when is
+not known beforehand, and a bulk import may put them all into one second. So whenever a request more may run,
+the window whose page has just come is split if it seems to have many users left. A small instance stays in
+one window.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from math import inf
-from queue import SimpleQueue
-from typing import Any, Protocol
+from collections.abc import Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import replace
 
-from clerk_sync.clerk.listing import EVER, START, Clerk, Cursor, Span, created_at, walk
-from clerk_sync.clock import now_ms
+from clerk_sync.clerk.checkpoint import Checkpoint, Window, created_at
+from clerk_sync.clerk.listing import Clerk, ListedUsers, WindowPage, list_page
 
 PAGES_WORTH_A_WINDOW = 6
-"""A window costs a request that gives less than a page, in vain where it was thought to hold many."""
-KEPT_OF_EACH = 3
-"""How many of the last users met are written down for each of several windows: DynamoDB charges by the KB."""
+"""A window costs a request that gives less than a page, in vain where fewer users are left than it seemed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A span of creation times, and how far it has been walked."""
+class ParallelListing:
+    """Lists every user from a checkpoint on, each once.
 
-    span: Span = EVER
-    cursor: Cursor = START
-
-    def after(self, users: list[Any]) -> "Window":
-        """The window once these users of it were met, too or again."""
-        return replace(self, cursor=self.cursor.after(users))
-
-    def split(self, end: int, parts: int) -> list["Window"]:
-        """What is left of it, as up to so many windows of which those before `end` (ms) are as long as each
-        other. The first has the cursor."""
-        start = self.cursor.met[-1].created_at + 1
-        bounds = sorted({start + (end - start) * part // parts for part in range(1, parts)} - {start})
-        sinces, befores = [self.span.since, *bounds], [*bounds, self.span.before]
-        windows = [Window(Span(since, before)) for since, before in zip(sinces, befores, strict=True)]
-        return [replace(windows[0], cursor=self.cursor), *windows[1:]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a walk has got to: the windows that are not done, by when they begin."""
-
-    windows: Mapping[int | None, Window]
-
-    def dump(self) -> list[list[Any]]:
-        """As JSON has it, short enough to store with each page."""
-        kept = Cursor.KEPT if len(self.windows) == 1 else KEPT_OF_EACH
-        return [[w.span.since, w.span.before, w.cursor.dump(kept)] for w in self.windows.values()]
-
-    @classmethod
-    def load(cls, dumped: list[list[Any]]) -> "Place":
-        """The reverse of `dump`."""
-        return cls.at(Window(Span(since, before), Cursor.load(met)) for since, before, met in dumped)
-
-    @classmethod
-    def at(cls, windows: Iterable[Window]) -> "Place":
-        """A place with these windows."""
-        return cls({window.span.since: window for window in windows})
-
-    @property
-    def cursor(self) -> Cursor:
-        """That of the only window there is."""
-        (window,) = self.windows.values()
-        return window.cursor
-
-    def moved(self, window: Window) -> "Place":
-        """The same with a window that has got further."""
-        return Place({**self.windows, window.span.since: window})
-
-
-BEGINNING = Place.at([Window()])
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Users who were not met before, of one window at its `place`. Clerk was asked at `asked_at` (ms)."""
-
-    users: list[Any]
-    asked_at: int
-    window: Window
-    place: Place
-
-    def place_after(self, users: int) -> Place:
-        """Where the walk is after the first so many of them."""
-        return self.place.moved(self.window.after(self.users[:users]))
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What asking for the next users of a window came to; None: there are none."""
-
-    since: int | None
-    users: list[Any] | None
-    asked_at: int
-
-
-class Lanes(Protocol):
-    """Where requests run side by side, up to `number` at once."""
-
-    @property
-    def number(self) -> int: ...
-
-    def start(self, step: Callable[[], Step]) -> None: ...
-
-    def take(self) -> list[Step]:
-        """What the steps came to that are done, once one is. Raises what one of them raised."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class Threads:
-    """Lanes that are threads."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._threads = ThreadPoolExecutor(number)
-        self._done = SimpleQueue[Future[Step]]()
-
-    def start(self, step: Callable[[], Step]) -> None:
-        self._threads.submit(step).add_done_callback(self._done.put)
-
-    def take(self) -> list[Step]:
-        done = [self._done.get()]
-        while not self._done.empty():
-            done.append(self._done.get())
-        return [step.result() for step in done]
-
-    def close(self) -> None:
-        # Not waiting for those under way: they end with the connection.
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def walk_windows(
-    clerk: Clerk, place: Place, lanes: Lanes, *, limit: int, met: int, expected: int
-) -> Generator[list[Found]]:
-    """Yield the users who were not met before, each once: whatever has come, in the order of its places.
-
-    `met` were met up to `place`; `expected` is Clerk's own count when the run began. Where fewer were met
-    when all windows have come to a page that is not full, each is gone on with until it has nobody. One
-    that is taken up again knows fewer of the last users met: see `walk`. Raises what ClerkClient raises.
+    The executor must be able to run `max_requests` at once. `expected` is Clerk's own count when the run
+    began. A page shorter than asked for ends the last window. If fewer users than Clerk counts were listed
+    when every window has ended, those that may have been cut short are listed further, once, until nobody
+    comes.
     """
-    windows = _Windows(clerk, lanes, limit, met, expected)
-    try:
-        yield from windows.walk(list(place.windows.values()), expected if len(place.windows) == 1 else 0)
-        if windows.met < expected and len(windows.ended) > 1:
-            yield from windows.walk([*windows.ended], inf)
-    finally:
-        lanes.close()
 
-
-class _Windows:
-    """The windows of a walk, each with one request under way."""
-
-    def __init__(self, clerk: Clerk, lanes: Lanes, limit: int, met: int, expected: int) -> None:
+    def __init__(
+        self,
+        clerk: Clerk,
+        checkpoint: Checkpoint,
+        executor: Executor,
+        *,
+        max_requests: int,
+        limit: int,
+        expected: int,
+    ) -> None:
         self._clerk = clerk
-        self._lanes = lanes
+        self._checkpoint = checkpoint
+        self._executor = executor
+        self._max_requests = max_requests
         self._limit = limit
         self._expected = expected
         self._newest: int | None = None
-        self._walks: dict[int | None, Iterator[list[Any]]] = {}
-        self._open: dict[int | None, Window] = {}
-        self.met = met
-        self.ended: list[Window] = []
+        self._requests: dict[Future[WindowPage], Window] = {}
+        self._listed_further: set[int | None] = set()
 
-    def walk(self, windows: list[Window], expected: float) -> Iterator[list[Found]]:
-        """Walk these, and what they are split into, to their ends; `expected` is for each as for `walk`."""
-        for window in windows:
-            self._begin(window, expected)
-        while self._open:
-            yield [found for step in self._lanes.take() if (found := self._went_on(step))]
+    @property
+    def unlisted(self) -> int:
+        """How many users Clerk did not list, though it counted them before the listing and after it. It is
+        known when `pages` has ended."""
+        return max(0, self._expected - self._checkpoint.listed)
 
-    def _went_on(self, step: Step) -> Found | None:
-        """What the step found, with the window's next request, or those of its parts, under way."""
-        window = self._open[step.since]
-        if step.users is None:
-            del self._open[step.since]
-            self.ended.append(window)
-            return None
-        found = Found(step.users, step.asked_at, window, Place(dict(self._open)))
-        self.met += len(step.users)
-        window = window.after(step.users)
-        parts = window.split(self._end(window), n) if (n := self._parts(window, step.users)) > 1 else []
-        if len(parts) > 1:
-            for part in parts:
-                self._begin(part, 0)
+    def pages(self) -> Generator[list[ListedUsers]]:
+        """Yield the users not listed before, in the order of their checkpoints: all that have come, or none.
+
+        Close it, or read it to its end: the executor is then shut down. Raises what ClerkClient raises.
+        """
+        try:
+            self._request(window for window in self._checkpoint.windows if not window.ended)
+            while True:
+                while self._requests:
+                    pages = [self._take(request) for request in self._completed()]
+                    yield [listed for listed in pages if listed.users]
+                further = self._windows_to_list_further()
+                if not further:
+                    return
+                self._request(further)
+        finally:
+            # Without waiting: the requests under way end when the client is closed.
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _completed(self) -> list[Future[WindowPage]]:
+        while not (completed := [request for request in self._requests if request.done()]):
+            wait(self._requests, return_when=FIRST_COMPLETED)
+        return completed
+
+    def _take(self, request: Future[WindowPage]) -> ListedUsers:
+        """The users that a request returned. The window's next request, or those of its parts, are sent."""
+        page, window = request.result(), self._requests.pop(request)
+        listed = ListedUsers(page.users, page.requested_at, window, self._checkpoint)
+        if page.is_last:
+            following = []
+        elif _has_ended(page, window):
+            following = [replace(page.window, ended=True)]
         else:
-            self._open[step.since] = window
-            self._ask(step.since)
-        return found
+            following = self._parts(page)
+            self._request(following)
+        self._checkpoint = self._checkpoint.replacing(window, *following, listed=len(page.users))
+        return listed
 
-    def _begin(self, window: Window, expected: float) -> None:
-        since = window.span.since
-        self._open[since] = window
-        self._walks[since] = walk(
-            self._clerk, window.cursor, limit=self._limit, met=self.met, expected=expected, span=window.span
-        )
-        self._ask(since)
+    def _request(self, windows: Iterable[Window]) -> None:
+        for window in windows:
+            request = self._executor.submit(list_page, self._clerk, window, self._limit)
+            self._requests[request] = window
 
-    def _ask(self, since: int | None) -> None:
-        users = self._walks[since]
+    def _windows_to_list_further(self) -> list[Window]:
+        """The windows whose last page Clerk may have cut, unless as many users were listed as it counts."""
+        if not self.unlisted:
+            return []
+        # Users who were deleted meanwhile are not missing.
+        self._expected = min(self._expected, self._clerk.count())
+        ended = [w for w in self._checkpoint.windows if w.since not in self._listed_further]
+        self._listed_further.update(window.since for window in ended)
+        return ended if self.unlisted else []
 
-        def step() -> Step:
-            asked_at = now_ms()
-            return Step(since, next(users, None), asked_at)
-
-        self._lanes.start(step)
-
-    def _parts(self, window: Window, users: list[Any]) -> int:
-        """Into how many the window is to be split, going by how close together its last users are."""
-        free = self._lanes.number - len(self._open)
-        left = self._expected - self.met
-        first, last = created_at(users[0]), created_at(users[-1])
+    def _parts(self, page: WindowPage) -> list[Window]:
+        """The window of a page, or its parts, judged by how close in time the page's users are."""
+        window = page.window
+        most = self._max_requests - len(self._requests)
+        left = self._expected - self._checkpoint.listed - len(page.users)
         worth = PAGES_WORTH_A_WINDOW * self._limit
-        if free < 1 or left < 2 * worth or len(users) < self._limit or first is None or last is None:
-            return 1
-        there = len(users) / (last - first + 1) * (self._end(window) - last)
-        return int(min(free + 1, left // worth, there // worth))
+        if most < 2 or left < 2 * worth or len(page.users) < self._limit:
+            return [window]
+        first, last, end = created_at(page.users[0]), created_at(page.users[-1]), self._end(window)
+        if first is None or last is None or end is None:
+            return [window]
+        in_window = len(page.users) / (last - first + 1) * (end - last)
+        parts = int(min(most, left // worth, in_window // worth))
+        return _split(window, last + 1, end, parts) if parts > 1 else [window]
 
-    def _end(self, window: Window) -> int:
-        """Until when there may be users in the window (ms)."""
-        if window.span.before is not None:
-            return window.span.before
+    def _end(self, window: Window) -> int | None:
+        """The time (ms) before which the window's last user was created; None if it is not known."""
+        if window.before is not None:
+            return window.before
         if self._newest is None:
             newest = self._clerk.users(order_by="-created_at", limit=1)
-            self._newest = (created_at(newest[0]) if newest else None) or 0
-        return self._newest + 1
+            self._newest = created_at(newest[0]) if newest else None
+        return None if self._newest is None else self._newest + 1
+
+
+def _has_ended(page: WindowPage, window: Window) -> bool:
+    """Whether a short page ends the window. Before the end of one with a bound there should be more users,
+    and after a page that was cut before there may be: there the listing goes on until nobody comes."""
+    is_trusted = window.before is None and not window.ended
+    return page.is_short and (is_trusted or not page.users)
+
+
+def _split(window: Window, start: int, end: int, parts: int) -> list[Window]:
+    """A window in parts of the same length from `start` to `end` (ms). The first has what was listed."""
+    bounds = sorted({start + (end - start) * part // parts for part in range(1, parts)} - {start})
+    # No part begins before 1970: whether Clerk takes such a time in a filter is not documented.
+    bounds = [bound for bound in bounds if bound > 0]
+    if not bounds:
+        return [window]
+    first = replace(window, before=bounds[0], ended=False)
+    later = zip(bounds, [*bounds[1:], window.before], strict=True)
+    return [first, *(Window(since, before) for since, before in later)]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Any
 
@@ -10,7 +11,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from clerk_sync.aws.clients import client, translated
 from clerk_sync.aws.secrets import read_secret
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import Threads
 from clerk_sync.handlers.settings import BackfillSettings
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
@@ -19,13 +19,13 @@ from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 
-MOST_LANES = 24
-"""Each may hold a page as Clerk sent it, some 4 MB once it is parsed, while the one before is being sent."""
+MOST_REQUESTS_AT_ONCE = 24
+"""Each may hold a page of users, some 4 MB once it is parsed, while the page before is sent."""
 
 
-def _lanes(requests_per_second: float) -> int:
+def _requests_at_once(requests_per_second: float) -> int:
     """How many requests at once use up the rate where each takes a quarter of a second."""
-    return min(MOST_LANES, ceil(requests_per_second / 4))
+    return min(MOST_REQUESTS_AT_ONCE, ceil(requests_per_second / 4))
 
 
 def users_table(settings: BackfillSettings) -> UsersTable:
@@ -54,6 +54,7 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
                 FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(event)
             )
 
+    max_requests = _requests_at_once(settings.clerk_requests_per_second)
     return Resources(
         runs=RunsTable(client("dynamodb"), settings.runs_table),
         pages=PageLedger(client("dynamodb"), settings.runs_table),
@@ -66,5 +67,6 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
         create_missing=settings.create_missing_users,
         time_left=time_left,
         invoke_again=invoke_again,
-        open_lanes=lambda: Threads(_lanes(settings.clerk_requests_per_second)),
+        open_executor=lambda: ThreadPoolExecutor(max_requests),
+        max_requests=max_requests,
     )

@@ -15,17 +15,21 @@ from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.runs.worker import work
+from clerk_sync.runs.worker import Worker
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.table import UsersTable
 
+_RESERVE_MS = 20_000
+"""Kept for a request under way with the SDK's retries, and for recording the outcome."""
+
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """SQS records → a partial batch response: the messages to be delivered again. Raises EventError."""
     deliveries = parse_deliveries(event)
     settings = _settings()
-    failed = [delivery.message_id for delivery in deliveries if not _handle(delivery, settings)]
+    worker = _worker(settings, context)
+    failed = [one.message_id for one in deliveries if not _handle(one, worker, settings.max_receive_count)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
@@ -39,22 +43,29 @@ def _placeholders(settings: WorkerSettings) -> re.Pattern[str]:
     return placeholder_pattern(settings.placeholder_patterns)
 
 
-def _handle(delivery: Delivery, settings: WorkerSettings) -> bool:
+def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
+    def is_out_of_time() -> bool:
+        return context.get_remaining_time_in_millis() < _RESERVE_MS
+
+    dynamodb, key = client("dynamodb"), settings.users_table_key
+    return Worker(
+        UsersTable(dynamodb, settings.users_table, key, is_out_of_time=is_out_of_time),
+        RunsTable(dynamodb, settings.runs_table),
+        PageLedger(dynamodb, settings.runs_table),
+        PagesQueue(client("sqs"), settings.pages_queue_url),
+        _placeholders(settings),
+    )
+
+
+def _handle(delivery: Delivery, worker: Worker, max_receive_count: int) -> bool:
     """Whether the message is done with."""
-    is_last = delivery.number >= settings.max_receive_count
+    is_last = delivery.number >= max_receive_count
     pause = 0 if is_last else delivery.pause
     tried: dict[str, Any] = {"delivery": delivery.number, "isLast": is_last, "seconds": pause}
     try:
         page = Page.load(delivery.body)
         logger.append_keys(runId=page.run_id, page=page.number)
-        work(
-            page,
-            UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key),
-            RunsTable(client("dynamodb"), settings.runs_table),
-            PageLedger(client("dynamodb"), settings.runs_table),
-            placeholders=_placeholders(settings),
-            is_last_delivery=is_last,
-        )
+        worker.work(page, is_first_delivery=delivery.number == 1, is_last_delivery=is_last)
     except NewerVersion as error:
         logger.warning("page_deferred", messageId=delivery.message_id, reason=str(error), **tried)
     except MessageError as error:
@@ -64,15 +75,5 @@ def _handle(delivery: Delivery, settings: WorkerSettings) -> bool:
         logger.error("page_failed", reason=str(error), **tried)
     else:
         return True
-    _deliver_again(delivery, pause, settings)
+    worker.deliver_again(delivery.receipt_handle, pause)
     return False
-
-
-def _deliver_again(delivery: Delivery, seconds: int, settings: WorkerSettings) -> None:
-    try:
-        PagesQueue(client("sqs"), settings.pages_queue_url).change_visibility(
-            delivery.receipt_handle, seconds
-        )
-    except AwsError as error:
-        # It is delivered again when its visibility timeout ends.
-        logger.warning("message_not_delayed", reason=str(error))

@@ -17,7 +17,6 @@ def backfill(resources: Resources, request: Request) -> RunResult:
     invocation = Invocation(resources, request)
     for lease in invocation.leases():
         with lease, lease.open_clerk() as clerk:
-            read_users(lease, clerk)
-            lease.end_paging()
+            lease.end_paging(read_users(lease, clerk))
     run = invocation.run
     return run.result(resources.pages.problems(run), resources.runs.webhooks(), now_ms())

@@ -74,6 +74,7 @@ class Lease:
     def expect(self, users: int) -> None:
         """Record how many users Clerk counts."""
         self.resources.runs.expect(self.run.run_id, self._owner, users)
+        self.run = replace(self.run, expected_users=users)
 
     def send(self, messages: Sequence[tuple[str, PendingPage]]) -> None:
         """Record the run's next pages as pending and send their messages, as many as fit in one request."""
@@ -120,9 +121,12 @@ class Lease:
         if self.resources.is_out_of_time():
             raise OutOfTime
 
-    def end_paging(self, deletions: MissedDeletions | None = None) -> None:
-        """Record that no more pages follow, and what an audit found of users who are gone."""
-        run = replace(self.run, deletions=deletions or self.run.deletions)
+    def end_paging(self, unlisted_users: int, deletions: MissedDeletions | None = None) -> None:
+        """Record that no more pages follow, how many users Clerk counts and did not list, and what an audit
+        found of users who are gone."""
+        run = replace(self.run, unlisted_users=unlisted_users, deletions=deletions or self.run.deletions)
+        if unlisted_users:
+            logger.error("users_not_listed", runId=run.run_id, users=unlisted_users)
         self.resources.runs.end_paging(run, self._owner, now_ms())
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 

@@ -3,16 +3,18 @@
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from clerk_sync.errors import MessageError, NewerVersion
-from clerk_sync.runs.run import Run
-from clerk_sync.users.user import SYNCED_FIELDS, Deletion, User, UserProblem
+from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
+from clerk_sync.users.drift import Tally, merged
+from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem
 
-VERSION = 1
+VERSION = 2
 """The format of the pages that are sent. Pages of the version before are read too: when the format changes,
 raise this, and give each new field a default that fits a page of the version before."""
 MAX_BYTES = 512 * 1024
@@ -26,12 +28,30 @@ _BYTES_OF_A_CHARACTER = 12
 """Of one outside the Basic Multilingual Plane, as JSON escapes it."""
 
 
+@dataclass(frozen=True, slots=True)
+class PageOutcome:
+    """What became of users of a page: the counts, the first problems, and the findings by kind."""
+
+    counts: Counts = field(default_factory=Counts)
+    problems: tuple[UserProblem, ...] = ()
+    findings: Tally = field(default_factory=dict)
+
+    def __add__(self, other: "PageOutcome") -> "PageOutcome":
+        problems = (*self.problems, *other.problems)[:PROBLEMS_SHOWN]
+        findings = merged([self.findings, other.findings]) if self.findings or other.findings else {}
+        return PageOutcome(self.counts + other.counts, problems, findings)
+
+
 class Page(BaseModel):
     """One message.
 
     `number` counts the run's pages from 1. `token` distinguishes this copy of the page from one that an
     invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked. `webhooks_since` and
     `full_run_at` (ms) are the run's, to decide what was wrong with a row.
+
+    A page that DynamoDB throttles is continued in another message with the users that are left: `part` counts
+    these from 0, `done` is the outcome of the users before, and `stalls` counts the parts in a row that got
+    nobody done.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -48,6 +68,9 @@ class Page(BaseModel):
     deletions: tuple[Deletion, ...] = ()
     webhooks_since: int | None = None
     full_run_at: int | None = None
+    part: Annotated[int, Field(ge=0)] = 0
+    stalls: Annotated[int, Field(ge=0)] = 0
+    done: PageOutcome = Field(default_factory=PageOutcome)
 
     @field_validator("version")
     @classmethod
@@ -90,12 +113,30 @@ class Page(BaseModel):
             full_run_at=run.full_run_at,
         )
 
+    @property
+    def changes(self) -> list[Change]:
+        """What the page says of its users, in order."""
+        return [*self.users, *self.deletions]
+
+    def next_part(self, left: Sequence[Change], done: PageOutcome) -> Self:
+        """The message that continues this page with the users that are left."""
+        return self.model_copy(
+            update={
+                "version": VERSION,
+                "users": tuple(change for change in left if isinstance(change, User)),
+                "deletions": tuple(change for change in left if isinstance(change, Deletion)),
+                "part": self.part + 1,
+                "stalls": self.stalls + 1 if len(left) == len(self.changes) else 0,
+                "done": done,
+            }
+        )
+
     def dump(self) -> str:
         """The message's body: all ASCII, as SQS refuses some characters that a name may hold."""
         # Without asdict, which copies every user: that would double the time that sending a page takes.
         users = [{"id": u.id, "updated_at": u.updated_at, "fields": u.fields} for u in self.users]
         deletions = [{"id": deletion.id, "at": deletion.at} for deletion in self.deletions]
-        return json.dumps({**dict(self), "users": users, "deletions": deletions})
+        return json.dumps({**dict(self), "users": users, "deletions": deletions, "done": asdict(self.done)})
 
     @classmethod
     def load(cls, body: str) -> Self:

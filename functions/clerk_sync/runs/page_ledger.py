@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.dynamodb import Value
-from clerk_sync.errors import LeaseLost
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs.items import Items, put
+from clerk_sync.runs.page import Page, PageOutcome
+from clerk_sync.runs.page_plan import Plan, decode, encode
 from clerk_sync.runs.page_record import (
     PAGE,
     PendingPage,
@@ -30,8 +32,9 @@ from clerk_sync.runs.page_record import (
     set_outcome,
 )
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
-from clerk_sync.runs.run_record import load_cursor, load_deletions
-from clerk_sync.users.drift import Finding, Tally, merged
+from clerk_sync.runs.run_record import load_deletions
+from clerk_sync.users.drift import Tally, merged, tally
+from clerk_sync.users.upsert import Planned
 from clerk_sync.users.user import UserProblem
 
 if TYPE_CHECKING:
@@ -68,22 +71,41 @@ class PageLedger:
         settled = [*takewhile(lambda page: page["state"] != "PENDING", left)]
         for page in settled:
             users = page["userCount"] + page["malformedCount"]
-            run = run.with_page(users, load_cursor(page), load_deletions(page))
+            run = run.with_page(users, Checkpoint.load(page["checkpoint"]), load_deletions(page))
         deleted = left[len(settled) :]
         progress = record_progress(run, owner, until, deleted)
         return run if self._items.transact(*map(delete_page, deleted), progress) else None
 
     # While the workers write it
 
-    def record_outcome_fast(
-        self,
-        run_id: str,
-        number: int,
-        token: str,
-        outcome: Counts,
-        problems: list[UserProblem],
-        findings: list[Finding],
-    ) -> bool:
+    def plan(self, page: Page) -> dict[str, Planned] | None:
+        """What earlier deliveries of this message were to do. None if its outcome would not count: the page
+        is done, or it was read again or continued in another message."""
+        record = self._items.get(page.run_id, part_of(page.number))
+        if not record or record["pageToken"] != page.token or record["state"] == "DONE":
+            return None
+        part = record.get("planPart", -1)
+        if part < page.part:
+            return {}
+        ids = [change.id for change in page.changes]
+        return decode(record["plan"], json.loads(record["planned"]), ids) if part == page.part else None
+
+    def record_plan(self, page: Page, plan: Plan) -> None:
+        """Record what the page found and will do, before its first write. Raises PageOutdated, as `plan` is
+        None."""
+        ids = [change.id for change in page.changes]
+        findings = [planned.finding for user_id in ids if (planned := plan.get(user_id)) and planned.finding]
+        if not self._items.update(
+            page.run_id,
+            part_of(page.number),
+            "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
+            "(attribute_not_exists(planPart) OR planPart <= :part)",
+            {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
+            {"plan": encode(plan, ids), "planned": json.dumps(tally(findings)), "planPart": page.part},
+        ):
+            raise PageOutdated
+
+    def record_outcome_fast(self, run_id: str, number: int, token: str, outcome: PageOutcome) -> bool:
         """Record a page's outcome as `record_outcome` does, in one request.
 
         It does so for nearly every page: one that is pending, has no malformed users and is not the last one
@@ -92,19 +114,11 @@ class PageLedger:
         page = {"runId": run_id, "part": part_of(number), "pageToken": token, "state": "PENDING"}
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
         return self._items.transact(
-            set_outcome(page | {"malformedCount": 0}, "DONE", outcome, problems, findings),
-            count_in_run(page, "DONE", outcome, is_not_last),
+            set_outcome(page | {"malformedCount": 0}, "DONE", outcome),
+            count_in_run(page, "DONE", outcome.counts, is_not_last),
         )
 
-    def record_outcome(
-        self,
-        run_id: str,
-        number: int,
-        token: str,
-        outcome: Counts | None,
-        problems: list[UserProblem] | None = None,
-        findings: list[Finding] | None = None,
-    ) -> bool:
+    def record_outcome(self, run_id: str, number: int, token: str, outcome: PageOutcome | None) -> bool:
         """Count a page's outcome in its run, once however often it is called, correcting an earlier one.
 
         `outcome` None means that the page is given up. Returns whether anything was counted: not for a page
@@ -115,13 +129,11 @@ class PageLedger:
             page = self._items.get(run_id, part_of(number))
             if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
-            if outcome is None:
-                counts = Counts(errors=page["userCount"] + page["malformedCount"])
-            else:
-                counts = replace(outcome, errors=outcome.errors + page["malformedCount"])
+            counted = outcome or PageOutcome(Counts(errors=page["userCount"]))
+            counted += PageOutcome(Counts(errors=page["malformedCount"]))
             if self._items.transact(
-                set_outcome(page, state, counts, problems or [], findings or []),
-                count_in_run(page, state, counts, "attribute_exists(runId)"),
+                set_outcome(page, state, counted),
+                count_in_run(page, state, counted.counts, "attribute_exists(runId)"),
             ):
                 return True
         return False

@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
-from clerk_sync.clerk.parallel_listing import Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.items import Write, delete, update
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
 from clerk_sync.runs.run_record import (
     COUNT_NAMES,
     RUN,
     count_values,
-    dump_cursor,
     dump_deletions,
     expires_at,
     load_counts,
     progress,
 )
 from clerk_sync.text import counted
-from clerk_sync.users.drift import Finding, tally
 from clerk_sync.users.user import UserProblem
 
 PAGE = "page#"
@@ -33,20 +32,25 @@ class PendingPage:
     """A page that is about to be sent.
 
     `token` is its message's, `users` how many it holds; `malformed` are the users that it leaves out.
+    <<<<<<< HEAD
+    `checkpoint` is the listing's after it. `ids` are the digests of all their ids, in an audit.
+    `deletions` is what an audit found, on the page that marks those users.
+    =======
     `cursor` is where the listing is after it. `ids` are the digests of the ids of all of them. `deletions` is
     what an audit found, on the page that marks those users.
+    >>>>>>> main
     """
 
     token: str
     users: int
     malformed: list[UserProblem]
-    cursor: Place
+    checkpoint: Checkpoint
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
 
     def added_to(self, run: Run) -> Run:
         """The run once this page is sent."""
-        return run.with_page(self.users + len(self.malformed), self.cursor, self.deletions)
+        return run.with_page(self.users + len(self.malformed), self.checkpoint, self.deletions)
 
 
 def part_of(number: int) -> str:
@@ -69,7 +73,7 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
         "userCount": page.users,
         "malformedCount": len(page.malformed),
         "malformed": _dump_problems(page.malformed),
-        "cursor": dump_cursor(page.cursor),
+        "checkpoint": page.checkpoint.dump(),
         "ids": page.ids,
         "deletions": dump_deletions(page.deletions) if page.deletions else None,
         "expiresAt": expires_at(run),
@@ -94,9 +98,7 @@ def record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageReco
     return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
 
 
-def set_outcome(
-    page: PageRecord, state: str, counts: Counts, problems: list[UserProblem], findings: list[Finding]
-) -> Write:
+def set_outcome(page: PageRecord, state: str, outcome: PageOutcome) -> Write:
     """Record a page's outcome if it is still as it was."""
     return update(
         page["runId"],
@@ -105,9 +107,9 @@ def set_outcome(
         {":token": page["pageToken"], ":before": page["state"], ":malformed": page["malformedCount"]},
         set_={
             "state": state,
-            "problems": _dump_problems(problems),
-            "findings": json.dumps(tally(findings)) if findings else "",
-            **count_values(counts),
+            "problems": _dump_problems(outcome.problems),
+            "findings": json.dumps(outcome.findings) if outcome.counts.findings else "",
+            **count_values(outcome.counts),
         },
     )
 
@@ -135,5 +137,5 @@ def load_problems(dumped: str) -> list[UserProblem]:
     return [UserProblem(*problem) for problem in json.loads(dumped)]
 
 
-def _dump_problems(problems: list[UserProblem]) -> str:
+def _dump_problems(problems: Sequence[UserProblem]) -> str:
     return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])

@@ -57,6 +57,11 @@ class PagesQueue:
             left = {failure["Id"]: left[failure["Id"]] for failure in failed}
         raise AwsError(f"PagesQueue did not take {len(left)} of {len(messages)} pages: {failed[0]['Code']}")
 
+    def send_later(self, message: str, seconds: int) -> None:
+        """Put a message on the queue, to be delivered after so many seconds, at most 900. Raises AwsError."""
+        with translated("sending a page to PagesQueue"):
+            self._sqs.send_message(QueueUrl=self._url, MessageBody=message, DelaySeconds=seconds)
+
     def is_drained(self) -> bool:
         """Whether no message is waiting or being handled, as far as SQS knows: its counts lag by up to a
         minute. Raises AwsError."""

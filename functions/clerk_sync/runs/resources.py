@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import Lanes
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
@@ -23,8 +23,8 @@ class Resources:
     `instance` says which Clerk instance the users table belongs to. `open_clerk` makes a client; the client
     calls what it is given before each pause, with the seconds and the reason. `check_table` raises
     SettingsError unless the users table fits. `create_missing` is the parameter's value. `time_left` gives
-    the function's seconds. `invoke_again` starts another invocation with an event. `open_lanes` gives what
-    asks Clerk for several windows at once.
+    the function's seconds. `invoke_again` starts another invocation with an event. `open_executor` makes one
+    that sends up to `max_requests` requests to Clerk at once.
     """
 
     runs: RunsTable
@@ -38,7 +38,8 @@ class Resources:
     create_missing: bool
     time_left: Callable[[], float]
     invoke_again: Callable[[Mapping[str, Any]], None]
-    open_lanes: Callable[[], Lanes]
+    open_executor: Callable[[], Executor]
+    max_requests: int
     sleep: Callable[[float], None] = time.sleep
 
     def is_out_of_time(self) -> bool:

@@ -1,9 +1,10 @@
 """A run of the backfill, and what is reported of it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+from operator import add, sub
 from typing import Literal, TypedDict
 
-from clerk_sync.clerk.parallel_listing import BEGINNING, Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
@@ -69,16 +70,11 @@ class Counts:
         """How many users were counted."""
         return self.created + self.updated + self.unchanged + self.skipped + self.errors
 
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(add, astuple(self), astuple(other)))
+
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.created - other.created,
-            self.updated - other.updated,
-            self.unchanged - other.unchanged,
-            self.skipped - other.skipped,
-            self.errors - other.errors,
-            self.missed_by_webhooks - other.missed_by_webhooks,
-            self.findings - other.findings,
-        )
+        return Counts(*map(sub, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +123,9 @@ class Run:
     `users_table` is written, and `instance_id` read, once that is known. `since` is how far back an
     incremental run reads; None means every user. `expected_users` is Clerk's own count at the start. `pages`
     were sent so far, with `total_users` users; `settled_pages` of them have an outcome, and `given_up_pages`
-    of those are in the dead-letter queue. `paged_at` is when the last page was sent; `failure` says why
-    reading stopped early. `webhooks_since` is when the first webhook arrived, `full_run_at` when the last
+    of those are in the dead-letter queue. `unlisted_users` are those whom Clerk counts and did not list;
+    `total_users` and `counts.errors` include them. `paged_at` is when the last page was sent; `failure` says
+    why reading stopped early. `webhooks_since` is when the first webhook arrived, `full_run_at` when the last
     complete full run was started, and `deletions` is what an audit found of users who are gone.
     """
 
@@ -146,8 +143,9 @@ class Run:
     total_users: int = 0
     settled_pages: int = 0
     given_up_pages: int = 0
+    unlisted_users: int = 0
     counts: Counts = field(default_factory=Counts)
-    cursor: Place = BEGINNING
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     paged_at: int | None = None
     ended_at: int | None = None
     failure: str | None = None
@@ -155,13 +153,13 @@ class Run:
     full_run_at: int | None = None
     deletions: MissedDeletions | None = None
 
-    def with_page(self, users: int, cursor: Place, deletions: MissedDeletions | None) -> "Run":
+    def with_page(self, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> "Run":
         """The run once one more page, of so many users, is sent."""
         return replace(
             self,
             pages=self.pages + 1,
             total_users=self.total_users + users,
-            cursor=cursor,
+            checkpoint=checkpoint,
             deletions=deletions or self.deletions,
         )
 
@@ -184,10 +182,10 @@ class Run:
 
     @property
     def watermark(self) -> Watermark | None:
-        """The watermark that this run sets: none unless all its pages were written. Malformed users don't
-        hold it back."""
+        """The watermark that this run sets: none unless all users were listed, and all pages written.
+        Malformed users don't hold it back."""
         is_written = self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
-        if not is_written or self.given_up_pages:
+        if not is_written or self.given_up_pages or self.unlisted_users:
             return None
         return Watermark(self.started_at, Scope(self.instance_id, self.users_table, self.create_missing))
 
@@ -233,9 +231,19 @@ class Run:
         }
 
     def errors(self, problems: list[UserProblem]) -> list[ProblemResult]:
-        """The first problems as a result shows them; what stopped the run comes first."""
-        stopped = [] if self.failure is None else [UserProblem(None, self.failure)]
+        """The first problems as a result shows them; what concerns the whole run comes first."""
+        of_run = [UserProblem(None, reason) for reason in (self.failure, self._unlisted()) if reason]
         return [
             {"clerkUserId": problem.clerk_user_id, "reason": problem.reason}
-            for problem in [*stopped, *problems][:PROBLEMS_SHOWN]
+            for problem in [*of_run, *problems][:PROBLEMS_SHOWN]
         ]
+
+    def _unlisted(self) -> str | None:
+        if not self.unlisted_users:
+            return None
+        listed = self.total_users - self.unlisted_users
+        return (
+            f"Clerk counts {self.total_users:,} users but listed {listed:,} of them, even when it was asked "
+            f"again. The other {self.unlisted_users:,} were not synced. Invoke the function again; if this "
+            "goes on, ask Clerk's support why users are not listed."
+        )

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
-from clerk_sync.clerk.parallel_listing import Place
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
 
 RUN = "run"
@@ -50,6 +50,7 @@ def new_record(run: Run) -> dict[str, Value | None]:
 
 def load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds."""
+    counts, unlisted = load_counts(item), item.get("unlistedUsers", 0)
     return Run(
         run_id=item["runId"],
         mode=item["mode"],
@@ -62,11 +63,12 @@ def load_run(item: Mapping[str, Any]) -> Run:
         status=item["status"],
         expected_users=item.get("expectedUsers"),
         pages=item["pages"],
-        total_users=item["totalClerkUsers"],
+        total_users=item["totalClerkUsers"] + unlisted,
         settled_pages=item["settledPages"],
         given_up_pages=item["givenUpPages"],
-        counts=load_counts(item),
-        cursor=load_cursor(item),
+        unlisted_users=unlisted,
+        counts=replace(counts, errors=counts.errors + unlisted),
+        checkpoint=Checkpoint.load(item["checkpoint"]),
         paged_at=item.get("pagedAt"),
         ended_at=item.get("timestamp"),
         failure=item.get("failure"),
@@ -82,7 +84,7 @@ def progress(run: Run) -> dict[str, Value]:
     values: dict[str, Value] = {
         "pages": run.pages,
         "totalClerkUsers": run.total_users,
-        "cursor": dump_cursor(run.cursor),
+        "checkpoint": run.checkpoint.dump(),
     }
     if run.deletions:
         values["deletions"] = dump_deletions(run.deletions)
@@ -102,16 +104,6 @@ def count_values(counts: Counts) -> dict[str, int]:
 def load_counts(item: Mapping[str, Any]) -> Counts:
     """The counts of a run or of a page; a page has none before its outcome is recorded."""
     return Counts(**{name: item.get(attribute, 0) for name, attribute in COUNT_NAMES.items()})
-
-
-def dump_cursor(cursor: Place) -> str:
-    """The `cursor` of a run or of a page."""
-    return json.dumps(cursor.dump())
-
-
-def load_cursor(item: Mapping[str, Any]) -> Place:
-    """The reverse of `dump_cursor`."""
-    return Place.load(json.loads(item["cursor"]))
 
 
 def dump_deletions(deletions: MissedDeletions) -> str:

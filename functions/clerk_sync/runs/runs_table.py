@@ -100,7 +100,7 @@ class RunsTable:
                 run_id,
                 RUN,
                 "settledPages = :settled AND errorCount = :errors AND #status = :was",
-                {":settled": run.settled_pages, ":errors": run.counts.errors, ":was": run.status},
+                {":settled": run.settled_pages, ":errors": item["errorCount"], ":was": run.status},
                 {"status": run.verdict(), "timestamp": now, "statusBy": mine},
             )
             item = self._items.get(run_id, RUN)
@@ -148,9 +148,11 @@ class RunsTable:
         self._as_owner(run_id, owner, {"expectedUsers": users})
 
     def end_paging(self, run: Run, owner: str, now: int, *, failure: str | None = None) -> None:
-        """Record the pages that were sent, that no more follow, and why if that is a failure. Raises
-        LeaseLost."""
+        """Record the pages that were sent, the number of users whom Clerk did not list, that no more pages
+        follow, and why if that is a failure. Raises LeaseLost."""
         change = {**progress(run), "pagedAt": now, "pagesButOne": run.pages - 1, "leaseUntil": 0}
+        if run.unlisted_users:
+            change["unlistedUsers"] = run.unlisted_users
         if failure:
             change["failure"] = failure
         self._as_owner(run.run_id, owner, change)

@@ -1,47 +1,120 @@
-"""The worker: writes the users of one page, and counts once what became of them."""
+"""The worker: brings the users of one page into the table, and counts what became of them once."""
 
 import re
+from dataclasses import dataclass, replace
+from functools import partial
 
 from clerk_sync.clock import now_ms
+from clerk_sync.errors import AwsError, PageOutdated
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.runs.completion import finish
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
+from clerk_sync.runs.page_plan import Plan
+from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.run import Counts
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.users.drift import DriftClassifier
+from clerk_sync.users.drift import DriftClassifier, tally
 from clerk_sync.users.table import UsersTable
-from clerk_sync.users.upsert import upsert
+from clerk_sync.users.upsert import Outcome, upsert
+
+_MAX_DELAY = 900
 
 
-def work(
-    page: Page,
-    users_table: UsersTable,
-    runs: RunsTable,
-    pages: PageLedger,
-    *,
-    placeholders: re.Pattern[str],
-    is_last_delivery: bool,
-) -> None:
-    """Write one page and record its outcome. Raises AwsError; it is safe to repeat, whatever was done.
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Works on pages, one at a time. `placeholders` matches placeholder data."""
 
-    On the last delivery before the dead-letter queue, the page is counted as errors first, so that the run
-    ends even if this invocation dies. Success corrects the counts, at once or after a redrive.
-    """
-    if is_last_delivery and pages.record_outcome(page.run_id, page.number, page.token, None):
-        finish(runs, page.run_id, now_ms())
-    outcome = upsert(
-        users_table,
-        [*page.users, *page.deletions],
-        as_of=page.read_at,
-        now=now_ms(),
-        create_missing=page.create_missing,
-        dry_run=page.dry_run,
-        judge=DriftClassifier(placeholders, page.read_at, page.webhooks_since, page.full_run_at),
-    )
-    for problem in outcome.problems:
-        logger.warning("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
+    users_table: UsersTable
+    runs: RunsTable
+    pages: PageLedger
+    queue: PagesQueue
+    placeholders: re.Pattern[str]
+
+    def work(self, page: Page, *, is_first_delivery: bool, is_last_delivery: bool) -> None:
+        """Sync one page. Raises AwsError; to repeat it is safe, whatever was done before.
+
+        If the last delivery before the dead-letter queue fails, the page is counted as errors, so that the
+        run ends; a redrive corrects the count.
+        """
+        try:
+            self._write(page, is_first_delivery)
+        except PageOutdated:
+            logger.info("page_outdated", part=page.part)
+        except AwsError:
+            if is_last_delivery and self.pages.record_outcome(page.run_id, page.number, page.token, None):
+                finish(self.runs, page.run_id, now_ms())
+            raise
+
+    def deliver_again(self, receipt_handle: str, seconds: int) -> None:
+        """Have a message that could not be handled delivered again after so many seconds."""
+        try:
+            self.queue.change_visibility(receipt_handle, seconds)
+        except AwsError as error:
+            # It is delivered again when its visibility timeout ends.
+            logger.warning("message_not_delayed", reason=str(error))
+
+    def _write(self, page: Page, is_first_delivery: bool) -> None:
+        plan = {} if is_first_delivery else self.pages.plan(page)
+        if plan is None:
+            raise PageOutdated
+        outcome = upsert(
+            self.users_table,
+            page.changes,
+            as_of=page.read_at,
+            now=now_ms(),
+            create_missing=page.create_missing,
+            dry_run=page.dry_run,
+            judge=DriftClassifier(self.placeholders, page.read_at, page.webhooks_since, page.full_run_at),
+            before_writing=partial(self._record_plan, page, plan),
+        )
+        for problem in outcome.problems:
+            logger.warning("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
+        done = page.done + _page_outcome(outcome, plan)
+        if outcome.left:
+            self._continue(page.next_part(outcome.left, done))
+        else:
+            self._record_outcome(page, done)
+
+    def _record_plan(self, page: Page, earlier: Plan, plan: Plan) -> None:
+        if not page.dry_run:
+            self.pages.record_plan(page, {**plan, **earlier})
+
+    def _continue(self, page: Page) -> None:
+        """Go on in a new message, so that only poison uses up deliveries, and throttling does not."""
+        delay = min(_MAX_DELAY, 15 * 4 ** min(page.stalls - 1, 5)) if page.stalls else 0
+        self.queue.send_later(page.dump(), delay)
+        logger.warning("page_throttled", part=page.part, left=len(page.changes), seconds=delay)
+
+    def _record_outcome(self, page: Page, done: PageOutcome) -> None:
+        is_one_of_many = self.pages.record_outcome_fast(page.run_id, page.number, page.token, done)
+        is_counted = is_one_of_many or self.pages.record_outcome(page.run_id, page.number, page.token, done)
+        counts = done.counts
+        logger.info(
+            "page_done",
+            counted=is_counted,
+            users=counts.total,
+            writes=0 if page.dry_run else counts.created + counts.updated,
+        )
+        if is_counted and not page.dry_run:
+            count(
+                Pages=1,
+                UsersCreated=counts.created,
+                UsersUpdated=counts.updated,
+                UsersUnchanged=counts.unchanged,
+                UsersSkipped=counts.skipped,
+                UsersFailed=counts.errors,
+            )
+        if not is_one_of_many:
+            finish(self.runs, page.run_id, now_ms())
+
+
+def _page_outcome(outcome: Outcome, plan: Plan) -> PageOutcome:
+    """The outcome of one delivery, with what earlier ones were to do for the rows that are right by now."""
+    done = {user_id: plan[user_id] for user_id in outcome.unchanged_ids if user_id in plan}
+    unchanged_ids = [user_id for user_id in outcome.unchanged_ids if user_id not in done]
+    outcome = replace(outcome, written={**done, **outcome.written}, unchanged_ids=unchanged_ids)
     counts = Counts(
         created=outcome.created,
         updated=outcome.updated,
@@ -51,23 +124,4 @@ def work(
         missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
         findings=len(outcome.findings),
     )
-    outcome_of_page = (page.run_id, page.number, page.token, counts, outcome.problems, outcome.findings)
-    is_one_of_many = pages.record_outcome_fast(*outcome_of_page)
-    is_counted = is_one_of_many or pages.record_outcome(*outcome_of_page)
-    logger.info(
-        "page_done",
-        counted=is_counted,
-        users=len(page.users) + len(page.deletions),
-        writes=0 if page.dry_run else counts.created + counts.updated,
-    )
-    if is_counted and not page.dry_run:
-        count(
-            Pages=1,
-            UsersCreated=counts.created,
-            UsersUpdated=counts.updated,
-            UsersUnchanged=counts.unchanged,
-            UsersSkipped=counts.skipped,
-            UsersFailed=counts.errors,
-        )
-    if not is_one_of_many:
-        finish(runs, page.run_id, now_ms())
+    return PageOutcome(counts, tuple(outcome.problems), tally(outcome.findings) if outcome.findings else {})

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from clerk_sync.aws.clients import attempts, translated
+from botocore.exceptions import ClientError
+
+from clerk_sync.aws.clients import translated
 from clerk_sync.aws.conditional_write import ConditionalWrite
-from clerk_sync.aws.conditional_writer import ConditionalWriter, ConditionFailed, WriteResult, throttled
+from clerk_sync.aws.conditional_writer import (
+    ConditionalWriter,
+    ConditionFailed,
+    Patience,
+    WriteResult,
+    is_throttling,
+    throttled,
+)
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
 from clerk_sync.clock import DAY_MS
-from clerk_sync.errors import RowRefused, SettingsError
+from clerk_sync.errors import RowRefused, SettingsError, Throttled
 from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
 from clerk_sync.users.user import FIRST_VERSION
 from clerk_sync.users.write_rule import Write
@@ -37,7 +46,7 @@ class Lost:
     row: Row | None
 
 
-type Result = Written | Lost | RowRefused
+type Result = Written | Lost | RowRefused | Throttled
 
 
 class UsersTable:
@@ -49,13 +58,14 @@ class UsersTable:
         table: str,
         key: str,
         *,
+        is_out_of_time: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._key = key
-        self._sleep = sleep
-        self._writer = ConditionalWriter(dynamodb, table, sleep=sleep)
+        self._patience = Patience(is_out_of_time, sleep)
+        self._writer = ConditionalWriter(dynamodb, table, self._patience)
 
     def check(self) -> None:
         """Raise SettingsError unless the table exists and has the expected key, and no index is on a synced
@@ -86,12 +96,26 @@ class UsersTable:
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
         """The owned attributes of the rows there are, by user id. Eventually consistent is half the price,
         and a write that was decided on an old row fails its condition and is decided again."""
-        rows: dict[str, Row] = {}
-        with translated(f"reading from table {self._table!r}"):
-            for ids in batched(user_ids, KEYS_PER_READ, strict=False):
-                for item in self._read_batch([{self._key: attribute(i)} for i in ids], consistent):
-                    rows[item[self._key]["S"]] = _row(item)
+        rows, unread = self.read_available(user_ids, consistent=consistent)
+        if unread:
+            raise throttled(self._table)
         return rows
+
+    def read_available(
+        self, user_ids: Iterable[str], *, consistent: bool = False
+    ) -> tuple[dict[str, Row], set[str]]:
+        """The same, with the ids that could not be read as DynamoDB throttled them, or the time was over."""
+        rows: dict[str, Row] = {}
+        unread = set(wanted := list(user_ids))
+        with translated(f"reading from table {self._table!r}"):
+            for ids in batched(wanted, KEYS_PER_READ, strict=False):
+                keys = {user_id: {self._key: attribute(user_id)} for user_id in ids}
+                for item in self._read_batch(keys, consistent):
+                    rows[item[self._key]["S"]] = _row(item)
+                unread -= set(ids) - keys.keys()
+                if keys:  # the time that is left is for writing what was read
+                    break
+        return rows, unread
 
     def write(self, writes: Sequence[Write]) -> list[Result]:
         """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
@@ -144,25 +168,28 @@ class UsersTable:
             if after is None:
                 return
 
-    def _read_batch(self, keys: list[dict[str, Any]], consistent: bool) -> Iterator[Item]:
+    def _read_batch(self, keys: dict[str, Any], consistent: bool) -> Iterator[Item]:
+        """Read rows, and take what is read out of `keys`, which are by user id."""
         names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
-        for _ in attempts(8, first=0.1, longest=5.0, sleep=self._sleep):
-            answer = self._dynamodb.batch_get_item(
-                RequestItems={
-                    self._table: {
-                        "Keys": keys,
-                        "ProjectionExpression": ", ".join(names),
-                        "ExpressionAttributeNames": names,
-                        "ConsistentRead": consistent,
-                    }
-                }
-            )
+        for _ in self._patience.attempts():
+            request = {
+                "Keys": list(keys.values()),
+                "ProjectionExpression": ", ".join(names),
+                "ExpressionAttributeNames": names,
+                "ConsistentRead": consistent,
+            }
+            try:
+                answer: Any = self._dynamodb.batch_get_item(RequestItems={self._table: request})  # type: ignore[dict-item]
+            except ClientError as error:
+                if is_throttling(error):
+                    continue
+                raise
             yield from answer["Responses"].get(self._table, [])
-            left = answer["UnprocessedKeys"].get(self._table)
-            if not left:
+            left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})
+            for user_id in keys.keys() - {key[self._key]["S"] for key in left["Keys"]}:
+                del keys[user_id]
+            if not keys:
                 return
-            keys = [dict(key) for key in left["Keys"]]
-        raise throttled(self._table)
 
     def _conditional(self, write: Write) -> ConditionalWrite:
         put = {name: _attribute(value) for name, value in write.put.items()}
@@ -175,7 +202,7 @@ def _result(result: WriteResult) -> Result:
             return Written()
         case ConditionFailed():
             return _lost(result)
-        case RowRefused():
+        case RowRefused() | Throttled():
             return result
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from clerk_sync.errors import AwsError, RowRefused
+from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
 from clerk_sync.users.row import ACTIVITY, Row
 from clerk_sync.users.table import Lost, UsersTable, Written
@@ -17,17 +17,42 @@ type Rule = Callable[[Change, Row | None], Write | Verdict]
 """`decide`, with its times and settings."""
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a write does: whether it makes a new row, and what was wrong with the row that was there."""
+
+    creates: bool
+    finding: Finding | None = None
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What became of each user; the counts and the problems add up to the users given. `findings` are what
-    was wrong with the rows that were written, or in a dry run would be."""
+    """What became of each user: `written`, or in a dry run would be, by user id; `unchanged_ids`, `skipped`,
+    `problems`; and `left` undone, as DynamoDB kept throttling or the time was over. `repeated` counts users
+    who were given more than once."""
 
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
+    written: dict[str, Planned] = field(default_factory=dict)
+    unchanged_ids: list[str] = field(default_factory=list)
+    repeated: int = 0
     skipped: int = 0
     problems: list[UserProblem] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    left: list[Change] = field(default_factory=list)
+
+    @property
+    def created(self) -> int:
+        return sum(planned.creates for planned in self.written.values())
+
+    @property
+    def updated(self) -> int:
+        return len(self.written) - self.created
+
+    @property
+    def unchanged(self) -> int:
+        return len(self.unchanged_ids) + self.repeated
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [planned.finding for planned in self.written.values() if planned.finding]
 
 
 def upsert(
@@ -39,36 +64,43 @@ def upsert(
     create_missing: bool,
     dry_run: bool = False,
     judge: DriftClassifier | None = None,
+    before_writing: Callable[[Mapping[str, Planned]], None] = lambda _: None,
 ) -> Outcome:
     """Apply the write rule to changes; snapshots among them were read from Clerk at `as_of` (ms).
 
     With `dry_run` everything is decided and counted, and nothing written. `judge` says what is a finding.
+    `before_writing` gets what is about to be written, by user id, before the first write, if there is one.
     Raises AwsError when DynamoDB can't be read or written; users that were written by then stay so, and to
     repeat the call is safe.
     """
     rule = partial(decide, as_of=as_of, now=now, create_missing=create_missing)
     outcome = Outcome()
     undecided = _newest(changes, outcome)
-    rows: Mapping[str, Row | None] = table.read(undecided)
+    read, unread = table.read_available(undecided)
+    rows: Mapping[str, Row | None] = read
+    outcome.left += [undecided.pop(user_id) for user_id in unread]
     for attempt in range(_DECISIONS):
         writes = _decide_all(undecided, rows, outcome, rule)
+        plan = {write.user_id: _planned(undecided, rows, write, judge, now) for write in writes}
+        if plan and not attempt:
+            before_writing(plan)
         results = _rehearse(writes, attempt) if dry_run else table.write(writes)
         lost: dict[str, Row | None] = {}
         for write, result in zip(writes, results, strict=True):
             match result:
                 case Written():
-                    outcome.created += write.creates
-                    outcome.updated += not write.creates
-                    if judge:
-                        found = judge.finding(undecided[write.user_id], rows.get(write.user_id), write, now)
-                        outcome.findings += [found] if found else []
+                    outcome.written[write.user_id] = plan[write.user_id]
                 case RowRefused():
                     outcome.problems.append(UserProblem(write.user_id, str(result)))
+                case Throttled():
+                    outcome.left.append(undecided[write.user_id])
                 case Lost(row):
                     lost[write.user_id] = row
-        # An INSERT that finds a row doesn't hand it over, so the unknown ones are read.
+        # An INSERT that finds a row doesn't return it, so these rows are read.
         unknown = [user_id for user_id, row in lost.items() if row is None]
-        rows = lost | table.read(unknown, consistent=True)
+        read, unread = table.read_available(unknown, consistent=True)
+        outcome.left += [undecided[user_id] for user_id in unread]
+        rows = {user_id: row for user_id, row in (lost | read).items() if user_id not in unread}
         undecided = {user_id: undecided[user_id] for user_id in rows}
         if not undecided:
             return outcome
@@ -114,11 +146,25 @@ def _decide_all(
     writes = []
     for change in undecided.values():
         decision = rule(change, rows.get(change.id))
-        if isinstance(decision, Write):
-            writes.append(decision)
-        else:
-            _count(outcome, decision)
+        match decision:
+            case Verdict.UNCHANGED:
+                outcome.unchanged_ids.append(change.id)
+            case Verdict.SKIPPED:
+                outcome.skipped += 1
+            case Write():
+                writes.append(decision)
     return writes
+
+
+def _planned(
+    changes: Mapping[str, Change],
+    rows: Mapping[str, Row | None],
+    write: Write,
+    judge: DriftClassifier | None,
+    now: int,
+) -> Planned:
+    change, row = changes[write.user_id], rows.get(write.user_id)
+    return Planned(write.creates, judge.finding(change, row, write, now) if judge else None)
 
 
 def _rehearse(writes: Sequence[Write], attempt: int) -> list[Written] | list[Lost]:
@@ -132,7 +178,7 @@ def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
     newest: dict[str, Change] = {}
     for change in changes:
         if change.id in newest:
-            outcome.unchanged += 1
+            outcome.repeated += 1
         newest[change.id] = max(newest.get(change.id, change), change, key=_age)
     return newest
 
@@ -142,10 +188,3 @@ def _age(change: Change) -> tuple[int, int]:
         activity = (change.fields.get(name, 0) for name in ACTIVITY)
         return change.updated_at, sum(map(int, activity))
     return change.at, change.at
-
-
-def _count(outcome: Outcome, verdict: Verdict) -> None:
-    if verdict is Verdict.SKIPPED:
-        outcome.skipped += 1
-    else:
-        outcome.unchanged += 1

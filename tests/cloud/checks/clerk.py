@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from clerk_sync.aws.secrets import Secret
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
+from clerk_sync.text import sentence
 from clerk_sync.users.instance import TableInstance
 from tests.cloud.checks.secrets import Stored, environment, read, secret_key_result
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
@@ -43,7 +44,7 @@ def ask(api_url: str, secret_key: Stored, parameter: str) -> str | Result:
             to_do = f"Store a valid key in {parameter}, or deploy with the right ClerkApiUrl."
             return wrong("Clerk", str(error).strip(), to_do)
         except (ClerkUnavailable, OutOfTime) as error:
-            return unknown("Clerk", f"{error}.", "Try again later.")
+            return unknown("Clerk", sentence(error), "Try again later.")
 
 
 def instance_result(here: str, remembered: str | None) -> Result:

@@ -8,6 +8,7 @@ import jwt
 
 from clerk_sync.errors import SettingsError
 from clerk_sync.profile.session_token import fixed_key
+from clerk_sync.text import counted
 from tests.cloud.checks.secrets import read
 from tests.cloud.result import Result, ok, unknown, wrong
 from tests.cloud.stack import Stack
@@ -111,7 +112,7 @@ def keys_result(keys: set[int], instance_keys: set[int], parameter: str) -> Resu
         found = f"{parameter} is another instance's than the secret key."
         return wrong(SUBJECT, found, f"Deploy with {parameter} as Clerk's dashboard, API keys, has it.")
     whose = ", the instance's own" if instance_keys else ""
-    return ok(SUBJECT, f"session tokens can be verified with {_counted(len(keys), 'key')}{whose}")
+    return ok(SUBJECT, f"session tokens can be verified with {counted(len(keys), 'key')}{whose}")
 
 
 def origins_result(origins: Sequence[str], status: int | None, allowed: str | None) -> Result:
@@ -124,7 +125,3 @@ def origins_result(origins: Sequence[str], status: int | None, allowed: str | No
         found = f"The Api does not let {origins[0]} call: it answers {status}."
         return wrong(subject, found, "ProfileFunction's log says why (profile_failed); else deploy again.")
     return ok(subject, f"{', '.join(origins)} may call")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

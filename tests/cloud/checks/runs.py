@@ -6,11 +6,12 @@ from typing import get_args
 
 from clerk_sync.audit.report import KINDS, Report, report
 from clerk_sync.clock import now_ms
+from clerk_sync.dashboard.wording import ago
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted, sentence
 from clerk_sync.users.user import UserProblem
-from tests.cloud.age import age
 from tests.cloud.checks.schedules import SCHEDULES, is_off, schedule_of
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
 from tests.cloud.schedule_expression import last_two_due
@@ -51,25 +52,22 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
         if mode == "full":
             to_do = f"Invoke {function} with {{}} to fill the table."
             return wrong(subject, "There was none yet.", to_do)
-        return ok(subject, "there was none yet, and none was due")
-    since, ask = age(now - run.started_at), f'invoke {function} with {{"runId": "{run.run_id}"}}'
+        return ok(subject, "none yet, and none was due")
+    since, ask = ago(now - run.started_at), f'invoke {function} with {{"runId": "{run.run_id}"}}'
     if not run.is_over:
-        progress = f"{run.run_id} began {since} ago and has dealt with {run.counts.total:,} users"
+        progress = f"{run.run_id} began {since} and has dealt with {counted(run.counts.total, 'user')}"
         if run.is_left_over(now):
             return wrong(subject, f"{progress}. It should be over.", f"Its log says why. {ask.capitalize()}.")
         return ok(subject, f"{progress} so far")
     reasons = run.errors(problems)
-    why = f" The first reason: {reasons[0]['reason']}" if reasons else ""
+    why = sentence(f" The first reason: {reasons[0]['reason']}") if reasons else ""
     if run.status == "FAILED":
-        return wrong(
-            subject, f"{run.run_id}, {since} ago, FAILED.{why}", f"Correct that, then {_again(mode)}"
-        )
+        return wrong(subject, f"{run.run_id}, {since}, FAILED.{why}", f"Correct that, then {_again(mode)}")
     if run.counts.errors:
-        found = (
-            f"{run.run_id}, {since} ago, could not sync {run.counts.errors:,} of {run.total_users:,} users."
-        )
+        users = counted(run.total_users, "user")
+        found = f"{run.run_id}, {since}, could not sync {run.counts.errors:,} of {users}."
         return wrong(subject, f"{found}{why}", f"For the others, {ask}. Correct that, then {_again(mode)}")
-    return ok(subject, f"{run.status} {since} ago: {run.total_users:,} users")
+    return ok(subject, f"{run.status} {since}: {counted(run.total_users, 'user')}")
 
 
 def overdue_result(mode: Mode, last: int | None, due: Due, enabled_at: int, now: int) -> Result | None:
@@ -84,16 +82,16 @@ def overdue_result(mode: Mode, last: int | None, due: Due, enabled_at: int, now:
         return None
     if latest < enabled_at and (last is None or last >= before):
         return None
-    found = f"There was no run since the schedule was due {age(now - latest)} ago"
-    found += f"; the last one was {age(now - last)} ago." if last is not None else "."
+    found = f"There was no run since the schedule was due {ago(now - latest)}"
+    found += f"; the last one was {ago(now - last)}." if last is not None else "."
     to_do = "Look at SchedulesDeadLetterQueue and the function's log; then "
     return wrong(f"{mode} run" if mode != "audit" else mode, found, to_do + _again(mode))
 
 
 def audit_result(made: Report, rows: int, now: int) -> Result:
     """What the last audit said of the table."""
-    since = age(now - (made["timestamp"] or made["startedAt"]))
-    said = f"{rows:,} synced rows for {made['clerkUsers']:,} users, {since} ago"
+    since = ago(now - (made["timestamp"] or made["startedAt"]))
+    said = f"{counted(rows, 'synced row')} for {counted(made['clerkUsers'], 'user')}, {since}"
     if made["verdict"] == "OK":
         return ok("audit", f"OK: {said}")
     counts = ", ".join(f"{made[kind]['count']:,} {kind}" for kind in KINDS if made[kind]["count"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
+from clerk_sync.text import counted
 from tests.cloud.result import Result, ok, wrong
 
 _SECRET_KEY = re.compile(r"sk_(live|test)_[!-~]+")
@@ -39,7 +40,7 @@ def secret_key_result(parameter: str, stored: Stored | None) -> Result:
     if not match:
         kind = _other_kind(stored.value, own="sk_")
         return wrong("secret key", f"What SSM has in {parameter} is {kind}, not a secret key.", to_do)
-    return ok("secret key", f"{parameter} has a {environment(stored)} instance's")
+    return ok("secret key", f"{parameter} holds the key of a {environment(stored)} instance")
 
 
 def environment(secret_key: Stored) -> str:
@@ -62,7 +63,7 @@ def webhook_secret_result(parameter: str, stored: Stored | None) -> Result:
         which = "What SSM has" if len(secrets) == 1 else f"{len(bad)} of the {len(secrets)} that SSM has"
         kind = _other_kind(bad[0], own="whsec_")
         return wrong("webhook secret", f"{which} in {parameter} is {kind}, not a signing secret.", to_do)
-    return ok("webhook secret", f"{parameter} has {len(secrets)}")
+    return ok("webhook secret", f"{parameter} holds {counted(len(secrets), 'signing secret')}")
 
 
 def each(stored: Stored) -> list[str]:

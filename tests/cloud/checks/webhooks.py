@@ -4,15 +4,17 @@ import base64
 import json
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
 from clerk_sync.clock import now_ms
+from clerk_sync.dashboard.wording import ago
 from clerk_sync.runs.completion import SILENT_HOURS
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted
 from clerk_sync.webhook.arrivals import Webhooks
-from tests.cloud.age import age
 from tests.cloud.checks.secrets import each, read, webhook_secret_result
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
 from tests.cloud.stack import Stack
@@ -38,7 +40,9 @@ def look(stack: Stack) -> Iterator[Result]:
     answer = post(url, f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}")
     yield answer if isinstance(answer, Result) else forged_result(answer, is_restricted)
     runs = RunsTable(stack.client("dynamodb"), stack.outputs["RunsTable"])
-    yield arrivals_result(runs.webhooks(), runs.current("incremental").run, now_ms())
+    arrived = runs.webhooks()
+    rejected = _rejected_in_a_day(stack) if arrived is None else 0
+    yield arrivals_result(arrived, runs.current("incremental").run, rejected, now_ms())
 
 
 def post(url: str, secret: str) -> int | Result:
@@ -58,7 +62,7 @@ def signed_result(status: int, is_restricted: bool) -> Result:
     subject = "webhook endpoint"
     match status:
         case 204:
-            return ok(subject, "takes a signed event")
+            return ok(subject, "accepts a signed event")
         case 401:
             return wrong(
                 subject,
@@ -95,28 +99,49 @@ def _unexpected(subject: str, status: int, is_restricted: bool) -> Result:
             )
         case 429:
             return unknown(subject, f"{answered}: the Api is throttled.", "Try again later.")
-        case 500 | 503:
-            return wrong(subject, f"{answered}: WebhookFunction is not set up right.", LOG)
+        case 503:
+            return wrong(subject, f"{answered}: WebhookFunction can't reach SSM or a table.", LOG)
         case _:
-            return wrong(subject, f"{answered}.", LOG)
+            found = f"{answered}: WebhookFunction is not set up right, or the Api can't invoke it."
+            return wrong(subject, found, f"{LOG} If it says nothing, deploy again.")
 
 
-def arrivals_result(webhooks: Webhooks | None, run: Run | None, now: int) -> Result:
+def arrivals_result(webhooks: Webhooks | None, run: Run | None, rejected: int, now: int) -> Result:
     """Whether Clerk sends webhooks. `run` is the last incremental one: what it had to write changed in Clerk
-    lately, so a webhook should have delivered it."""
+    lately, so a webhook should have delivered it. `rejected` is how many were rejected in the last day."""
     subject = "webhooks from Clerk"
     if webhooks is None:
         changed = run.counts.created + run.counts.updated if run and run.since is not None else 0
+        hint = ""
+        if rejected > 1:  # one is this check's own
+            hint = f" {rejected:,} were rejected in the last day: is the secret in SSM that of the endpoint?"
         if not changed:
-            return unknown(subject, "None has arrived yet. One does when a user signs in or changes.")
+            found = f"None has arrived yet. One does when a user signs in or changes.{hint}"
+            return unknown(subject, found)
+        found = f"None has ever arrived, though {counted(changed, 'user')} changed.{hint}"
         to_do = "Add the endpoint in Clerk's dashboard, Webhooks, with WebhookUrl and the four events."
-        return wrong(subject, f"None has ever arrived, though {changed:,} users changed.", to_do)
-    last = f"the last one arrived {age(now - webhooks.last_at)} ago"
+        return wrong(subject, found, to_do)
+    last = f"the last one arrived {ago(now - webhooks.last_at)}"
     missed = run.counts.missed_by_webhooks if run else 0
     if missed and webhooks.hours_silent(now) >= SILENT_HOURS:
-        found = f"{last.capitalize()}, and the last incremental run found {missed:,} changes without one."
+        changes = counted(missed, "change")
+        found = f"{last.capitalize()}, and the last incremental run found {changes} without one."
         to_do = (
             "Enable the endpoint in Clerk's dashboard, Webhooks: Clerk disables one that fails for 5 days."
         )
         return wrong(subject, found, to_do)
     return ok(subject, last)
+
+
+def _rejected_in_a_day(stack: Stack) -> int:
+    now = datetime.now(UTC)
+    answer = stack.client("cloudwatch").get_metric_statistics(
+        Namespace="clerk-sync",
+        MetricName="WebhooksRejected",
+        Dimensions=[{"Name": "service", "Value": stack.name}],
+        StartTime=now - timedelta(days=1),
+        EndTime=now,
+        Period=86400,
+        Statistics=["Sum"],
+    )
+    return int(sum(point["Sum"] for point in answer["Datapoints"]))

@@ -32,8 +32,11 @@ type Plant = Callable[[Stack, SimulatedClerk], AbstractContextManager[object]]
 
 @pytest.fixture(scope="module")
 def healthy(deployed: Stack) -> Iterator[tuple[Stack, SimulatedClerk]]:
-    """A stack that has run in every mode, and gets webhooks."""
+    """A stack that has run in every mode, gets webhooks, and whose alarms have forgotten other tests."""
     deployed.reset()
+    cloudwatch = deployed.aws.client("cloudwatch")
+    for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{deployed.name}-")["MetricAlarms"]:
+        cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="reset")
     with deployed.clerk(make_users(20)) as clerk:
         run_all(deployed)
         yield deployed, clerk

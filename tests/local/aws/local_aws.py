@@ -1,10 +1,6 @@
 """The local AWS: MiniStack as a child process, with template.yaml built and deployed by SAM CLI."""
 
-import hashlib
 import json
-import os
-import platform
-import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -18,24 +14,22 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.local.aws.build import architecture, build, mounted_template
+from tests.local.aws.sam import REGION as REGION
+from tests.local.aws.sam import LocalAwsError as LocalAwsError
+from tests.local.aws.sam import sam, sam_environment
 from tests.local.paths import LOCAL as LOCAL
 from tests.local.paths import ROOT as ROOT
 from tests.local.processes.children import Child
-from tests.local.processes.locks import locked
 
 RECORDING = ROOT / "tests/local/aws/recording"
 RECORDED_CALLS = "calls.jsonl"
-REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 STACK = "clerk-sync-local"
 SECRET_KEY = "/clerk-sync/secret-key"
 WEBHOOK_SECRET = "/clerk-sync/webhook-secret"
 
 Outputs = Mapping[str, str]
-
-
-class LocalAwsError(Exception):
-    """The local AWS, the build or the deployment failed; the message says where to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +132,21 @@ class LocalAws:
         """Store an SSM SecureString."""
         self.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
 
-    def deploy(self, parameters: Mapping[str, str], stack: str = STACK) -> Outputs:
-        """Deploy the built template, and return the stack's outputs."""
+    def deploy(
+        self, parameters: Mapping[str, str], stack: str = STACK, *, as_shipped: bool = False
+    ) -> Outputs:
+        """Deploy the built template, and return the stack's outputs.
+
+        Its functions import the built code from where it is, unless it is uploaded `as_shipped`.
+        """
         overrides = {"Architecture": architecture(), **parameters}
-        _sam(
+        template = build() / "template.yaml" if as_shipped else mounted_template()
+        sam(
             "deploy",
             LOCAL / f"sam-deploy-{stack}.log",
             self.environment,
             "--template-file",
-            str(build() / "template.yaml"),
+            str(template),
             "--stack-name",
             stack,
             "--resolve-s3",
@@ -207,47 +207,6 @@ class FunctionError(Exception):
     """A function raised."""
 
 
-@cache
-def build() -> Path:
-    """Build the functions for this machine, unless what is built is up to date."""
-    built, stamp = LOCAL / "build", LOCAL / "built"
-    with locked("build"):  # and never under a deployment, as nothing is written if nothing has changed
-        sources = _digest_of_sources()
-        if stamp.exists() and stamp.read_text() == sources:
-            return built
-        if not stamp.exists():  # a build that was interrupted may have left half of what is cached
-            shutil.rmtree(LOCAL / "cache", ignore_errors=True)
-        stamp.unlink(missing_ok=True)
-        _sam(
-            "build",
-            LOCAL / "sam-build.log",
-            sam_environment(),
-            "--cached",
-            "--cache-dir",
-            str(LOCAL / "cache"),
-            "--build-dir",
-            str(built),
-            "--parameter-overrides",
-            f"Architecture={architecture()}",
-        )
-        stamp.write_text(sources)
-    return built
-
-
-def _digest_of_sources() -> str:
-    digest = hashlib.sha256(f"{ROOT} {architecture()}".encode())
-    files = (path for path in (ROOT / "functions").rglob("*") if "__pycache__" not in path.parts)
-    for path in sorted([*files, ROOT / "template.yaml", ROOT / "tests/requirements/sam.txt"]):
-        if path.is_file():
-            digest.update(f"\n{path}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def architecture() -> str:
-    """This machine's processor, as Lambda calls it."""
-    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
-
-
 def local_url(endpoint: str, url: str) -> str:
     """The local AWS's address of what is at https://{api}.execute-api.…/{stage}/… in the cloud."""
     host, _, path = url.removeprefix("https://").partition("/")
@@ -269,21 +228,6 @@ def is_free(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def sam_environment() -> dict[str, str]:
-    """What SAM CLI needs: the runtime's own Python on the path, a region, no telemetry."""
-    return os.environ | {
-        "PATH": f"{LOCAL / 'sam/bin'}{os.pathsep}{os.environ['PATH']}",
-        "SAM_CLI_TELEMETRY": "0",
-        "AWS_DEFAULT_REGION": REGION,
-        "NO_PROXY": "127.0.0.1",
-    }
-
-
-def _sam(command: str, log: Path, environment: dict[str, str], *arguments: str) -> None:
-    if Child([LOCAL / "sam/bin/sam", command, *arguments], environment=environment, log=log).wait():
-        raise LocalAwsError(f"sam {command} failed; {log} ends with:\n{log.read_text()[-1500:]}")
 
 
 @cache

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.local.aws.local_aws import LOCAL, ROOT, sam_environment
+from tests.local.aws.local_aws import LOCAL, ROOT
+from tests.local.aws.sam import sam_environment
 
 
 def transformed(parameters: Mapping[str, str], template: Path = ROOT / "template.yaml") -> dict[str, Any]:

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from clerk_sync.aws.dynamodb import from_item
 from clerk_sync.clock import now_ms
 from clerk_sync.users.user import User, parse_user
-from tests.local.aws.local_aws import LocalAws, Outputs, build
+from tests.local.aws.build import build
+from tests.local.aws.local_aws import LocalAws, Outputs
 from tests.local.clerk.fake_users import make_user, make_users
 from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.run import deploy

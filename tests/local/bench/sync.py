@@ -20,13 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clerk_sync.runs.runs_table import RunsTable
-from tests.local.aws.local_aws import (
-    LOCAL,
-    SECRET_KEY,
-    WEBHOOK_SECRET,
-    LocalAws,
-    build,
-)
+from tests.local.aws.build import build
+from tests.local.aws.local_aws import LOCAL, SECRET_KEY, WEBHOOK_SECRET, LocalAws
 from tests.local.bench.capacity import NO_UNITS
 from tests.local.bench.costs import COSTS_HEADINGS, cost_rows
 from tests.local.bench.counter import CountingProxy
@@ -197,7 +192,8 @@ class Ours:
         aws.put_secret(SECRET_KEY, clerk.secret_key)
         aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
         self._outputs = aws.deploy(
-            {"ClerkApiUrl": clerk.url, "ClerkRequestsPerSecond": str(CLERK_REQUESTS_PER_SECOND)}
+            {"ClerkApiUrl": clerk.url, "ClerkRequestsPerSecond": str(CLERK_REQUESTS_PER_SECOND)},
+            as_shipped=True,
         )
         self._runs = RunsTable(aws.client("dynamodb"), self._outputs["RunsTable"])
 

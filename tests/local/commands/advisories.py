@@ -30,7 +30,7 @@ def verdict(report: str, complaint: str) -> tuple[int, str]:
         return _without_report(complaint.strip())
     packages = json.loads(report)["dependencies"]
     found = [
-        f"VULNERABLE: {package['name']} {package['version']}: {one['id']}, mended in "
+        f"VULNERABLE: {package['name']} {package['version']}: {one['id']}, fixed in "
         f"{', '.join(one['fix_versions']) or 'no version yet'}"
         for package in packages
         for one in package.get("vulns", [])

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.local.aws.local_aws import sam_environment
+from tests.local.aws.sam import sam_environment
 from tests.local.paths import LOCAL
 from tests.local.processes.children import Child
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.local.aws.conditions import ALL_OFF, ALL_ON
-from tests.local.aws.local_aws import LOCAL, ROOT, sam_environment
+from tests.local.aws.local_aws import LOCAL, ROOT
+from tests.local.aws.sam import sam_environment
 from tests.local.aws.sam_transform import transformed
 
 IGNORED = [

@@ -21,6 +21,7 @@ from clerk_sync.clock import now_ms
 from clerk_sync.runs.run import RunResult
 from clerk_sync.runs.runs_table import RunsTable
 from tests.local.aws import docker
+from tests.local.aws.build import build
 from tests.local.aws.local_aws import (
     CREDENTIALS,
     REGION,
@@ -31,7 +32,6 @@ from tests.local.aws.local_aws import (
     LocalAws,
     LocalAwsError,
     Outputs,
-    build,
     is_free,
 )
 from tests.local.clerk.fake_users import recent_users

@@ -24,14 +24,32 @@ def test_the_summary_has_the_counts_and_the_reasons() -> None:
     problems = [UserProblem("user_1", "Clerk's user is malformed: x"), UserProblem(None, "Page 3 …")]
     assert summary(OVER, problems).splitlines() == [
         "COMPLETED_WITH_ERRORS after 3 min 12 s",
-        "  1,500 users: 900 created, 0 updated, 99 unchanged, 0 skipped, 1 failed",
+        "  1,500 users: 900 created, 99 unchanged, 1 failed",
         "  user_1: Clerk's user is malformed: x",
         "  error: Page 3 …",
     ]
-    failed = replace(OVER, status="FAILED", failure="Clerk refuses", dry_run=True, mode="audit")
-    assert summary(failed, []).splitlines()[0].endswith("a dry run: nothing was written")
-    assert "  error: Clerk refuses" in summary(failed, [])
-    assert '{"runId": "full-1"}' in summary(failed, [])
+
+
+def test_a_dry_run_says_what_would_change() -> None:
+    dry = replace(OVER, status="COMPLETED", dry_run=True, counts=Counts(created=2, unchanged=9))
+    assert summary(dry, []).splitlines() == [
+        "COMPLETED after 3 min 12 s, a dry run: nothing was written",
+        "  1,500 users: 2 would be created, 9 unchanged",
+    ]
+
+
+def test_an_audit_says_how_many_differ_and_where_to_read_more() -> None:
+    audit = replace(OVER, mode="audit", dry_run=True, counts=Counts(updated=2, unchanged=9, findings=2))
+    assert summary(audit, []).splitlines() == [
+        "COMPLETED_WITH_ERRORS after 3 min 12 s, an audit without repair: nothing was written",
+        "  1,500 users: 2 differ, 9 up to date",
+        '  What it found: invoke AuditFunction with {"runId": "full-1"}.',
+    ]
+
+
+def test_the_summary_of_a_failed_run_says_why() -> None:
+    failed = replace(OVER, status="FAILED", failure="Clerk refuses")
+    assert "  error: Clerk refuses" in summary(failed, []).splitlines()
 
 
 def test_a_name_cannot_move_the_cursor() -> None:

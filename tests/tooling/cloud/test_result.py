@@ -13,7 +13,6 @@ from botocore.exceptions import (
 )
 
 from clerk_sync.errors import AwsError
-from tests.cloud.age import age
 from tests.cloud.aws_errors import SIGN_IN, explained, not_answered
 from tests.cloud.result import Mark, is_well, ok, unknown, wrong
 
@@ -68,9 +67,10 @@ def test_an_error_of_the_aws_sdk_is_said_plainly(
     found = explained(error)
     assert finding in found[0]
     assert to_do in found[1]
-    translated = AwsError("AWS failed reading: …")
+    translated = AwsError(f"AWS failed reading T: {error}")
     translated.__cause__ = error
-    assert explained(translated) == found
+    said = explained(translated)
+    assert (said[0].removeprefix("AWS failed reading T: "), said[1]) == found
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,9 @@ def test_an_operation_that_the_local_aws_lacks_leaves_nothing_to_do(error: Clien
     assert "does not know GetSchedule" in result.finding
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (-5, "0 seconds"),
-        (119, "119 seconds"),
-        (120, "2 minutes"),
-        (7_199, "119 minutes"),
-        (7_200, "2 hours"),
-        (47 * 3600, "47 hours"),
-        (49 * 3600, "2 days"),
-    ],
-)
-def test_an_age_is_said_in_the_unit_that_fits(seconds: int, said: str) -> None:
-    assert age(seconds * 1000) == said
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "QueueDoesNotExist", "NotFound"])
+def test_a_part_of_the_stack_that_is_gone_is_wrong(code: str) -> None:
+    result = not_answered("queues", client_error(code))
+    assert result.mark is Mark.WRONG
+    assert "was deleted (GetSchedule: m)" in result.finding
+    assert "Restore it" in result.to_do

@@ -137,7 +137,7 @@ def test_a_signing_secret_that_is_malformed_is_found(value: str, finding: str) -
 
 def test_several_signing_secrets_are_counted() -> None:
     result = secrets.webhook_secret_result("/p", Stored(f"{SIGNING},{SIGNING} {SIGNING}", "SecureString"))
-    assert (result.mark, result.finding) == (Mark.OK, "/p has 3")
+    assert (result.mark, result.finding) == (Mark.OK, "/p holds 3 signing secrets")
 
 
 def test_the_key_of_another_instance_is_found() -> None:

@@ -34,7 +34,7 @@ def assert_wrong(result: Result | None, finding: str, to_do: str) -> None:
         (404, "no such route"),
         (413, "answered 413"),
         (500, "not set up right"),
-        (503, "not set up right"),
+        (503, "can't reach SSM or a table"),
         (502, "answered 502"),
         (200, "answered 200"),
     ],
@@ -64,19 +64,26 @@ def test_webhooks_that_never_came_are_wrong_only_if_users_changed() -> None:
     run = Run("incremental-1", "incremental", create_missing=True, dry_run=False, started_at=NOW)
     changed = replace(run, since=NOW - HOUR, counts=Counts(created=1, updated=2))
     for harmless in (None, run, replace(changed, since=None), replace(changed, counts=Counts(unchanged=9))):
-        result = webhooks.arrivals_result(None, harmless, NOW)
+        result = webhooks.arrivals_result(None, harmless, 1, NOW)
         assert (result.mark, result.to_do) == (Mark.UNKNOWN, "")
-    assert_wrong(webhooks.arrivals_result(None, changed, NOW), "though 3 users changed", "Add the endpoint")
+        assert "rejected" not in result.finding
+    result = webhooks.arrivals_result(None, changed, 0, NOW)
+    assert_wrong(result, "though 3 users changed", "Add the endpoint")
+
+
+def test_webhooks_that_were_rejected_raise_the_question_of_the_secret() -> None:
+    result = webhooks.arrivals_result(None, None, 5, NOW)
+    assert "5 were rejected in the last day: is the secret in SSM that of the endpoint?" in result.finding
 
 
 def test_webhooks_that_stopped_are_wrong_only_if_changes_were_missed() -> None:
     run = Run("incremental-1", "incremental", create_missing=True, dry_run=False, started_at=NOW)
     missed = replace(run, counts=Counts(updated=4, missed_by_webhooks=4))
     recent, old = Webhooks(0, NOW - HOUR), Webhooks(0, NOW - 13 * HOUR)
-    assert webhooks.arrivals_result(old, run, NOW).mark is Mark.OK
-    assert webhooks.arrivals_result(old, None, NOW).mark is Mark.OK
-    assert webhooks.arrivals_result(recent, missed, NOW).mark is Mark.OK
-    assert_wrong(webhooks.arrivals_result(old, missed, NOW), "13 hours ago", "Enable the endpoint")
+    assert webhooks.arrivals_result(old, run, 0, NOW).mark is Mark.OK
+    assert webhooks.arrivals_result(old, None, 0, NOW).mark is Mark.OK
+    assert webhooks.arrivals_result(recent, missed, 0, NOW).mark is Mark.OK
+    assert_wrong(webhooks.arrivals_result(old, missed, 0, NOW), "13 h ago", "Enable the endpoint")
 
 
 def answer(body: Any) -> httpx.Response:
@@ -175,7 +182,7 @@ def test_a_run_is_overdue_when_its_schedule_did_not_start_one(
 ) -> None:
     result = runs.overdue_result("incremental", last, DUE, enabled_at, NOW)
     if is_overdue:
-        assert_wrong(result, "due 10 hours ago", '{"mode": "incremental"}')
+        assert_wrong(result, "due 10 h ago", '{"mode": "incremental"}')
     else:
         assert result is None
 
@@ -187,7 +194,7 @@ def audit(found: list[Finding], **values: Any) -> Report:
 
 def test_the_audit_says_rows_and_users_and_what_differs() -> None:
     fine = runs.audit_result(audit([]), 9, NOW)
-    assert (fine.mark, fine.finding) == (Mark.OK, "OK: 9 synced rows for 9 users, 59 minutes ago")
+    assert (fine.mark, fine.finding) == (Mark.OK, "OK: 9 synced rows for 9 users, 59 min ago")
     drifted = audit([Finding("user_1", Kind.DRIFTED, ("email",), is_missed=False)], counts=Counts(findings=1))
     assert_wrong(runs.audit_result(drifted, 9, NOW), "DRIFT: 1 drifted; 9 synced rows", '{"repair": true}')
     held_back = audit([], deletions=MissedDeletions(9, 5, held_back="Too many are gone."))

@@ -8,44 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
-from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, is_complete, reason_to_hold_back
+from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, reason_to_hold_back
 from clerk_sync.audit.scan import Scan
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import digests
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
 from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
-from tests.support.runs import OWNER, RunsInMemory
+from tests.support.runs import RunsInMemory
 
 NOW = 5_000_000
 
-# What is to be believed
-
-
-@pytest.mark.parametrize(
-    ("met", "before", "after", "complete"),
-    [
-        (0, 0, 0, True),
-        (10, 10, 10, True),
-        (11, 10, 10, True),
-        (9, 10, 10, False),
-        (9, 10, 9, True),
-        (9, 9, 10, True),
-        (8, 9, 10, False),
-        (0, 0, 10, True),
-        (0, 1, 1, False),
-    ],
-)
-def test_a_listing_is_complete_if_it_has_as_many_users_as_clerk_counts(
-    met: int, before: int, after: int, complete: bool
-) -> None:
-    assert is_complete(met, before, after) == complete
+# When deletions are held back
 
 
 KNOWN = Run(
@@ -75,7 +55,7 @@ def test_deletions_are_held_back_if_no_user_of_the_instance_has_a_row(counts: Co
 
 
 @pytest.mark.parametrize(
-    ("gone", "rows", "percent", "believed"),
+    ("gone", "rows", "percent", "allowed"),
     [
         (1, 1, 0, True),
         (10, 10, 0, True),
@@ -94,16 +74,16 @@ def test_deletions_are_held_back_if_no_user_of_the_instance_has_a_row(counts: Co
     ],
 )
 def test_deletions_are_held_back_above_the_allowed_percentage(
-    gone: int, rows: int, percent: float, believed: bool
+    gone: int, rows: int, percent: float, allowed: bool
 ) -> None:
     reason = reason_to_hold_back(gone, rows, KNOWN, percent)
-    assert (reason is None) == believed
+    assert (reason is None) == allowed
     if reason:
         assert f"{gone:,} of {rows:,} " in reason
         assert f"MaxDeletionsPercent ({percent:g} %)" in reason
 
 
-# Finding them
+# Finding deletions
 
 
 def page_of(user_ids: Sequence[str]) -> bytes:
@@ -111,8 +91,8 @@ def page_of(user_ids: Sequence[str]) -> bytes:
 
 
 class ScannedTable(FakeUsersTable):
-    """A scan gives so many rows at a time, in the order of a hash, and filters them after that. `on_batch`
-    is called before each."""
+    """Scans `at_once` rows at a time, in the order of a hash, and then filters them. `on_batch` is called
+    before each batch."""
 
     def __init__(self, rows: Mapping[str, Row], *, at_once: int = 3) -> None:
         super().__init__(rows)
@@ -136,24 +116,19 @@ class ScannedTable(FakeUsersTable):
 
 
 class FakeClerk(ClerkClient):
-    """Has just these users; `counted` if it counts others, `odd` is listed too. `on_request` is called when
-    it is asked for some."""
+    """Has these users, and lists `odd` too. `on_request` is called for each request for users."""
 
-    def __init__(self, alive: Sequence[str], *, counted: int | None = None, odd: Sequence[Any] = ()) -> None:
+    def __init__(self, alive: Sequence[str], *, odd: Sequence[Any] = ()) -> None:
         self.alive = set(alive)
         self.requests: list[list[str]] = []
         self.failing = False
         self.on_request: Callable[[], None] = lambda: None
-        self._counted = counted
         self._odd = odd
-
-    def count(self) -> int:
-        return len(self.alive) if self._counted is None else self._counted
 
     def users(self, **query: Any) -> list[Any]:
         assert query.keys() == {"user_id", "limit"}
         asked = list(query["user_id"])
-        assert len(asked) <= query["limit"] <= 500, "Clerk gives 10 unless told otherwise"
+        assert len(asked) <= query["limit"] <= 500, "Clerk's default limit is 10"
         if self.failing:
             raise ClerkUnavailable("503")
         self.requests.append(asked)
@@ -174,25 +149,23 @@ def names(number: int, start: int = 0) -> list[str]:
 
 
 class Audit:
-    """A run that has met these users, on the real RunsTable, and the finder of what it has left open."""
+    """A run that has listed these users, in a RunsTable in memory, and its DeletionFinder."""
 
     def __init__(
         self,
         table: ScannedTable,
-        met: Sequence[str],
+        listed: Sequence[str],
         *,
         max_percent: float = 2,
         dry_run: bool = False,
-        expected: int | None = None,
         counts: Counts | None = None,
     ) -> None:
         self.memory = memory = RunsInMemory()
         run = memory.start(Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000))
-        memory.runs.expect(run.run_id, OWNER, len(met) if expected is None else expected)
-        for number, page in enumerate(batched(met, 50, strict=False), 1):
+        for number, page in enumerate(batched(listed, 50, strict=False), 1):
             token = f"t{number}"
-            run = memory.send(run, PendingPage(token, len(page), [], BEGINNING, page_of(page)))
-            outcome = counts or Counts(unchanged=len(page))
+            run = memory.send(run, PendingPage(token, len(page), [], Checkpoint(), page_of(page)))
+            outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
         self.scans = memory.scans
@@ -207,13 +180,15 @@ class Audit:
         )
         self.lease_kept = 0
 
-    def find(self, clerk: ClerkClient, run: Run) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        return self.finder.find(clerk, run, self._keep_lease)
+    def find(
+        self, clerk: ClerkClient, run: Run, unlisted: int = 0
+    ) -> tuple[MissedDeletions, Sequence[Deletion]]:
+        return self.finder.find(clerk, run, unlisted, self._keep_lease)
 
     def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
         """Record a run that listed these users."""
         run = Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=True, started_at=started_at)
-        self.memory.send(self.memory.start(run), PendingPage("t", 1, [], BEGINNING, page_of(user_ids)))
+        self.memory.send(self.memory.start(run), PendingPage("t", 1, [], Checkpoint(), page_of(user_ids)))
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1
@@ -224,7 +199,7 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletions, "now_ms", lambda: NOW)
 
 
-def test_rows_of_users_who_are_gone_are_marked() -> None:
+def test_rows_of_deleted_users_are_marked() -> None:
     alive, gone = names(20), names(3, 100)
     table = ScannedTable(synced([*alive, *gone]))
     audit = Audit(table, alive)
@@ -232,10 +207,10 @@ def test_rows_of_users_who_are_gone_are_marked() -> None:
     assert sorted(found.first) == gone
     assert found == MissedDeletions(rows=23, found=3, first=found.first, sent=3)
     assert to_mark == [Deletion(user_id, NOW) for user_id in found.first]
-    assert (table.written, table.updates) == ([], []), "that is the workers' part"
+    assert (table.written, table.updates) == ([], []), "the workers write the marks"
 
 
-def test_clerk_is_not_asked_if_it_listed_every_user_with_a_row() -> None:
+def test_clerk_is_not_asked_by_id_if_it_listed_every_user_with_a_row() -> None:
     clerk = FakeClerk(names(20))
     audit = Audit(ScannedTable(synced(names(20))), names(20))
     assert audit.find(clerk, audit.run) == (MissedDeletions(rows=20), ())
@@ -278,7 +253,7 @@ def test_too_many_deletions_are_held_back_and_reported(dry_run: bool) -> None:
 
 
 @pytest.mark.parametrize("alive", [[], names(1_000, 500)])
-def test_an_instance_without_a_user_of_the_table_marks_no_row(alive: list[str]) -> None:
+def test_instance_whose_users_have_no_rows_marks_no_row(alive: list[str]) -> None:
     audit = Audit(ScannedTable(synced(names(4))), alive, max_percent=100, counts=Counts(created=50))
     found, to_mark = audit.find(FakeClerk(alive), audit.run)
     assert not to_mark
@@ -296,11 +271,11 @@ def test_clerk_is_asked_for_at_most_100_users_a_request(gone: int) -> None:
     assert len(to_mark) == found.sent == found.found == gone
 
 
-def test_users_that_clerk_confirms_are_not_deletions() -> None:
-    met, came_meanwhile, gone = names(150), names(60, 1_000), names(2, 2_000)
-    everybody = [*met, *came_meanwhile, *gone]
-    audit = Audit(ScannedTable(synced(everybody)), met, expected=150)
-    found, to_mark = audit.find(FakeClerk([*met, *came_meanwhile]), audit.run)
+def test_users_whom_clerk_has_are_not_deletions() -> None:
+    listed, signed_up_later, gone = names(150), names(60, 1_000), names(2, 2_000)
+    everybody = [*listed, *signed_up_later, *gone]
+    audit = Audit(ScannedTable(synced(everybody)), listed)
+    found, to_mark = audit.find(FakeClerk([*listed, *signed_up_later]), audit.run)
     assert sorted(deletion.id for deletion in to_mark) == gone
     assert (found.found, found.held_back) == (2, None)
 
@@ -319,10 +294,9 @@ def test_an_id_that_is_a_list_is_ignored() -> None:
 
 
 def test_no_row_is_marked_if_clerk_counts_more_users_than_it_listed() -> None:
-    clerk = FakeClerk(names(5), counted=9)
     table = ScannedTable(synced(names(8)))
-    audit = Audit(table, names(5), expected=9)
-    found, to_mark = audit.find(clerk, audit.run)
+    audit = Audit(table, names(5))
+    found, to_mark = audit.find(FakeClerk(names(5)), audit.run, unlisted=4)
     assert not to_mark
     assert found == MissedDeletions(held_back="Clerk listed 5 of the 9 users that it counts: audit again.")
     assert table.scanned == []
@@ -344,7 +318,7 @@ def test_no_row_is_marked_if_clerk_fails_to_confirm() -> None:
         audit.find(clerk, audit.run)
 
 
-# Which of them an earlier run listed
+# Which users an earlier run listed
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -403,7 +377,7 @@ def test_lookup_that_is_out_of_time_continues_with_the_saved_scan() -> None:
     assert (clerk.requests, len(table.scanned)) == ([["gone"]], 1), "nothing is asked or read twice"
 
 
-# More than can be kept
+# More deletions than one audit marks
 
 
 @pytest.fixture
@@ -423,7 +397,7 @@ def test_one_audit_marks_a_limited_number_of_rows(gone: int, more: int) -> None:
 
 
 @pytest.mark.usefixtures("_few_at_most")
-def test_candidates_that_clerk_confirms_leave_no_deletion_above_the_limit() -> None:
+def test_candidates_whom_clerk_has_are_no_deletions_above_the_limit() -> None:
     audit = Audit(ScannedTable(synced(names(25))), names(5))
     found, _ = audit.find(FakeClerk(names(25)), audit.run)
     assert found.found == 0
@@ -437,7 +411,7 @@ def test_candidates_above_the_limit_count_towards_the_allowed_percentage() -> No
     assert "40 of 60" in str(found.held_back)
 
 
-def test_the_most_deletions_of_one_audit_fit_in_a_message_and_in_an_item() -> None:
+def test_max_deletions_fit_in_a_message_and_in_an_item() -> None:
     user_ids = ["user_2NNEqL2nrIRdJ194ndJqAHwEfxC" + str(n)[-1] for n in range(MAX_DELETIONS)]
     page = Page(
         run_id="audit-20261121T065232Z-eaf228",
@@ -482,7 +456,7 @@ def test_confirmed_deletions_are_saved_when_clerk_fails_later() -> None:
     assert len(to_mark) == 250
 
 
-def test_a_scan_that_is_cut_off_continues_from_there() -> None:
+def test_interrupted_scan_continues_where_it_stopped() -> None:
     table = ScannedTable(synced(names(20)))
     audit = Audit(table, names(15))
     clerk = FakeClerk(names(15))
@@ -510,7 +484,7 @@ def test_a_scan_that_is_cut_off_continues_from_there() -> None:
     st.lists(st.booleans(), max_size=30),
     st.sampled_from([3, MAX_DELETIONS]),
 )
-def test_a_scan_finds_the_same_wherever_it_is_cut_off(
+def test_scan_finds_the_same_wherever_it_is_interrupted(
     number: int, gone: int, marked: set[int], at_once: int, cuts: list[bool], most: int
 ) -> None:
     rows = synced(names(number + gone))
@@ -539,9 +513,9 @@ def test_a_scan_finds_the_same_wherever_it_is_cut_off(
     assert len(set(asked)) == len(asked), "Clerk is asked for somebody twice"
 
 
-def test_candidates_found_before_a_cut_are_confirmed_after_it() -> None:
+def test_candidates_found_before_an_interruption_are_confirmed_after_it() -> None:
     rows = synced(names(20))
-    audit = Audit(ScannedTable(rows), [], counts=None, expected=0, max_percent=100)
+    audit = Audit(ScannedTable(rows), [], max_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     audit.time_left = lambda: 0
     for _ in range(8):
@@ -551,10 +525,10 @@ def test_candidates_found_before_a_cut_are_confirmed_after_it() -> None:
     assert audit.find(FakeClerk(names(20)), run) == (MissedDeletions(rows=20), ())
 
 
-def test_a_confirmation_that_is_cut_off_continues_from_there() -> None:
+def test_interrupted_confirmation_continues_where_it_stopped() -> None:
     alive, gone = names(120), names(130, 120)
     table = ScannedTable(synced([*alive, *gone]), at_once=90)
-    audit = Audit(table, [], expected=0, max_percent=100)
+    audit = Audit(table, [], max_percent=100)
     run = replace(audit.run, counts=Counts(unchanged=1))
     clerk = FakeClerk(alive)
     for allowed in range(1, 3):
@@ -572,17 +546,17 @@ def test_a_confirmation_that_is_cut_off_continues_from_there() -> None:
     assert len(table.scanned) == 3, "no row is read twice"
 
 
-def test_the_lease_is_kept_at_each_batch_and_each_request() -> None:
+def test_lease_is_kept_at_each_batch_and_each_request() -> None:
     audit = Audit(ScannedTable(synced(names(255)), at_once=64), names(5), max_percent=100)
     audit.find(FakeClerk(names(5)), audit.run)
     assert audit.lease_kept == 4 + 3
 
 
-# What happens meanwhile
+# Changes during the audit
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
-def test_rows_that_are_marked_or_deleted_meanwhile_do_not_count(is_cut: bool) -> None:
+def test_rows_marked_or_deleted_during_the_audit_do_not_count(is_cut: bool) -> None:
     alive, gone = names(20), names(5, 100)
     table = ScannedTable(synced([*alive, *gone]))
     audit = Audit(table, alive)
@@ -605,7 +579,7 @@ def test_rows_that_are_marked_or_deleted_meanwhile_do_not_count(is_cut: bool) ->
     assert (found.rows, found.found, found.sent) == (25, 3, 3)
 
 
-def test_deletions_that_webhooks_deliver_meanwhile_do_not_count() -> None:
+def test_deletions_that_webhooks_deliver_during_the_audit_do_not_count() -> None:
     gone = names(30, 100)
     table = ScannedTable(synced([*names(20), *gone]))
     audit = Audit(table, names(20))
@@ -624,7 +598,7 @@ def test_rows_of_confirmed_deletions_are_read_again_consistently() -> None:
     assert [sorted(read) for read in table.reads] == [gone], "and nobody else's"
 
 
-def test_a_row_that_clerk_changed_a_moment_ago_is_left_to_webhooks() -> None:
+def test_row_that_changed_a_moment_ago_is_left_to_webhooks() -> None:
     alive = names(20)
     rows = synced([*alive, "gone"])
     for age, is_found in ((0, False), (RECENT_MS - 1, False), (RECENT_MS, True)):

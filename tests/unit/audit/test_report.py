@@ -38,19 +38,19 @@ def one(kind: Kind) -> Tally:
 
 
 def counted(run: Run, found: Tally) -> Run:
-    """The run as the workers leave it that found these."""
+    """The run after its workers found these."""
     findings = sum(one["count"] for one in found.values())
     return replace(run, counts=replace(run.counts, findings=findings))
 
 
-def told(found: Tally = NOTHING, webhooks: Webhooks | None = None, **changes: Any) -> Report:
+def reported(found: Tally = NOTHING, webhooks: Webhooks | None = None, **changes: Any) -> Report:
     return report(counted(replace(OVER, **changes), found), found, [], webhooks, 5_000)
 
 
 # The report
 
 
-def test_the_report_has_the_documented_shape() -> None:
+def test_report_has_the_documented_shape() -> None:
     run = replace(
         OVER,
         status="COMPLETED_WITH_ERRORS",
@@ -114,10 +114,10 @@ def test_the_report_has_the_documented_shape() -> None:
         (one(Kind.MISSING), {"status": "FAILED", "failure": "no key", "deletions": None}, None),
     ],
 )
-def test_the_verdict_is_ok_only_if_every_row_was_compared_and_right(
+def test_verdict_is_ok_only_if_every_row_was_compared_and_right(
     found: Tally, changes: dict[str, Any], verdict: str | None
 ) -> None:
-    assert told(found, **changes)["verdict"] == verdict
+    assert reported(found, **changes)["verdict"] == verdict
 
 
 @pytest.mark.parametrize(
@@ -129,18 +129,18 @@ def test_the_verdict_is_ok_only_if_every_row_was_compared_and_right(
         (NOTHING, {"deletions": MissedDeletions(found=1, first=("a",))}, [FIX]),
         (
             NOTHING,
-            {"deletions": MissedDeletions(held_back="So it is.")},
-            ["No row was marked as deleted. So it is."],
+            {"deletions": MissedDeletions(held_back="Too many.")},
+            ["No row was marked as deleted. Too many."],
         ),
         (
             one(Kind.PLACEHOLDER),
-            {"deletions": MissedDeletions(found=30, held_back="So it is.")},
-            ["No row was marked as deleted. So it is.", FIX],
+            {"deletions": MissedDeletions(found=30, held_back="Too many.")},
+            ["No row was marked as deleted. Too many.", FIX],
         ),
         (
             NOTHING,
-            {"deletions": MissedDeletions(found=30, held_back="So it is."), "dry_run": False},
-            ["No row was marked as deleted. So it is."],
+            {"deletions": MissedDeletions(found=30, held_back="Too many."), "dry_run": False},
+            ["No row was marked as deleted. Too many."],
         ),
         (
             NOTHING,
@@ -159,44 +159,46 @@ def test_the_verdict_is_ok_only_if_every_row_was_compared_and_right(
         ),
     ],
 )
-def test_the_advice_says_what_to_do_in_order(
-    found: Tally, changes: dict[str, Any], advice: list[str]
-) -> None:
-    assert told(found, **changes)["advice"] == advice
+def test_advice_says_what_to_do_in_order(found: Tally, changes: dict[str, Any], advice: list[str]) -> None:
+    assert reported(found, **changes)["advice"] == advice
 
 
-def test_what_stopped_a_failed_audit_is_the_first_of_its_errors() -> None:
+def test_failure_of_an_audit_is_the_first_of_its_errors() -> None:
     failed = replace(OVER, status="FAILED", failure="The key is refused", deletions=None)
-    made = report(failed, NOTHING, [UserProblem("user_1", "odd")], None, 5_000)
-    assert (made["status"], made["verdict"]) == ("FAILED", None)
-    assert made["errors"] == [
+    result = report(failed, NOTHING, [UserProblem("user_1", "odd")], None, 5_000)
+    assert (result["status"], result["verdict"]) == ("FAILED", None)
+    assert result["errors"] == [
         {"clerkUserId": None, "reason": "The key is refused"},
         {"clerkUserId": "user_1", "reason": "odd"},
     ]
 
 
 @pytest.mark.parametrize(("sent", "users"), [(0, 15), (5, 10), (15, 0)])
-def test_deletions_that_were_sent_are_not_counted_as_users_of_clerk(sent: int, users: int) -> None:
+def test_sent_deletions_are_not_counted_as_users_of_clerk(sent: int, users: int) -> None:
     missed = MissedDeletions(rows=20, found=max(sent, 7), sent=sent)
-    assert told(deletions=missed)["clerkUsers"] == users
+    assert reported(deletions=missed)["clerkUsers"] == users
 
 
-def test_no_webhook_is_missed_if_clerk_never_sent_one() -> None:
+def test_missed_webhooks_are_null_if_clerk_never_sent_one() -> None:
     some: dict[str, Any]
     deletions = MissedDeletions(found=2, listed_before=2)
     some = {"counts": Counts(updated=3, missed_by_webhooks=3), "deletions": deletions}
-    made = told(one(Kind.DRIFTED), **some)
-    assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"], made["advice"]) == (None, None, [FIX])
-    made = told(one(Kind.DRIFTED), Webhooks(1, 5_000), **some)
-    assert (made["missedByWebhooks"], made["hoursSinceLastWebhook"]) == (5, 0)
-    assert made["advice"][1].startswith("Webhooks should have delivered 5 of these")
-    assert told(NOTHING, Webhooks(1, 5_000))["missedByWebhooks"] == 0
-    assert told(NOTHING, Webhooks(1, 5_000))["advice"] == []
+    result = reported(one(Kind.DRIFTED), **some)
+    assert (result["missedByWebhooks"], result["hoursSinceLastWebhook"], result["advice"]) == (
+        None,
+        None,
+        [FIX],
+    )
+    result = reported(one(Kind.DRIFTED), Webhooks(1, 5_000), **some)
+    assert (result["missedByWebhooks"], result["hoursSinceLastWebhook"]) == (5, 0)
+    assert result["advice"][1].startswith("Webhooks should have delivered 5 of these")
+    assert reported(NOTHING, Webhooks(1, 5_000))["missedByWebhooks"] == 0
+    assert reported(NOTHING, Webhooks(1, 5_000))["advice"] == []
 
 
 def test_deletion_of_a_user_that_no_run_listed_is_not_blamed_on_webhooks() -> None:
-    made = told(NOTHING, Webhooks(1, 5_000), deletions=MissedDeletions(found=1, first=("sample",)))
-    assert (made["notInClerk"]["count"], made["missedByWebhooks"], made["advice"]) == (1, 0, [FIX])
+    result = reported(NOTHING, Webhooks(1, 5_000), deletions=MissedDeletions(found=1, first=("sample",)))
+    assert (result["notInClerk"]["count"], result["missedByWebhooks"], result["advice"]) == (1, 0, [FIX])
 
 
 numbers = st.integers(0, 30)
@@ -217,17 +219,17 @@ tallies = st.lists(st.sampled_from(Kind), max_size=40).map(
 
 @given(runs, tallies, st.none() | st.builds(Webhooks, numbers, numbers))
 def test_every_report_has_the_same_shape(run: Run, found: Tally, webhooks: Webhooks | None) -> None:
-    made = report(counted(run, found), found, [], webhooks, 5_000)
-    assert list(made) == list(get_type_hints(Report))
+    result = report(counted(run, found), found, [], webhooks, 5_000)
+    assert list(result) == list(get_type_hints(Report))
     assert sorted(KINDS) == sorted([*(kind.value for kind in Kind), "notInClerk"])
     for kind in KINDS:
-        rows: Mapping[str, Any] = made[kind]
+        rows: Mapping[str, Any] = result[kind]
         assert rows.keys() == {"count", "users"}
         assert all(user.keys() == {"clerkUserId", "fields"} for user in rows["users"])
-    if made["verdict"] == "OK":
-        assert made["errorCount"] == 0
-        assert not any(made[kind]["count"] for kind in KINDS)
-        assert made["deletionsHeldBack"] is None
-        assert made["advice"] == [a for a in made["advice"] if a.startswith("Webhooks")]
-    if made["verdict"] == "DRIFT":
-        assert made["advice"]
+    if result["verdict"] == "OK":
+        assert result["errorCount"] == 0
+        assert not any(result[kind]["count"] for kind in KINDS)
+        assert result["deletionsHeldBack"] is None
+        assert result["advice"] == [a for a in result["advice"] if a.startswith("Webhooks")]
+    if result["verdict"] == "DRIFT":
+        assert result["advice"]

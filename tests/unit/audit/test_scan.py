@@ -28,7 +28,7 @@ scans = st.builds(
 
 
 @given(st.lists(scans, min_size=1, max_size=3))
-def test_a_scan_is_loaded_as_it_was_saved_last(saved: list[Scan]) -> None:
+def test_scan_is_loaded_as_it_was_saved_last(saved: list[Scan]) -> None:
     memory = RunsInMemory()
     run = memory.start(RUN)
     assert memory.scans.load(RUN) == Scan()
@@ -39,7 +39,7 @@ def test_a_scan_is_loaded_as_it_was_saved_last(saved: list[Scan]) -> None:
     assert memory.run(RUN.run_id) == run, "the run is left as it was"
 
 
-def test_a_scan_expires_with_its_run() -> None:
+def test_scan_expires_with_its_run() -> None:
     memory = RunsInMemory()
     memory.start(RUN)
     memory.scans.save(RUN, Scan("a"))

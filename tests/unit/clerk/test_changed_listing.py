@@ -1,13 +1,14 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clerk_sync.clerk.listing import START, Cursor, walk_changed
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.clerk.listing import DEEPEST_OFFSET, ListedUsers, TooManyChanges, list_changed
 
 SINCE = 1_000
 
@@ -20,10 +21,13 @@ class FakeClerk:
     before_request: Callable[[], None] = lambda: None
     requests: list[dict[str, Any]] = field(default_factory=list)
 
+    def count(self) -> int:
+        return len(self.changed_at)
+
     def users(self, **query: Any) -> list[Any]:
         self.before_request()
         self.requests.append(query)
-        assert len(self.requests) < 200, "the walk does not end"
+        assert len(self.requests) < 200, "the listing does not end"
         assert query["order_by"] == "-updated_at"
         start = query.get("offset", 0)
         return [
@@ -41,41 +45,47 @@ def clerk_with(recent: int, old: int = 0) -> FakeClerk:
     return FakeClerk(changed_at)
 
 
-def ids(page: list[Any]) -> list[str]:
-    return [user["id"] for user in page]
+def listed_pages(clerk: FakeClerk, limit: int, checkpoint: Checkpoint | None = None) -> Iterator[ListedUsers]:
+    pages = list_changed(clerk, checkpoint or Checkpoint(), limit=limit, since=SINCE)
+    return chain.from_iterable(pages)
 
 
-def whole_walk(clerk: FakeClerk, limit: int = 50) -> list[str]:
-    pages = walk_changed(clerk, START, limit=limit, met=0, since=SINCE)
-    return [user_id for page in pages for user_id in ids(page)]
+def ids(listed: ListedUsers) -> list[str]:
+    return [user["id"] for user in listed.users]
+
+
+def all_ids(clerk: FakeClerk, limit: int = 50) -> list[str]:
+    return [user_id for listed in listed_pages(clerk, limit) for user_id in ids(listed)]
 
 
 @pytest.mark.parametrize("recent", [0, 1, 49, 50, 51, 90, 130])
 @pytest.mark.parametrize("old", [0, 1, 60])
-def test_who_changed_since_then_is_met_once_newest_first(recent: int, old: int) -> None:
+def test_users_changed_since_then_are_listed_once_newest_first(recent: int, old: int) -> None:
     clerk = clerk_with(recent, old)
-    assert whole_walk(clerk) == clerk.order()[:recent]
+    assert all_ids(clerk) == clerk.order()[:recent]
     assert len(clerk.requests) <= 2 + recent // 40, "pages overlap by ten, so that gaps show"
 
 
-def test_nobody_older_is_asked_for_when_all_newer_ones_were_met() -> None:
+def test_nobody_older_is_requested_when_all_newer_ones_were_listed() -> None:
     clerk = clerk_with(30, old=500)
-    whole_walk(clerk)
+    all_ids(clerk)
     assert len(clerk.requests) == 1
 
 
-def test_a_change_date_that_is_none_does_not_end_the_walk() -> None:
+def test_a_user_without_updated_at_does_not_end_the_listing() -> None:
     class Odd(FakeClerk):
         def users(self, **query: Any) -> list[Any]:
             page = super().users(**query)
             return page[:-1] + [{**user, "updated_at": None} for user in page[-1:]]
 
     clerk = Odd(clerk_with(120).changed_at)
-    assert set(whole_walk(clerk)) == set(clerk.changed_at)
+    assert set(all_ids(clerk)) == set(clerk.changed_at)
 
 
 @dataclass
 class ChangingClerk(FakeClerk):
+    """Some users are changed, deleted or created before each request, for as long as the script lasts."""
+
     script: list[list[tuple[str, int, int]]] = field(default_factory=list)
     disturbed: set[str] = field(default_factory=set)
     now: int = SINCE + 1_000
@@ -95,6 +105,9 @@ class ChangingClerk(FakeClerk):
                     self.changed_at[f"new_{self.now}"] = self.now
                     self.disturbed.add(f"new_{self.now}")
 
+    def undisturbed(self) -> set[str]:
+        return {user_id for user_id, at in self.changed_at.items() if at >= SINCE} - self.disturbed
+
 
 @st.composite
 def changing_clerks(draw: st.DrawFn) -> ChangingClerk:
@@ -109,27 +122,48 @@ def changing_clerks(draw: st.DrawFn) -> ChangingClerk:
     return clerk
 
 
-def left_alone(clerk: ChangingClerk) -> set[str]:
-    return {user_id for user_id, at in clerk.changed_at.items() if at >= SINCE} - clerk.disturbed
-
-
 @given(changing_clerks(), st.integers(1, 70))
 def test_nobody_is_missed_or_repeated_while_users_change_and_go(clerk: ChangingClerk, limit: int) -> None:
-    met = whole_walk(clerk, limit)
-    assert len(met) == len(set(met)), "somebody is met twice"
-    assert left_alone(clerk) <= set(met), "somebody is missed"
+    listed = all_ids(clerk, limit)
+    assert len(listed) == len(set(listed)), "a user is listed twice"
+    assert clerk.undisturbed() <= set(listed), "a user is missed"
 
 
 @settings(max_examples=40)
 @given(changing_clerks(), st.integers(1, 70), st.lists(st.integers(1, 2), max_size=4))
-def test_nor_is_anybody_missed_when_it_is_taken_up_again(
+def test_nobody_is_missed_when_the_listing_is_resumed_from_its_checkpoint(
     clerk: ChangingClerk, limit: int, pages_before_a_break: list[int]
 ) -> None:
-    met: list[str] = []
-    cursor = START
-    for count in [*pages_before_a_break, 200]:
-        cursor = Cursor.load(cursor.dump())
-        for page in islice(walk_changed(clerk, cursor, limit=limit, met=len(met), since=SINCE), count):
-            met += ids(page)
-            cursor = cursor.after(page)
-    assert left_alone(clerk) <= set(met), "somebody is missed"
+    seen: list[str] = []
+    checkpoint = Checkpoint()
+    for pages in [*pages_before_a_break, 200]:
+        checkpoint = Checkpoint.load(checkpoint.dump())
+        assert checkpoint.listed == len(seen)
+        for listed in islice(listed_pages(clerk, limit, checkpoint), pages):
+            seen += ids(listed)
+            checkpoint = listed.checkpoint_after(len(listed.users))
+    assert clerk.undisturbed() <= set(seen), "a user is missed"
+
+
+@pytest.mark.parametrize(("recent", "old"), [(DEEPEST_OFFSET, 0), (DEEPEST_OFFSET, 9)])
+def test_as_many_changes_as_the_deepest_offset_are_listed(recent: int, old: int) -> None:
+    assert len(all_ids(clerk_with(recent, old), 500)) == recent
+
+
+@pytest.mark.parametrize(("recent", "old"), [(DEEPEST_OFFSET + 1, 0), (DEEPEST_OFFSET + 9, 9)])
+def test_more_changes_than_the_deepest_offset_are_too_many(recent: int, old: int) -> None:
+    clerk = clerk_with(recent, old)
+    with pytest.raises(TooManyChanges):
+        all_ids(clerk, 500)
+    assert [request["offset"] for request in clerk.requests] == [0, DEEPEST_OFFSET]
+
+
+def test_a_resumed_listing_is_finished_though_too_many_changed_meanwhile() -> None:
+    clerk = clerk_with(DEEPEST_OFFSET - 300)
+    first = next(listed_pages(clerk, 500))
+    for number in range(400):
+        clerk.changed_at[f"new_{number}"] = SINCE + DEEPEST_OFFSET + number
+    rest = listed_pages(clerk, 500, first.checkpoint_after(len(first.users)))
+    assert set(clerk_with(DEEPEST_OFFSET - 300).changed_at) - set(ids(first)) <= {
+        user_id for listed in rest for user_id in ids(listed)
+    }

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, EventError
 from clerk_sync.handlers import worker
 from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.worker import Worker
 from clerk_sync.users.user import User
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.runs import RunsInMemory
@@ -57,7 +58,7 @@ class Aws:
         self.memory = RunsInMemory()
         page = Page.of(RUN, 1, 5, create_missing=True, users=(User("user_1", 5, {}),))
         self.body = page.dump()
-        self.memory.send(self.memory.start(RUN), PendingPage(page.token, 1, [], BEGINNING))
+        self.memory.send(self.memory.start(RUN), PendingPage(page.token, 1, [], Checkpoint()))
 
     def client(self, service: str) -> Any:
         return {"sqs": self.sqs, "dynamodb": self.memory.dynamodb}[service]
@@ -72,7 +73,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(worker, "client", aws.client)
-    monkeypatch.setattr(worker, "UsersTable", lambda *_: aws.users_table)
+    monkeypatch.setattr(worker, "UsersTable", lambda *_, **__: aws.users_table)
     worker._settings.cache_clear()
     yield aws
     worker._settings.cache_clear()
@@ -104,7 +105,7 @@ def test_a_page_that_aws_fails_is_delivered_again_later_each_time(
     def fails(*_: object, **__: object) -> None:
         raise AwsError("The table is throttled")
 
-    monkeypatch.setattr(worker, "work", fails)
+    monkeypatch.setattr(Worker, "work", fails)
     assert deliver(aws.body, delivery) == ["m1"]
     assert aws.sqs.pauses == [("r1", seconds)]
 

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs import lease
 from clerk_sync.runs.lease import LEASE_MS, Lease
 from clerk_sync.runs.page_record import PendingPage
@@ -36,6 +36,6 @@ def test_long_retry_after_is_not_cut_short_by_another_thread_or_by_a_page(memory
     kept._before_pause(300, "429")
     assert lease_until(memory) == NOW + 300_000 + LEASE_MS
     kept._before_pause(0.7, "500")
-    kept.send([("message", PendingPage("t1", 1, [], BEGINNING))])
+    kept.send([("message", PendingPage("t1", 1, [], Checkpoint()))])
     kept.keep()
     assert lease_until(memory) == NOW + 300_000 + LEASE_MS

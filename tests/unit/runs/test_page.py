@@ -140,8 +140,13 @@ def raise_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def test_a_page_of_the_version_before_is_read(raise_version: Callable[[int], None]) -> None:
     sent = example().dump()
     raise_version(page_module.VERSION + 1)
-    assert Page.load(sent) == example(version=1)
-    assert json.loads(example().dump())["version"] == 2
+    assert Page.load(sent) == example(version=page_module.VERSION - 1)
+    assert json.loads(example().dump())["version"] == page_module.VERSION
+
+
+def test_a_page_of_version_1_is_read(raise_version: Callable[[int], None]) -> None:
+    sent = {name: value for name, value in body(version=1).items() if name not in ("part", "stalls", "done")}
+    assert Page.load(json.dumps(sent)) == example(version=1)
 
 
 def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int], None]) -> None:

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.clerk.parallel_listing import BEGINNING
+from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
 from clerk_sync.users.drift import Finding, Kind, tally
@@ -19,12 +20,13 @@ def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
     memory = RunsInMemory()
     run = memory.start(RUN)
     for number, page in enumerate(pages, 1):
-        run = memory.send(run, PendingPage(f"t{number}", 30, [], BEGINNING))
+        run = memory.send(run, PendingPage(f"t{number}", 30, [], Checkpoint()))
         missed = sum(finding.is_missed for finding in page)
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
         )
-        assert memory.pages.record_outcome(RUN.run_id, number, f"t{number}", counts, [], page)
+        outcome = PageOutcome(counts, findings=tally(page))
+        assert memory.pages.record_outcome(RUN.run_id, number, f"t{number}", outcome)
     return memory, run
 
 
@@ -41,13 +43,13 @@ def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[
 def test_the_findings_of_a_page_that_is_given_up_are_added_by_its_redrive() -> None:
     memory, run = run_with_outcomes([[]])
     pages = memory.pages
-    memory.send(run, PendingPage("t2", 1, [], BEGINNING))
+    memory.send(run, PendingPage("t2", 1, [], Checkpoint()))
     assert pages.record_outcome(RUN.run_id, 2, "t2", None)
     assert pages.findings(RUN.run_id) == tally([])
     one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
     counts = Counts(updated=1, missed_by_webhooks=1, findings=1)
-    assert pages.record_outcome(RUN.run_id, 2, "t2", counts, [], [one])
-    assert not pages.record_outcome(RUN.run_id, 2, "t2", Counts(unchanged=1), [], [])
+    assert pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(counts, findings=tally([one])))
+    assert not pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(Counts(unchanged=1)))
     assert pages.findings(RUN.run_id) == tally([one])
     over = memory.run(RUN.run_id)
     assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
@@ -62,11 +64,11 @@ def test_the_digests_of_a_run_are_those_of_its_pages_in_order(digests: list[byte
     memory = RunsInMemory()
     run, pages = memory.start(RUN), memory.pages
     for number, listed in enumerate(digests, 1):
-        page = PendingPage(f"t{number}", 0, [UserProblem(None, "odd")], BEGINNING, listed)
+        page = PendingPage(f"t{number}", 0, [UserProblem(None, "odd")], Checkpoint(), listed)
         run = memory.send(run, page)
     assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
     for number in range(1, len(digests) + 1):
-        assert pages.record_outcome(RUN.run_id, number, f"t{number}", Counts())
+        assert pages.record_outcome(RUN.run_id, number, f"t{number}", PageOutcome())
     assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
     assert list(pages.id_digests("another")) == []
 
@@ -86,9 +88,9 @@ missed = st.builds(
 @given(missed)
 def test_what_an_audit_found_of_deletions_stays_with_its_run(found: MissedDeletions) -> None:
     memory = RunsInMemory()
-    run = memory.send(memory.start(RUN), PendingPage("t1", 3, [], BEGINNING, deletions=found))
+    run = memory.send(memory.start(RUN), PendingPage("t1", 3, [], Checkpoint(), deletions=found))
     memory.runs.end_paging(run, OWNER, 5_000)
-    assert memory.pages.record_outcome(RUN.run_id, 1, "t1", Counts(updated=3))
+    assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(updated=3)))
     memory.runs.finish(RUN.run_id, 6_000)
     ended = memory.run(RUN.run_id)
     assert (ended.status, ended.deletions) == ("COMPLETED", found)

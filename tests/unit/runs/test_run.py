@@ -37,6 +37,36 @@ def test_the_status_follows_from_what_is_recorded(changes: dict[str, Any], verdi
     assert replace(RUN, **changes).verdict() == verdict
 
 
+UNLISTED = replace(
+    RUN,
+    status="COMPLETED_WITH_ERRORS",
+    pages=2,
+    settled_pages=2,
+    paged_at=5,
+    total_users=120,
+    unlisted_users=29,
+    counts=Counts(created=91, errors=29),
+)
+
+
+def test_users_that_clerk_did_not_list_are_the_first_of_the_errors() -> None:
+    result = UNLISTED.result([UserProblem("user_1", "odd")], None, 0)
+    assert result["errors"] == [
+        {
+            "clerkUserId": None,
+            "reason": "Clerk counts 120 users but listed 91 of them, even when it was asked again. The other "
+            "29 were not synced. Invoke the function again; if this goes on, ask Clerk's support why users "
+            "are not listed.",
+        },
+        {"clerkUserId": "user_1", "reason": "odd"},
+    ]
+
+
+def test_a_run_with_unlisted_users_sets_no_watermark() -> None:
+    assert UNLISTED.watermark is None
+    assert replace(UNLISTED, unlisted_users=0).watermark
+
+
 def test_a_redrive_corrects_the_status_of_a_run_that_has_ended() -> None:
     over = replace(RUN, status="COMPLETED_WITH_ERRORS", pages=1, settled_pages=1, paged_at=5)
     assert over.verdict() == "COMPLETED"

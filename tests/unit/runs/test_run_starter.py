@@ -7,20 +7,20 @@ from typing import Any, Self
 
 import pytest
 
+from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
-from clerk_sync.clerk.parallel_listing import BEGINNING
 from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
 from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import Request, audit_request, backfill_request
-from clerk_sync.runs.page import Page
+from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import STALE_MS, Counts, Mode, Run
 from clerk_sync.runs.run_starter import OVERLAP_MS, RunStarter
 from clerk_sync.users.user import UserProblem
-from tests.support.lanes import InTurn
+from tests.support.executors import InTurnExecutor
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import OWNER, UNTIL, RunsInMemory
 
@@ -93,7 +93,8 @@ def resources(memory: RunsInMemory, clerk: type[EmptyClerk] = EmptyClerk) -> Res
         create_missing=True,
         time_left=lambda: 900,
         invoke_again=lambda _: None,
-        open_lanes=InTurn,
+        open_executor=InTurnExecutor,
+        max_requests=1,
         sleep=lambda _: None,
     )
 
@@ -203,10 +204,12 @@ def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 
     memory.runs.set_instance(run.run_id, OWNER, "ins_1")
     problems = [UserProblem(f"user_{n}", "odd") for n in range(malformed)]
     for number, _ in enumerate(outcomes, 1):
-        run = memory.send(run, PendingPage(f"t{number}", 9, problems, BEGINNING))
+        run = memory.send(run, PendingPage(f"t{number}", 9, problems, Checkpoint()))
     memory.runs.end_paging(run, OWNER, run.started_at)
     for number, outcome in enumerate(outcomes, 1):
-        assert memory.pages.record_outcome(run.run_id, number, f"t{number}", outcome)
+        assert memory.pages.record_outcome(
+            run.run_id, number, f"t{number}", PageOutcome(outcome) if outcome else None
+        )
     finish(memory.runs, run.run_id, NOW)
     return run.run_id
 
@@ -227,7 +230,7 @@ def test_incremental_run_reads_everybody_after_a_run_with_a_page_given_up(memory
 
 def test_redriven_page_completes_the_run_and_moves_the_watermark(memory: RunsInMemory) -> None:
     run_id = a_full_run(memory, WRITTEN, None)
-    assert memory.pages.record_outcome(run_id, 2, "t2", WRITTEN)
+    assert memory.pages.record_outcome(run_id, 2, "t2", PageOutcome(WRITTEN))
     run = finish(memory.runs, run_id, NOW)
     assert run
     assert (run.status, run.given_up_pages) == ("COMPLETED", 0)
@@ -255,7 +258,7 @@ def test_incremental_run_that_was_given_up_leaves_the_watermark_where_it_was(mem
         run_id = memory.runs.current("incremental").run_id or ""
         run = memory.runs.acquire(run_id, OWNER, NOW, UNTIL)
         assert run
-        sent = memory.send(run, PendingPage("t1", 9, [], BEGINNING))
+        sent = memory.send(run, PendingPage("t1", 9, [], Checkpoint()))
         memory.runs.end_paging(sent, OWNER, NOW)
         memory.pages.record_outcome(run_id, 1, "t1", None)
         finish(memory.runs, run_id, NOW)
@@ -367,7 +370,8 @@ def test_page_whose_send_got_no_answer_does_not_count_in_a_run_that_is_given_up(
     result = backfill.backfill(replace(resources(memory, OnePageClerk), queue=queue), asked)
     assert result["status"] == "FAILED"
     page = Page.load(queue.messages[0])
-    assert not memory.pages.record_outcome(page.run_id, page.number, page.token, Counts(created=1))
+    created = PageOutcome(Counts(created=1))
+    assert not memory.pages.record_outcome(page.run_id, page.number, page.token, created)
     assert memory.run(run.run_id).counts.total == memory.run(run.run_id).total_users == 0
 
 

@@ -110,6 +110,23 @@ def test_starting_a_run_is_one_request(runs: RunsTable, calls: Calls) -> None:
     assert calls.made == ["put current and put run"]
 
 
+# Users that Clerk counts and did not list
+
+
+def test_unlisted_users_count_in_the_total_and_the_errors_of_a_run_that_is_over(runs: RunsTable) -> None:
+    run = a_run(1)
+    start(runs, run)
+    runs.acquire(run.run_id, "me", now=1, until=2)
+    for _ in range(2):  # the SDK repeats a call whose answer was lost
+        runs.end_paging(replace(run, unlisted_users=3), "me", 5)
+    over, has_changed = runs.finish(run.run_id, 9)
+    assert over
+    assert (over.status, has_changed) == ("COMPLETED_WITH_ERRORS", True)
+    assert (over.unlisted_users, over.total_users, over.counts.errors) == (3, 3, 3)
+    assert runs.finish(run.run_id, 10) == (over, False)
+    assert runs.current("full").watermark is None
+
+
 # The lease
 
 

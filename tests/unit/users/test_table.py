@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.aws.dynamodb import attribute
-from clerk_sync.errors import AwsError, RowRefused, SettingsError
+from clerk_sync.errors import AwsError, RowRefused, SettingsError, Throttled
 from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row
 from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.user import Change, User, parse_user
@@ -237,21 +237,29 @@ def test_only_what_was_throttled_is_tried_again(code: str) -> None:
     assert len(pauses) == 2
 
 
-def test_throttling_without_end_is_an_error_after_a_bounded_time() -> None:
+def test_writes_that_are_throttled_without_end_are_left_after_a_bounded_time() -> None:
     pauses = Pauses()
     dynamodb = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
-    with pytest.raises(AwsError, match="'Users'"):
-        table_on(dynamodb, sleep=pauses).write(inserts(3))
-    assert 5 <= len(dynamodb.asked) <= 20
-    assert sum(pauses) < 60
+    results = table_on(dynamodb, sleep=pauses).write(inserts(30))
+    assert [type(result) for result in results] == [Throttled] * 30
+    assert "'Users'" in str(results[0])
+    assert batches(dynamodb)[0] == batches(dynamodb)[-1], "the second batch is not tried"
+    assert sum(pauses) < 150
+
+
+def test_writes_are_left_when_the_time_is_over() -> None:
+    dynamodb: Any = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
+    checks = iter([False, False, True])
+    table = UsersTable(dynamodb, "Users", "clerkUserId", is_out_of_time=lambda: next(checks), sleep=Pauses())
+    assert [type(result) for result in table.write(inserts(2))] == [Throttled] * 2
+    assert len(dynamodb.asked) == 2
 
 
 def test_pauses_grow_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clerk_sync.aws.clients.random.uniform", lambda _, high: high)
     pauses = Pauses()
     dynamodb = FakeDynamoDb(lambda statements: {"Responses": [THROTTLED for _ in statements]})
-    with pytest.raises(AwsError):
-        table_on(dynamodb, sleep=pauses).write(inserts(1))
+    table_on(dynamodb, sleep=pauses).write(inserts(1))
     assert pauses == sorted(pauses)
     assert pauses[0] <= 0.1
     assert pauses[-1] <= 5

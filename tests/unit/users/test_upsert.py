@@ -12,6 +12,7 @@ from clerk_sync.users.upsert import Outcome, Stored, store, upsert
 from clerk_sync.users.user import Change, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
+from tests.support.outcomes import Counted, counted
 from tests.support.strategies import NOW, changes, owned_part, plausible, rows, stored_as, users
 
 IDS = ["user_1", "user_2", "user_3"]
@@ -39,19 +40,21 @@ def test_each_user_is_counted_as_what_became_of_it() -> None:
 def test_unknown_users_are_skipped_and_counted() -> None:
     table = FakeUsersTable()
     outcome = upsert(table, [User("a", 1, {}), User("b", 1, {})], as_of=1, now=NOW, create_missing=False)
-    assert outcome == Outcome(skipped=2)
+    assert counted(outcome) == Counted(skipped=2)
     assert table.rows == {}
 
 
 def test_nothing_given_is_nothing_done() -> None:
-    assert upsert(FakeUsersTable(), [], as_of=1, now=NOW, create_missing=True) == Outcome()
+    outcome = upsert(FakeUsersTable(), [], as_of=1, now=NOW, create_missing=True)
+    assert counted(outcome) == Counted()
 
 
 def test_a_user_given_twice_is_written_once_as_the_newer_one() -> None:
     older, newer = User("a", 1, {"firstName": "Old"}), User("a", 2, {"firstName": "New"})
     for pair in ([older, newer], [newer, older]):
         table = FakeUsersTable()
-        assert upsert(table, pair, as_of=1, now=NOW, create_missing=True) == Outcome(created=1, unchanged=1)
+        outcome = upsert(table, pair, as_of=1, now=NOW, create_missing=True)
+        assert counted(outcome) == Counted(created=1, unchanged=1)
         assert table.rows == {"a": stored_as(newer)}
         assert len(table.written) == 1
 
@@ -83,7 +86,7 @@ def test_to_repeat_it_changes_nothing(start: dict[str, Row], given_users: list[U
     table = FakeUsersTable(start)
     upsert(table, given_users, as_of=as_of, now=NOW, create_missing=True)
     before = deepcopy(table.rows)
-    assert upsert(table, given_users, as_of=as_of, now=NOW, create_missing=True) == Outcome(
+    assert counted(upsert(table, given_users, as_of=as_of, now=NOW, create_missing=True)) == Counted(
         unchanged=len(given_users)
     )
     assert table.rows == before
@@ -135,7 +138,7 @@ def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
     table = FakeUsersTable()
     table.rivals = [change(table, User("a", 3, {"firstName": "Newer"}))]
     outcome = upsert(table, [User("a", 2, {}), User("b", 2, {})], as_of=1, now=NOW, create_missing=True)
-    assert outcome == Outcome(created=1, unchanged=1)
+    assert counted(outcome) == Counted(created=1, unchanged=1)
     assert table.rows["a"] == stored_as(User("a", 3, {"firstName": "Newer"}))
     assert table.reads == [["a", "b"], ["a"]], "only who was lost is read again"
 
@@ -144,7 +147,7 @@ def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.unseen = {"a"}
     outcome = upsert(table, [User("a", 2, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
-    assert outcome == Outcome(updated=1)
+    assert counted(outcome) == Counted(updated=1)
     assert table.rows["a"] == stored_as(User("a", 2, {"firstName": "Ada"}))
 
 
@@ -152,7 +155,7 @@ def test_a_lost_update_is_decided_again_without_another_read() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [change(table, User("a", 2, {"lastName": "Between"}))]
     outcome = upsert(table, [User("a", 3, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
-    assert outcome == Outcome(updated=1)
+    assert counted(outcome) == Counted(updated=1)
     assert table.rows["a"] == stored_as(User("a", 3, {"firstName": "Ada"}))
     assert table.reads == [["a"]]
 
@@ -161,21 +164,23 @@ def test_a_deletion_that_comes_between_wins() -> None:
     marked = {**stored_as(User("a", 1, {})), DELETED: 500}
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [lambda: table.rows.update(a=dict(marked))]
-    assert upsert(table, [User("a", 2, {})], as_of=400, now=NOW, create_missing=True) == Outcome(updated=1)
+    outcome = upsert(table, [User("a", 2, {})], as_of=400, now=NOW, create_missing=True)
+    assert counted(outcome) == Counted(updated=1)
     assert table.rows["a"] == {**stored_as(User("a", 2, {})), DELETED: 500}
 
 
-@pytest.mark.parametrize(("create", "outcome"), [(True, Outcome(created=1)), (False, Outcome(skipped=1))])
-def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("create", "outcome"), [(True, Counted(created=1)), (False, Counted(skipped=1))])
+def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool, outcome: Counted) -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [table.rows.clear]
-    assert upsert(table, [User("a", 2, {})], as_of=1, now=NOW, create_missing=create) == outcome
+    assert counted(upsert(table, [User("a", 2, {})], as_of=1, now=NOW, create_missing=create)) == outcome
 
 
 def test_a_few_lost_races_are_no_problem() -> None:
     table = FakeUsersTable()
     table.rivals = [change(table, User("a", n, {})) for n in range(3)]
-    assert upsert(table, [User("a", 9, {})], as_of=1, now=NOW, create_missing=True) == Outcome(updated=1)
+    outcome = upsert(table, [User("a", 9, {})], as_of=1, now=NOW, create_missing=True)
+    assert counted(outcome) == Counted(updated=1)
 
 
 def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:

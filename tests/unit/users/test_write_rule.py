@@ -18,10 +18,11 @@ from clerk_sync.users.row import (
 )
 from clerk_sync.users.row import future_times as future_times_of
 from clerk_sync.users.table import Written
-from clerk_sync.users.upsert import Outcome, store, upsert
+from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Verdict, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
+from tests.support.outcomes import Counted, counted
 from tests.support.strategies import (
     NOW,
     app_attributes,
@@ -208,7 +209,8 @@ def test_newer_snapshot_wins_over_a_repair_that_came_between_reading_and_writing
         upsert(table, [repair], as_of=1, now=NOW, create_missing=True)
 
     table.rivals = [repair_row]
-    assert upsert(table, [newer], as_of=2, now=NOW, create_missing=True) == Outcome(updated=1)
+    outcome = upsert(table, [newer], as_of=2, now=NOW, create_missing=True)
+    assert counted(outcome) == Counted(updated=1)
     assert table.rows[ID] == stored_as(newer)
 
 
@@ -216,7 +218,8 @@ def test_newer_snapshot_wins_over_placeholder_that_the_app_wrote_between_reading
     table = FakeUsersTable({ID: stored_as(User(ID, 1, {"firstName": "Ada"}))})
     table.rivals = [lambda: table.rows[ID].update(firstName="Test", email="test@example.com")]
     newer = User(ID, 2, {"firstName": "Ada"})
-    assert upsert(table, [newer], as_of=2, now=NOW, create_missing=True) == Outcome(updated=1)
+    outcome = upsert(table, [newer], as_of=2, now=NOW, create_missing=True)
+    assert counted(outcome) == Counted(updated=1)
     assert table.rows[ID] == stored_as(newer)
 
 

@@ -1,0 +1,136 @@
+"""How far a listing of Clerk's users has got, as it is stored with each page of a run.
+
+A listing goes on after the last user listed. As that user may be deleted meanwhile, a few earlier ones are
+kept too.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from clerk_sync.users.user import is_id
+
+KEPT_USERS = 10
+"""How many of the last users are stored."""
+KEPT_USERS_OF_EACH_WINDOW = 3
+"""The same where there are several windows: DynamoDB charges by the KB."""
+
+
+class ListedUser(NamedTuple):
+    """A user that was listed: id and created_at (ms), None if it is not known."""
+
+    id: str
+    created_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last users listed, oldest first, and the last page's entries that have no id, which are not stored.
+    Empty before the first page."""
+
+    users: tuple[ListedUser, ...] = ()
+    without_id: tuple[Any, ...] = ()
+
+    def after(self, users: list[Any]) -> "Cursor":
+        """The cursor once these user objects were listed. Those that are in it already move to the end."""
+        dated = with_created_at(users, self.last_created_at)
+        added = [ListedUser(identifier, at) for user, at in dated if (identifier := user_id(user))]
+        repeated = {user.id for user in added}
+        listed = (*(user for user in self.users if user.id not in repeated), *added)
+        # All with the last created_at are kept: a request by time returns every one of them again.
+        ties = takewhile(lambda user: user.created_at == listed[-1].created_at, reversed(listed))
+        kept = max(len(added), len([*ties]), KEPT_USERS)
+        return Cursor(listed[-kept:], tuple(user for user in users if user_id(user) is None))
+
+    @property
+    def last_created_at(self) -> int | None:
+        """When the last user was created (ms), as far as it is known."""
+        return self.users[-1].created_at if self.users else None
+
+    def candidates(self) -> list[ListedUser]:
+        """The users to go on from: the last one, then earlier ones in case it was deleted."""
+        picked = [self.users[-n] for n in (1, 2, KEPT_USERS) if n <= len(self.users)]
+        return list(dict.fromkeys(picked))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The users created from `since` to just before `before` (ms, None: no bound), listed up to `cursor`.
+
+    `ended`: the last page was shorter than asked for, so nobody should be left. As Clerk may have cut it, the
+    window is kept until as many users were listed as Clerk counts.
+    """
+
+    since: int | None = None
+    before: int | None = None
+    cursor: Cursor = Cursor()
+    ended: bool = False
+
+    def after(self, users: list[Any]) -> "Window":
+        """The window once these user objects were listed."""
+        return replace(self, cursor=self.cursor.after(users))
+
+    def starts_after(self, at: int | None) -> bool:
+        """Whether a user created then (ms) is older than the window's."""
+        return at is not None and self.since is not None and at < self.since
+
+    def ends_before(self, at: int | None) -> bool:
+        """Whether a user created then (ms) is younger than the window's."""
+        return at is not None and self.before is not None and at >= self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How many users were listed, and the windows where more may be."""
+
+    listed: int = 0
+    windows: tuple[Window, ...] = (Window(),)
+
+    def after(self, window: Window, users: list[Any]) -> "Checkpoint":
+        """The checkpoint once these user objects of a window were listed."""
+        return self.replacing(window, window.after(users), listed=len(users))
+
+    def replacing(self, window: Window, *windows: Window, listed: int = 0) -> "Checkpoint":
+        """The checkpoint with these in place of a window, and so many users more."""
+        others = (other for other in self.windows if other.since != window.since)
+        return Checkpoint(self.listed + listed, (*others, *windows))
+
+    def dump(self) -> str:
+        """The checkpoint as short JSON."""
+        kept = KEPT_USERS if len(self.windows) == 1 else KEPT_USERS_OF_EACH_WINDOW
+        windows = [[w.since, w.before, int(w.ended), w.cursor.users[-kept:]] for w in self.windows]
+        return json.dumps([self.listed, windows], separators=(",", ":"))
+
+    @classmethod
+    def load(cls, dumped: str) -> "Checkpoint":
+        """The reverse of `dump`."""
+        listed, windows = json.loads(dumped)
+        return cls(
+            listed,
+            tuple(
+                Window(since, before, Cursor(tuple(ListedUser(*user) for user in users)), bool(ended))
+                for since, before, ended, users in windows
+            ),
+        )
+
+
+def created_at(user: Any) -> int | None:
+    """A user object's created_at (ms), which may be 0 or negative; None if it has none."""
+    found = user.get("created_at") if isinstance(user, dict) else None
+    return found if type(found) is int else None
+
+
+def with_created_at(users: list[Any], previous: int | None) -> Iterator[tuple[Any, int | None]]:
+    """Each user object with its created_at (ms); if it has none, with that of the one before."""
+    for user in users:
+        at = created_at(user)
+        previous = previous if at is None else at
+        yield user, previous
+
+
+def user_id(user: Any) -> str | None:
+    """A user object's id; None if it has none that is usable."""
+    found = user.get("id") if isinstance(user, dict) else None
+    return found if is_id(found) else None
