@@ -80,9 +80,7 @@ class FakeUsersTable(UsersTable):
         assert write.put or write.remove, "a write of nothing"
         assert not write.put.keys() & set(write.remove), "an attribute both put and removed"
         self.written.append(write)
-        row = self.rows.get(write.user_id, {})
-        kept = {name: value for name, value in row.items() if name not in write.remove}
-        self.rows[write.user_id] = kept | dict(write.put)
+        self.rows[write.user_id] = after(write, self.rows.get(write.user_id))
         return Written()
 
     def _stored(self, user_id: str) -> Row | None:
@@ -95,6 +93,12 @@ def is_unmarked(row: Row, now: int) -> bool:
 
 def owned(row: Row) -> Row:
     return {name: value for name, value in row.items() if name in OWNED}
+
+
+def after(write: Write, row: Row | None) -> dict[str, Value]:
+    """The row once the write has taken effect."""
+    kept = {name: value for name, value in (row or {}).items() if name not in write.remove}
+    return kept | dict(write.put)
 
 
 def holds(write: Write, row: Row | None) -> bool:
