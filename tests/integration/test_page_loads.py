@@ -120,7 +120,8 @@ def test_user_whom_clerk_knows_half_a_second_later_gets_a_row(stack: Stack) -> N
     user = make_user(7)
     with stack.clerk([user]) as clerk:
         unknown = Fault.status(404, body=json.dumps({"errors": [{"code": "resource_not_found"}]}).encode())
-        clerk.on_request = lambda _, request: unknown if asked(clerk) == [request.path] else None
+        faults = [unknown]
+        clerk.on_request = lambda _, request: faults.pop() if faults and "/users/" in request.path else None
         assert load(stack, clerk.token(user["id"])).json() == shown(user)
         assert len(asked(clerk)) == 2
 
@@ -371,6 +372,18 @@ def test_row_that_dynamodb_refuses_is_returned_and_stale(stack: Stack) -> None:
         fields = {name: value for name, value in shown(new).items() if name != "clerkUpdatedAt"}
         assert (answer.status_code, answer.json()) == (200, {**fields, "stale": True})
     assert stack.rows().keys() == {known["id"]}
+
+
+def test_row_of_over_400_kb_costs_neither_page_load_nor_webhook(stack: Stack) -> None:
+    user = make_user(55)
+    full: Any = {"notes": "x" * (400 * 1024 - 100)}
+    stack.put_row(user["id"], **full)
+    with stack.clerk([user]) as clerk:
+        answer = load(stack, clerk.token(user["id"]))
+        assert (answer.status_code, answer.json()) == (200, {"clerkUserId": user["id"], "stale": True})
+        assert post(stack, event(user)).status_code == 204
+    assert stack.rows() == {user["id"]: full}
+    assert stack.log().count("Item size") >= 2
 
 
 def refused_rows(stack: Stack, refuse: Trouble) -> Plan:
