@@ -8,12 +8,16 @@ import pytest
 
 from clerk_sync.aws.dynamodb import Item, attribute
 from clerk_sync.clock import DAY_MS
+from clerk_sync.errors import RowRefused
 from clerk_sync.users.row import DELETED, VERSION, Opaque, Row, Value
 from clerk_sync.users.table import Lost, UsersTable, Written
+from clerk_sync.users.upsert import store, upsert
+from clerk_sync.users.user import User, parse_user
 from clerk_sync.users.write_rule import Write
 from tests.local.aws.local_aws import LocalAws
+from tests.local.clerk.fake_users import make_user
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import owned_part
+from tests.support.strategies import owned_part, stored_as
 
 NULL, TRUE, FALSE = map(Opaque, ({"NULL": True}, {"BOOL": True}, {"BOOL": False}))
 ODD = [
@@ -185,3 +189,49 @@ def test_scan_finds_rows_that_hold_a_snapshot_and_no_mark(
     subject.put(user_id, row)
     found = [found for ids, _ in subject.table.unmarked(None, NOW) for found in ids]
     assert (user_id in found) == is_unmarked
+
+
+# What DynamoDB refuses
+
+
+@pytest.fixture(scope="module")
+def indexed(aws: LocalAws) -> UsersTable:
+    """A table with an index on `lastName`."""
+    dynamodb, name = aws.client("dynamodb"), "contract-indexed"
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "clerkUserId", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": attribute_name, "AttributeType": "S"}
+            for attribute_name in ("clerkUserId", "lastName")
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by_last",
+                "KeySchema": [{"AttributeName": "lastName", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return UsersTable(dynamodb, name, "clerkUserId")
+
+
+def test_user_with_an_empty_name_is_stored_although_an_index_is_on_it(indexed: UsersTable) -> None:
+    user = parse_user(make_user(0) | {"last_name": ""}, NOW)
+    assert isinstance(user, User)
+    assert store(indexed, user, None, as_of=NOW, now=NOW, create_missing=True).is_written
+    assert indexed.get(user.id) == stored_as(user)
+
+
+def test_row_of_over_400_kb_is_refused_with_dynamodbs_reason(indexed: UsersTable, aws: LocalAws) -> None:
+    user = User("user_full", 5, {"firstName": "Ada" * 100})
+    full = {"clerkUserId": attribute(user.id), "notes": attribute("x" * (400 * 1024 - 100))}
+    aws.client("dynamodb").put_item(TableName="contract-indexed", Item=full)
+    outcome = upsert(indexed, [user, User("user_fine", 5, {})], as_of=NOW, now=NOW, create_missing=True)
+    [problem] = outcome.problems
+    assert problem.clerk_user_id == user.id
+    assert problem.reason.startswith("DynamoDB refuses the row: Item size")
+    assert indexed.get("user_fine") == {VERSION: 5}
+    with pytest.raises(RowRefused, match=problem.reason):
+        store(indexed, user, {}, as_of=NOW, now=NOW, create_missing=True)

@@ -12,6 +12,7 @@ from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, reason_to_
 from clerk_sync.audit.scan import Scan
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.page import Page, PageOutcome
@@ -598,12 +599,32 @@ def test_rows_of_confirmed_deletions_are_read_again_consistently() -> None:
     assert [sorted(read) for read in table.reads] == [gone], "and nobody else's"
 
 
-def test_row_that_changed_a_moment_ago_is_left_to_webhooks() -> None:
+def candidates_of(row: Row) -> set[str]:
+    """Who is marked if a user with this row is not in Clerk. "gone" always is."""
     alive = names(20)
-    rows = synced([*alive, "gone"])
-    for age, is_found in ((0, False), (RECENT_MS - 1, False), (RECENT_MS, True)):
-        rows["fresh"] = {VERSION: NOW - age}
-        audit = Audit(ScannedTable(rows), alive)
-        found, to_mark = audit.find(FakeClerk(alive), audit.run)
-        assert {one.id for one in to_mark} == ({"gone", "fresh"} if is_found else {"gone"})
-        assert found.found == len(to_mark)
+    audit = Audit(ScannedTable(synced([*alive, "gone"]) | {"candidate": row}), alive)
+    found, to_mark = audit.find(FakeClerk(alive), audit.run)
+    assert found.found == len(to_mark)
+    return {one.id for one in to_mark} - {"gone"}
+
+
+@pytest.mark.parametrize(("age", "is_found"), [(0, False), (RECENT_MS - 1, False), (RECENT_MS, True)])
+@pytest.mark.parametrize("name", [VERSION, "lastSignInAt", "lastActiveAt"])
+def test_row_that_changed_a_moment_ago_is_left_to_webhooks(name: str, age: int, is_found: bool) -> None:
+    assert bool(candidates_of({VERSION: 5, name: NOW - age})) == is_found
+
+
+def test_row_that_only_a_sign_in_made_is_no_user_of_clerks_yet() -> None:
+    """Clerk's lists may lag behind a user who signed up a minute ago."""
+    for signed_in_at in (5, NOW - RECENT_MS, NOW - 59_000):
+        assert not candidates_of({VERSION: 0, "lastSignInAt": signed_in_at})
+
+
+FROM_THE_FUTURE = NOW + DAY_MS + 1
+
+
+def test_mark_from_the_future_is_no_mark_and_version_from_the_future_no_version() -> None:
+    assert candidates_of({VERSION: 5, DELETED: FROM_THE_FUTURE})
+    assert candidates_of({VERSION: 5, "lastActiveAt": FROM_THE_FUTURE})
+    assert not candidates_of({VERSION: FROM_THE_FUTURE})
+    assert not candidates_of({VERSION: 5, DELETED: 5})

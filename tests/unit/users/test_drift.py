@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.users.drift import (
     RECENT_MS,
     SHOWN,
@@ -18,7 +19,7 @@ from clerk_sync.users.drift import (
     placeholder_pattern,
     tally,
 )
-from clerk_sync.users.row import DELETED, VERSION, Row
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, upsert
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
@@ -118,7 +119,51 @@ def test_a_change_from_the_future_is_recent() -> None:
     assert found(User("ada", READ_AT + RECENT_MS, {}), None) is None
 
 
+# Times from the future
+
+FROM_THE_FUTURE = READ_AT + DAY_MS + 1
+
+
+def test_version_from_the_future_is_drift_even_if_all_fields_are_right() -> None:
+    assert found(ADA, row(clerkUpdatedAt=FROM_THE_FUTURE)) == Finding(
+        "ada", Kind.DRIFTED, (VERSION,), is_missed=False
+    )
+
+
+def test_version_from_the_future_is_none_of_clerks_for_webhooks() -> None:
+    finding = found(ADA, row(clerkUpdatedAt=FROM_THE_FUTURE, lastName="Byron"), webhooks_since=1)
+    assert finding == Finding("ada", Kind.DRIFTED, ("lastName", VERSION), is_missed=True)
+
+
+def test_mark_from_the_future_is_a_mark_of_somebody_alive() -> None:
+    finding = found(ADA, row(clerkDeletedAt=FROM_THE_FUTURE))
+    assert finding == Finding("ada", Kind.MARKED_BUT_ALIVE, (), is_missed=False)
+
+
+@pytest.mark.parametrize("name", ACTIVITY)
+def test_activity_from_the_future_is_drift_even_where_clerks_is_news(name: str) -> None:
+    active = User("ada", LONG_AGO, {**ADA.fields, name: READ_AT - 1})
+    stored = stored_as(active) | {name: FROM_THE_FUTURE}
+    assert found(active, stored, full_run_at=0) == Finding("ada", Kind.DRIFTED, (name,), is_missed=False)
+
+
 # Activity
+
+
+@pytest.mark.parametrize(("age", "is_found"), [(0, False), (RECENT_MS - 1, False), (RECENT_MS, True)])
+def test_sign_in_of_the_last_ten_minutes_may_be_on_its_way(age: int, is_found: bool) -> None:
+    signed_in = User("ada", LONG_AGO, {**ADA.fields, **dict.fromkeys(ACTIVITY, READ_AT - age)})
+    assert bool(found(signed_in, RIGHT)) == is_found
+
+
+def test_sign_in_that_an_event_reported_just_now_is_no_drift() -> None:
+    assert found(ADA, RIGHT | {"lastSignInAt": READ_AT - 3_000}) is None
+
+
+@pytest.mark.parametrize("stored", [None, row(lastName="Byron"), row(clerkDeletedAt=5)])
+def test_sign_in_just_now_does_not_excuse_what_else_is_wrong(stored: Row | None) -> None:
+    signed_in = User("ada", LONG_AGO, {**ADA.fields, **dict.fromkeys(ACTIVITY, READ_AT - 3_000)})
+    assert found(signed_in, stored)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +215,7 @@ def test_a_sign_in_is_no_such_news() -> None:
         (1, LONG_AGO, False),
         (1, None, True),
         (1, "999", True),
+        (1, 0, True),
         (LONG_AGO + 1, None, False),
     ],
 )
