@@ -1,4 +1,3 @@
-import os
 from collections import Counter
 from dataclasses import replace
 
@@ -6,8 +5,12 @@ import pytest
 
 from tests.simulation.interruptions import Faults, play
 
-EPISODES = int(os.environ.get("INTERRUPTION_EPISODES", "80"))
-"""Of each mix; always the same ones, and more of them go on from there."""
+
+@pytest.fixture(scope="session")
+def episodes(thorough: bool) -> int:
+    """How many episodes of each mix are played: always the same ones, and with --thorough many more."""
+    return 1_000 if thorough else 60
+
 
 EVERYTHING = Faults(
     kill=0.01,
@@ -55,20 +58,22 @@ AUDITS = {
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_a_run_ends_with_right_counts_whatever_interrupts_it(mix: str) -> None:
-    for seed in range(EPISODES):
+def test_a_run_ends_with_right_counts_whatever_interrupts_it(mix: str, episodes: int) -> None:
+    for seed in range(episodes):
         play(MIXES[mix], seed)
 
 
 @pytest.mark.parametrize("mix", AUDITS)
-def test_an_audit_ends_and_marks_only_users_who_are_gone_whatever_interrupts_it(mix: str) -> None:
-    for seed in range(EPISODES // 2):
+def test_an_audit_ends_and_marks_only_users_who_are_gone_whatever_interrupts_it(
+    mix: str, episodes: int
+) -> None:
+    for seed in range(episodes // 2):
         play(AUDITS[mix], seed)
 
 
 @pytest.mark.parametrize(("trouble", "audit"), [("kill_at", 0.0), ("stall_at", 0.0), ("kill_at", 1.0)])
-def test_a_run_survives_being_cut_off_at_any_moment(trouble: str, audit: float) -> None:
-    for seed in range(2, 3 + EPISODES // 160):
+def test_a_run_survives_being_cut_off_at_any_moment(trouble: str, audit: float, episodes: int) -> None:
+    for seed in range(2, 3 + episodes // 160):
         moments = play(Faults(audit=audit), seed).world.moments
         for moment in range(1, moments + 1):
             events = play(Faults(audit=audit, **{trouble: moment}), seed).world.events
@@ -110,8 +115,8 @@ def test_an_audit_that_is_killed_after_it_sent_deletions_still_reports_them() ->
         play(Faults(audit=1.0, kill_late=0.5), seed)
 
 
-def test_a_run_that_is_out_of_time_continues_by_itself() -> None:
-    for seed in range(EPISODES):
+def test_a_run_that_is_out_of_time_continues_by_itself(episodes: int) -> None:
+    for seed in range(episodes):
         events = play(Faults(short_time=1.0), seed).world.events
         assert events["failed"] or not events["fresh_invocation"], f"seed {seed}"
 
