@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from clerk_sync.clock import now_ms
+from clerk_sync.runs.page import VERSION
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import STALE_MS, Mode, Run
 from tests.integration.stack import (
@@ -294,7 +295,7 @@ def test_a_killed_incremental_run_goes_on_where_it_was(stack: Stack) -> None:
     with stack.clerk(users) as clerk:
 
         def kill(number: int, _: Request) -> None:
-            if number == 5:
+            if number == 7:
                 assert stack.kill("BackfillFunction")
 
         clerk.on_request = kill
@@ -517,7 +518,7 @@ def test_a_message_that_is_not_ours_ends_in_the_dead_letter_queue_with_a_reason(
 
 
 def test_a_page_of_a_newer_version_waits_for_a_worker_that_reads_it(stack: Stack) -> None:
-    newer = {"kind": "clerk-sync/page", "version": 2, "run": {"id": "x"}}
+    newer = {"kind": "clerk-sync/page", "version": VERSION + 1, "run": {"id": "x"}}
     stack.send(json.dumps(newer))
     eventually(lambda: "page_deferred" in stack.log())
     assert not stack.is_drained()
