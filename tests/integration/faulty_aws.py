@@ -67,6 +67,11 @@ def unprocessed(body: Body, forward: Forward) -> Answer:
     return Answer(answer.status, {**answer.body, "UnprocessedKeys": {table: left} if left["Keys"] else {}})
 
 
+def nothing_processed(body: Body, _: Forward) -> Answer:
+    """Read no key."""
+    return Answer(200, {"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
+
+
 def throttled_statements(body: Body, forward: Forward) -> Answer:
     """Carry out every other statement alone."""
     answer = forward({**body, "Statements": body["Statements"][::2]})
@@ -120,6 +125,13 @@ def at_random(seed: int, share: float) -> Plan:
         return dice.choice(OF_ANY_CALL + OF_ONE.get(operation, ())) if dice.random() < share else None
 
     return trouble
+
+
+def reads_half_of_a_page(operation: str, number: int) -> Trouble | None:
+    """BatchGetItem reads every other key, then no key for as long as one delivery goes on trying."""
+    if operation != "BatchGetItem" or number > 8:
+        return None
+    return unprocessed if number == 1 else nothing_processed
 
 
 def always(trouble: Trouble, *operations: str) -> Plan:

@@ -9,7 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.faulty_aws import always, at_random, error, kills_at_random, through
+from tests.integration.faulty_aws import (
+    always,
+    at_random,
+    error,
+    kills_at_random,
+    reads_half_of_a_page,
+    through,
+)
 from tests.integration.stack import Stack, assert_conserved, assert_true_to_clerk, eventually
 from tests.local.aws.local_aws import FunctionError
 from tests.local.clerk.fake_users import User, make_users
@@ -68,6 +75,17 @@ def test_whatever_aws_does_the_run_ends_right(stack: Stack) -> None:
 
     assert sum(aws.met.values()) >= 10
     assert_right(stack, stack.finished(run_id), users)
+    assert stack.dead_letters() == 0
+
+
+def test_throttled_page_continues_in_a_new_message(stack: Stack) -> None:
+    users = make_users(60)
+    with stack.clerk(users), through(stack, reads_half_of_a_page, "WorkerFunction") as aws:
+        result = stack.finished(stack.backfill({"waitSeconds": 0})["runId"])
+    assert aws.met["BatchGetItem"] == 8
+    assert "page_throttled" in stack.log()
+    assert_right(stack, result, users)
+    assert result["createdCount"] == 60
     assert stack.dead_letters() == 0
 
 
