@@ -1,6 +1,5 @@
 """What an incremental run reads: the changed users, or everybody where too many changed."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import pytest
@@ -13,10 +12,10 @@ from clerk_sync.runs.backfill import backfill
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import backfill_request
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import Counts, RunResult
 from tests.support.executors import InTurnExecutor
+from tests.support.pages_in_memory import PagesInMemory
 from tests.support.runs import RunsInMemory
 
 
@@ -52,23 +51,12 @@ class ChangedClerk(ClerkClient):
         return [user for user in self._users if str(user["id"]) > last][: query["limit"]]
 
 
-class KeptMessages(PagesQueue):
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def send(self, messages: Sequence[str]) -> None:
-        self.messages += messages
-
-    def is_drained(self) -> bool:
-        return False
-
-
 class Stack:
     """RunsTable with a complete full run, so that the next one may be incremental."""
 
     def __init__(self, users: int) -> None:
         self.memory = RunsInMemory()
-        self.queue = KeptMessages()
+        self.queue = PagesInMemory()
         self.clerk = ChangedClerk(users)
         self.run("full")
         for page in self.pages():
