@@ -32,13 +32,8 @@ class PendingPage:
     """A page that is about to be sent.
 
     `token` is its message's, `users` how many it holds; `malformed` are the users that it leaves out.
-    <<<<<<< HEAD
-    `checkpoint` is the listing's after it. `ids` are the digests of all their ids, in an audit.
-    `deletions` is what an audit found, on the page that marks those users.
-    =======
-    `cursor` is where the listing is after it. `ids` are the digests of the ids of all of them. `deletions` is
-    what an audit found, on the page that marks those users.
-    >>>>>>> main
+    `checkpoint` is the listing's after it, `ids` are the digests of all their ids. `deletions` is what an
+    audit found, on the page that marks those users.
     """
 
     token: str
