@@ -36,7 +36,7 @@ def test_table_that_fails_is_named(error: Exception) -> None:
         def get_item(self, **_: Any) -> Any:
             raise error
 
-        put_item = get_item
+        update_item = get_item
 
     dynamodb: Any = Failing()
     instance = TableInstance(dynamodb, "Runs", "Users")
