@@ -4,19 +4,14 @@ Every item has the keys `runId` and `part`. In an expression, `#name` stands for
 names are reserved words.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.dynamodb import Value, from_item, to_item
+from clerk_sync.aws.dynamodb import DynamoDB, Value, from_item, to_item
 from clerk_sync.errors import AwsError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 Values = Mapping[str, Value | None]
 Write = Mapping[str, Mapping[str, Any]]
@@ -67,7 +62,7 @@ def delete(run_id: str, part: str, only_if: str, values: Values) -> Write:
 class Items:
     """The edge to RunsTable. Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDB, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 

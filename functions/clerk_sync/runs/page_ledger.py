@@ -31,7 +31,7 @@ from clerk_sync.runs.page_record import (
 )
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
 from clerk_sync.runs.run_record import load_deletions
-from clerk_sync.users.drift import Tally, merged, tally
+from clerk_sync.users.drift import Findings, group_by_kind, merge
 from clerk_sync.users.upsert import Planned
 from clerk_sync.users.user import UserProblem
 
@@ -96,7 +96,11 @@ class PageLedger:
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            set_={"plan": encode(plan, ids), "planned": json.dumps(tally(findings)), "planPart": page.part},
+            set_={
+                "plan": encode(plan, ids),
+                "planned": json.dumps(group_by_kind(findings)),
+                "planPart": page.part,
+            },
         ):
             raise PageOutdated
 
@@ -156,10 +160,10 @@ class PageLedger:
                 break
         return problems[:PROBLEMS_SHOWN]
 
-    def findings(self, run_id: str) -> Tally:
+    def findings(self, run_id: str) -> Findings:
         """What the workers found wrong with the rows."""
         pages = self._pages(run_id, "findings > :value", "")
-        return merged(json.loads(page["findings"]) for page in pages)
+        return merge(json.loads(page["findings"]) for page in pages)
 
     def id_digests(self, run_id: str) -> Iterator[bytes]:
         """The digests of the ids that Clerk listed, page by page."""
