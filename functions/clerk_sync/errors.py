@@ -1,29 +1,8 @@
-"""Everything that this package raises on purpose. Each message is for a person: what, to what, what to do.
-
-ClerkSyncError
-├── SettingsError        an environment variable or a parameter is missing or wrong
-├── EventError           the event that the function was invoked with
-├── MessageError         what arrived is not what it should be: a queue's message, a request's body
-│   └── NewerVersion     a page that a newer version of clerk-sync sent
-├── SignatureError       a webhook that Clerk did not sign
-├── TokenError           a session token that does not prove who is calling
-├── ClerkError
-│   ├── ClerkRefused     Clerk's API refuses the key, the address or the request
-│   ├── UserUnknown      Clerk has no such user
-│   ├── CursorRefused    Clerk does not know the user that the walk wants to go on from
-│   └── ClerkUnavailable Clerk gave no usable answer in the time there was; trying later may help
-├── AwsError             an AWS service refused a call, or throttled it for too long
-│   ├── RowRefused       DynamoDB will never take this row
-│   ├── ClaimsUnavailable RunsTable does not say which page load asks Clerk for a user
-│   └── Throttled        DynamoDB kept throttling a table
-├── PageOutdated         a page's message whose outcome would not count
-├── LeaseLost            another invocation has taken the run over
-└── OutOfTime            the function's own time is nearly over; the run goes on in another one
-"""
+"""What this package raises on purpose. Each message says what happened, to what, and what to do."""
 
 
 class ClerkSyncError(Exception):
-    """Base of the errors above."""
+    """Base of the errors below."""
 
 
 class SettingsError(ClerkSyncError):
@@ -31,11 +10,11 @@ class SettingsError(ClerkSyncError):
 
 
 class EventError(ClerkSyncError):
-    """The event that a function was invoked with is not one it takes."""
+    """A function does not take the event that it was invoked with."""
 
 
 class MessageError(ClerkSyncError):
-    """A queue's message is not a page, or a request's body is not what it should be."""
+    """A queue's message is not a page, or a request is not one of API Gateway's or has a wrong body."""
 
 
 class NewerVersion(MessageError):
@@ -43,7 +22,7 @@ class NewerVersion(MessageError):
 
 
 class SignatureError(ClerkSyncError):
-    """A webhook's signature, timestamp or headers are wrong."""
+    """A webhook's signature, timestamp or headers are wrong: Clerk did not sign it."""
 
 
 class TokenError(ClerkSyncError):
@@ -82,7 +61,7 @@ class RowRefused(AwsError):
 
 
 class ClaimsUnavailable(AwsError):
-    """RunsTable does not say which page load asks Clerk for a user; the users table may be well."""
+    """RunsTable does not say which page load asks Clerk for a user; the users table may still answer."""
 
 
 class Throttled(AwsError):
@@ -90,7 +69,7 @@ class Throttled(AwsError):
 
 
 class PageOutdated(ClerkSyncError):
-    """The page is done, or it was read again or continued in another message."""
+    """The page is done, or it was read again or continued in another message: its outcome would not count."""
 
 
 class LeaseLost(ClerkSyncError):
@@ -98,4 +77,4 @@ class LeaseLost(ClerkSyncError):
 
 
 class OutOfTime(ClerkSyncError):
-    """The function's own time is nearly over."""
+    """The function's own time is nearly over: the run continues in another invocation."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from clerk_sync.users.drift import Finding, Kind
+from clerk_sync.users.drift import Finding, FindingKind
 from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Opaque, Value
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
 
@@ -77,7 +77,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
 findings = st.builds(
     Finding,
     st.text(max_size=3),
-    st.sampled_from(Kind),
+    st.sampled_from(FindingKind),
     st.lists(st.sampled_from(list(SYNCED_FIELDS)), unique=True, max_size=3).map(tuple),
     st.booleans(),
 )

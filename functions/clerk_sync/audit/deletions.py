@@ -17,7 +17,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.text import counted
-from clerk_sync.users.drift import RECENT_MS, SHOWN
+from clerk_sync.users.drift import RECENT_MS, USERS_NAMED
 from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import Deletion
@@ -79,7 +79,7 @@ class DeletionFinder:
         scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
         rows = self._users_table.read(scan.gone, consistent=True)
         gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now_ms())]
-        found = MissedDeletions(scan.rows, len(gone), tuple(gone[:SHOWN]), unasked=scan.more)
+        found = MissedDeletions(scan.rows, len(gone), tuple(gone[:USERS_NAMED]), unasked=scan.more)
         if not gone:
             return found, ()
         held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, self._max_percent)

@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 
 from clerk_sync.runs.run import ProblemResult, Run, Status
 from clerk_sync.text import counted
-from clerk_sync.users.drift import Found, FoundUser, Kind, Tally
+from clerk_sync.users.drift import AffectedUser, FindingGroup, FindingKind, Findings
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
@@ -30,11 +30,11 @@ class Report(TypedDict):
     verdict: Literal["OK", "DRIFT"] | None
     repair: bool
     clerkUsers: int
-    missing: Found
-    drifted: Found
-    placeholders: Found
-    notInClerk: Found
-    markedButAlive: Found
+    missing: FindingGroup
+    drifted: FindingGroup
+    placeholders: FindingGroup
+    notInClerk: FindingGroup
+    markedButAlive: FindingGroup
     deletionsHeldBack: str | None
     skippedCount: int
     errorCount: int
@@ -47,13 +47,13 @@ class Report(TypedDict):
 
 
 def report(
-    run: Run, found: Tally, problems: list[UserProblem], webhooks: Webhooks | None, now: int
+    run: Run, found: Findings, problems: list[UserProblem], webhooks: Webhooks | None, now: int
 ) -> Report:
     """The report of a run, as of `now` (ms)."""
     gone = run.deletions
-    not_in_clerk: Found = {"count": 0, "users": []}
+    not_in_clerk: FindingGroup = {"count": 0, "users": []}
     if gone:
-        users: list[FoundUser] = [{"clerkUserId": user_id, "fields": []} for user_id in gone.first]
+        users: list[AffectedUser] = [{"clerkUserId": user_id, "fields": []} for user_id in gone.first]
         not_in_clerk = {"count": gone.found, "users": users}
     held_back = gone.held_back if gone else None
     verdict: Literal["OK", "DRIFT"] | None = None
@@ -66,11 +66,11 @@ def report(
         "verdict": verdict,
         "repair": not run.dry_run,
         "clerkUsers": run.total_users - (gone.sent if gone else 0),
-        "missing": found[Kind.MISSING],
-        "drifted": found[Kind.DRIFTED],
-        "placeholders": found[Kind.PLACEHOLDER],
+        "missing": found[FindingKind.MISSING],
+        "drifted": found[FindingKind.DRIFTED],
+        "placeholders": found[FindingKind.PLACEHOLDER],
         "notInClerk": not_in_clerk,
-        "markedButAlive": found[Kind.MARKED_BUT_ALIVE],
+        "markedButAlive": found[FindingKind.MARKED_BUT_ALIVE],
         "deletionsHeldBack": held_back,
         "skippedCount": run.counts.skipped,
         "errorCount": run.counts.errors,

@@ -1,4 +1,4 @@
-"""How AWS is spoken to: one client configuration, and one translation of its errors."""
+"""AWS clients with one configuration, their errors as AwsError, and retries that the SDK does not make."""
 
 import random
 import time
@@ -16,8 +16,7 @@ from clerk_sync.errors import AwsError
 
 @cache
 def client(service: str, *, read_timeout: int = 20, total_attempts: int = 5) -> Any:
-    """The one client for a service: making it costs some 40 ms, so it outlives the invocation. The limits are
-    for one request, in seconds and attempts."""
+    """The shared client of a service; `read_timeout` (seconds) is for one attempt."""
     config = Config(
         connect_timeout=min(3, read_timeout),
         read_timeout=read_timeout,
@@ -29,7 +28,7 @@ def client(service: str, *, read_timeout: int = 20, total_attempts: int = 5) -> 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the SDK's errors into AwsError, saying what was being done."""
+    """Raise the SDK's errors as AwsError, saying what was being done."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
@@ -37,11 +36,18 @@ def translated(what: str) -> Iterator[None]:
 
 
 def attempts(
-    number: int, *, first: float, longest: float, sleep: Callable[[float], None] = time.sleep
+    number: int,
+    *,
+    first: float,
+    longest: float,
+    sleep: Callable[[float], None] = time.sleep,
+    is_out_of_time: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Loop for what the SDK does not try again by itself: before each attempt but the first there is a pause
-    at random, up to `first` seconds, then twice that and so on, and never over `longest`."""
+    """Loop over attempts, while there is time, with random pauses (seconds) between them: the first is up to
+    `first`, each of the others up to twice the one before, and none over `longest`."""
     for n in range(number):
         if n:
             sleep(random.uniform(0, min(longest, first * 2 ** (n - 1))))
+        if is_out_of_time():
+            return
         yield

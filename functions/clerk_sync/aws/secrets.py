@@ -18,8 +18,7 @@ class Secret:
 
 
 class CachedSecret:
-    """A secret that is kept for `KEPT_SECONDS`, and may be read again before that if it seems to have been
-    replaced."""
+    """A secret that is kept for `KEPT_SECONDS`, and read again sooner if it seems to have been replaced."""
 
     KEPT_SECONDS = 300.0
     AGAIN_SECONDS = 60.0
@@ -31,7 +30,7 @@ class CachedSecret:
         self._read_at = 0.0
 
     def get(self) -> Secret:
-        """Raises what `read_secret` does; while SSM does not answer, the one at hand is kept."""
+        """Raises what `read_secret` does; while SSM does not answer, the last secret is kept."""
         if self._secret is None or self._age() > self.KEPT_SECONDS:
             try:
                 self._secret = read_secret(self._parameter, self._variable)
@@ -42,12 +41,12 @@ class CachedSecret:
         return self._secret
 
     def replaced(self) -> Secret | None:
-        """The secret that took the place of the one last got, None if there is none. Looks at most once in
-        `AGAIN_SECONDS`, or anybody could make it ask SSM all the time."""
+        """The secret that replaced the last one; None if it is the same. Looks at most once in
+        `AGAIN_SECONDS`, as otherwise any caller could make it ask SSM all the time."""
         before = self._secret
         if self._age() < self.AGAIN_SECONDS:
             return None
-        self._read_at = time.monotonic()  # before it is read: if that fails, the one at hand is kept
+        self._read_at = time.monotonic()  # a look that fails counts too
         self._secret = read_secret(self._parameter, self._variable)
         return self._secret if self._secret != before else None
 
@@ -56,14 +55,18 @@ class CachedSecret:
 
 
 def read_secret(parameter: str, variable: str) -> Secret:
-    """The secret in the environment variable, which wins so that `sam local invoke` needs no SSM, or in
-    the SSM SecureString.
+    """The secret in the environment variable, so that `sam local invoke` needs no SSM, or else in the SSM
+    SecureString. Raises SettingsError if there is none, AwsError if SSM does not answer."""
+    if value := os.environ.get(variable, "").strip():
+        secret = Secret(value, f"the environment variable {variable}", f"Correct {variable}.")
+    else:
+        secret = _stored_secret(parameter)
+    if not secret.value or not secret.value.isascii() or not secret.value.isprintable():
+        raise SettingsError(f"The secret in {secret.source} is empty or not plain text. {secret.remedy}")
+    return secret
 
-    Raises SettingsError when there is none, AwsError when SSM does not answer.
-    """
-    value = os.environ.get(variable, "").strip()
-    if value:
-        return _checked(Secret(value, f"the environment variable {variable}", f"Correct {variable}."))
+
+def _stored_secret(parameter: str) -> Secret:
     source = f"the SSM parameter {parameter}"
     remedy = (
         f"Set it with: aws ssm put-parameter --name '{parameter}' --type SecureString --overwrite --value '…'"
@@ -74,10 +77,4 @@ def read_secret(parameter: str, variable: str) -> Secret:
             found = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
         except ssm.exceptions.ParameterNotFound as error:
             raise SettingsError(f"There is no secret in {source}. {remedy}") from error
-    return _checked(Secret(found["Value"].strip(), source, remedy))
-
-
-def _checked(secret: Secret) -> Secret:
-    if not secret.value or not secret.value.isascii() or not secret.value.isprintable():
-        raise SettingsError(f"The secret in {secret.source} is empty or not plain text. {secret.remedy}")
-    return secret
+    return Secret(found["Value"].strip(), source, remedy)

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
-from clerk_sync.users.drift import Tally, merged
+from clerk_sync.users.drift import Findings, merge
 from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem
 
 VERSION = 2
@@ -34,11 +34,11 @@ class PageOutcome:
 
     counts: Counts = field(default_factory=Counts)
     problems: tuple[UserProblem, ...] = ()
-    findings: Tally = field(default_factory=dict)
+    findings: Findings = field(default_factory=dict)
 
     def __add__(self, other: "PageOutcome") -> "PageOutcome":
         problems = (*self.problems, *other.problems)[:PROBLEMS_SHOWN]
-        findings = merged([self.findings, other.findings]) if self.findings or other.findings else {}
+        findings = merge([self.findings, other.findings]) if self.findings or other.findings else {}
         return PageOutcome(self.counts + other.counts, problems, findings)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from string import ascii_letters
 
-from clerk_sync.users.drift import Finding, Kind, Tally
+from clerk_sync.users.drift import Finding, FindingKind, Findings
 from clerk_sync.users.upsert import Planned
 
 Plan = Mapping[str, Planned]
 """By user id, for the users whose rows are to be written."""
 
-_KINDS = (None, *Kind)
+_KINDS = (None, *FindingKind)
 _NOTHING = "."
 
 
@@ -18,8 +18,8 @@ def encode(plan: Plan, user_ids: Sequence[str]) -> str:
     return "".join(_code(plan.get(user_id)) for user_id in user_ids)
 
 
-def decode(codes: str, named: Tally, user_ids: Sequence[str]) -> dict[str, Planned]:
-    """The reverse of `encode`. Fields are known of the users that the tally names."""
+def decode(codes: str, named: Findings, user_ids: Sequence[str]) -> dict[str, Planned]:
+    """The reverse of `encode`. Fields are known of the users that the findings name."""
     fields = {user["clerkUserId"]: user["fields"] for kind in named.values() for user in kind["users"]}
     return {
         user_id: _planned(user_id, code, tuple(fields.get(user_id, ())))
@@ -33,12 +33,12 @@ def _code(planned: Planned | None) -> str:
         return _NOTHING
     finding = planned.finding
     kind = _KINDS.index(finding.kind if finding else None)
-    is_missed = bool(finding and finding.is_missed)
-    return ascii_letters[(planned.creates * len(_KINDS) + kind) * 2 + is_missed]
+    missed_by_webhook = bool(finding and finding.missed_by_webhook)
+    return ascii_letters[(planned.creates * len(_KINDS) + kind) * 2 + missed_by_webhook]
 
 
 def _planned(user_id: str, code: str, fields: tuple[str, ...]) -> Planned:
-    rest, is_missed = divmod(ascii_letters.index(code), 2)
+    rest, missed_by_webhook = divmod(ascii_letters.index(code), 2)
     creates, kind_index = divmod(rest, len(_KINDS))
     kind = _KINDS[kind_index]
-    return Planned(bool(creates), Finding(user_id, kind, fields, bool(is_missed)) if kind else None)
+    return Planned(bool(creates), Finding(user_id, kind, fields, bool(missed_by_webhook)) if kind else None)

@@ -15,7 +15,7 @@ from clerk_sync.runs.page_plan import Plan
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.run import Counts
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.users.drift import DriftClassifier, tally
+from clerk_sync.users.drift import DriftClassifier, group_by_kind
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import Outcome, upsert
 
@@ -66,7 +66,9 @@ class Worker:
             now=now_ms(),
             create_missing=page.create_missing,
             dry_run=page.dry_run,
-            judge=DriftClassifier(self.placeholders, page.read_at, page.webhooks_since, page.full_run_at),
+            classifier=DriftClassifier(
+                self.placeholders, page.read_at, page.webhooks_since, page.full_run_at
+            ),
             before_writing=partial(self._record_plan, page, plan),
         )
         for problem in outcome.problems:
@@ -121,7 +123,9 @@ def _page_outcome(outcome: Outcome, plan: Plan) -> PageOutcome:
         unchanged=outcome.unchanged,
         skipped=outcome.skipped,
         errors=len(outcome.problems),
-        missed_by_webhooks=sum(finding.is_missed for finding in outcome.findings),
+        missed_by_webhooks=sum(finding.missed_by_webhook for finding in outcome.findings),
         findings=len(outcome.findings),
     )
-    return PageOutcome(counts, tuple(outcome.problems), tally(outcome.findings) if outcome.findings else {})
+    return PageOutcome(
+        counts, tuple(outcome.problems), group_by_kind(outcome.findings) if outcome.findings else {}
+    )

@@ -12,15 +12,13 @@ from clerk_sync.users.user import SYNCED_FIELDS, Change, User
 from clerk_sync.users.write_rule import Write
 
 RECENT_MS = 10 * 60 * 1000
-"""A change this young may still be on its way by webhook, so a row that lacks it is not wrong yet."""
-
-
-SHOWN = 20
+"""A webhook may still bring a change that is younger than this, so the row is not wrong yet."""
+USERS_NAMED = 20
 """How many users of each kind are named."""
 
 
-class Kind(StrEnum):
-    """How a row differs from Clerk; of those that apply, the first. The values are the report's own names."""
+class FindingKind(StrEnum):
+    """How a row differs from Clerk. A row is of the first kind that applies. The values are the report's."""
 
     MISSING = "missing"
     MARKED_BUT_ALIVE = "markedButAlive"
@@ -30,24 +28,42 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One user whose row was wrong, and the names of the synced fields that differed.
+    """A user whose row was wrong, and the synced fields that differed.
 
-    `is_missed` means that a webhook should have told the table.
+    `missed_by_webhook`: a webhook should have brought the change.
     """
 
     user_id: str
-    kind: Kind
+    kind: FindingKind
     fields: tuple[str, ...]
-    is_missed: bool
+    missed_by_webhook: bool
+
+
+class AffectedUser(TypedDict):
+    """One user of a group."""
+
+    clerkUserId: str
+    fields: list[str]
+
+
+class FindingGroup(TypedDict):
+    """The number of findings of one kind, and the first users."""
+
+    count: int
+    users: list[AffectedUser]
+
+
+Findings = dict[str, FindingGroup]
+"""By the values of FindingKind."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftClassifier:
-    """Tells what is wrong from what merely is under way.
+    """Decides whether a row is wrong, or only waits for a change that is on its way.
 
-    `read_at` (ms) is when Clerk was read, `webhooks_since` when it began to send webhooks, if ever, and
-    `full_run_at` when the last complete full run began: `lastActiveAt` moves without Clerk's telling, so a
-    later one is news to nobody but the next full run.
+    `read_at` (ms) is when Clerk was read, `webhooks_since` when the first webhook arrived, if ever, and
+    `full_run_at` when the last complete full run began. Only full runs bring `lastActiveAt`, as Clerk sends
+    no webhook for it.
     """
 
     placeholders: re.Pattern[str]
@@ -55,8 +71,8 @@ class DriftClassifier:
     webhooks_since: int | None
     full_run_at: int | None
 
-    def finding(self, change: Change, row: Row | None, write: Write, now: int) -> Finding | None:
-        """What was wrong with the row that this write puts right; None if nothing was. `now` in ms."""
+    def classify(self, change: Change, row: Row | None, write: Write, now: int) -> Finding | None:
+        """What was wrong with the row that this write corrects; None: nothing. `now` in ms."""
         if not isinstance(change, User) or self._is_recent(change.updated_at):
             return None
         future = future_times(row or {}, now)
@@ -68,17 +84,19 @@ class DriftClassifier:
             return None
         return Finding(change.id, kind, () if row is None else fields, self._is_missed(change, row, now))
 
-    def _kind(self, row: Row | None, write: Write, fields: Sequence[str], *, is_drift: bool) -> Kind | None:
+    def _kind(
+        self, row: Row | None, write: Write, fields: Sequence[str], *, is_drift: bool
+    ) -> FindingKind | None:
         if row is None:
-            return Kind.MISSING
+            return FindingKind.MISSING
         if DELETED in write.changed:
-            return Kind.MARKED_BUT_ALIVE
+            return FindingKind.MARKED_BUT_ALIVE
         if any(self.placeholders.fullmatch(text) for text in _texts(row, fields)):
-            return Kind.PLACEHOLDER
-        return Kind.DRIFTED if is_drift else None
+            return FindingKind.PLACEHOLDER
+        return FindingKind.DRIFTED if is_drift else None
 
     def _is_expected(self, user: User, row: Row | None, name: str) -> bool:
-        """Whether this field may still differ: a webhook or the next full run will bring it."""
+        """Whether a webhook or the next full run will bring this field."""
         if name not in ACTIVITY:
             return False
         in_clerk, stored = number(user.fields, name) or 0, number(row or {}, name) or 0
@@ -97,50 +115,32 @@ class DriftClassifier:
 
 
 def placeholder_pattern(globs: Iterable[str]) -> re.Pattern[str]:
-    """Matches what any of the globs, such as `*@example.com`, does, in any case."""
+    """A pattern that matches what any of the globs, such as `*@example.com`, matches, in any case."""
     patterns = [translate(glob.strip()) for glob in globs if glob.strip()]
     return re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)
 
 
 def _texts(row: Row, fields: Sequence[str]) -> list[str]:
-    """The texts in fields that differ, and the whole name if a part of it does."""
-    texts = {name: text for name in SYNCED_FIELDS if isinstance(text := row.get(name), str)}
+    """The texts in fields that differ, and the whole name if a part of it differs."""
+    texts = {name: text for name, text in row.items() if isinstance(text, str)}
     name = " ".join(texts[part] for part in ("firstName", "lastName") if part in texts)
     differing = [texts[field] for field in fields if field in texts]
     return [*differing, name] if {"firstName", "lastName"} & set(fields) else differing
 
 
-class FoundUser(TypedDict):
-    """One user of a tally."""
-
-    clerkUserId: str
-    fields: list[str]
-
-
-class Found(TypedDict):
-    """How many there are of one kind, and the first of them."""
-
-    count: int
-    users: list[FoundUser]
-
-
-Tally = dict[str, Found]
-"""What was found, by the values of Kind."""
-
-
-def tally(findings: Iterable[Finding]) -> Tally:
+def group_by_kind(findings: Iterable[Finding]) -> Findings:
     """Count findings by kind, and keep the first of each."""
-    return merged(
+    return merge(
         {f.kind.value: {"count": 1, "users": [{"clerkUserId": f.user_id, "fields": list(f.fields)}]}}
         for f in findings
     )
 
 
-def merged(tallies: Iterable[Tally]) -> Tally:
-    """The sum of tallies, in order; every kind is there."""
-    total: Tally = {kind.value: {"count": 0, "users": []} for kind in Kind}
-    for one in tallies:
-        for kind, found in one.items():
-            total[kind]["count"] += found["count"]
-            total[kind]["users"] = [*total[kind]["users"], *found["users"]][:SHOWN]
+def merge(parts: Iterable[Findings]) -> Findings:
+    """The sum of findings, in order. Every kind is present."""
+    total: Findings = {kind.value: {"count": 0, "users": []} for kind in FindingKind}
+    for part in parts:
+        for kind, group in part.items():
+            total[kind]["count"] += group["count"]
+            total[kind]["users"] = [*total[kind]["users"], *group["users"]][:USERS_NAMED]
     return total

@@ -1,34 +1,29 @@
 """The edge to UsersTable: rows read and written in batches, DynamoDB's errors translated."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.clients import translated
-from clerk_sync.aws.conditional_write import ConditionalWrite
-from clerk_sync.aws.conditional_writer import (
+from clerk_sync.aws.clients import attempts, translated
+from clerk_sync.aws.conditional_writes import (
+    ConditionalWrite,
     ConditionalWriter,
     ConditionFailed,
-    Patience,
     WriteResult,
     is_throttling,
     throttled,
 )
-from clerk_sync.aws.dynamodb import Attribute, Item, attribute
+from clerk_sync.aws.dynamodb import Attribute, DynamoDB, Item, attribute
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import RowRefused, SettingsError, Throttled
 from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
 from clerk_sync.users.user import FIRST_VERSION
 from clerk_sync.users.write_rule import Write
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 KEYS_PER_READ = 100
 """BatchGetItem's limit."""
@@ -54,7 +49,7 @@ class UsersTable:
 
     def __init__(
         self,
-        dynamodb: DynamoDBClient,
+        dynamodb: DynamoDB,
         table: str,
         key: str,
         *,
@@ -64,8 +59,8 @@ class UsersTable:
         self._dynamodb = dynamodb
         self._table = table
         self._key = key
-        self._patience = Patience(is_out_of_time, sleep)
-        self._writer = ConditionalWriter(dynamodb, table, self._patience)
+        self._attempts = partial(attempts, first=0.1, longest=5.0, sleep=sleep, is_out_of_time=is_out_of_time)
+        self._writer = ConditionalWriter(dynamodb, table, key, self._attempts)
 
     def check(self) -> None:
         """Raise SettingsError unless the table exists and has the expected key, and no index is on a synced
@@ -171,7 +166,7 @@ class UsersTable:
     def _read_batch(self, keys: dict[str, Any], consistent: bool) -> Iterator[Item]:
         """Read rows, and take what is read out of `keys`, which are by user id."""
         names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
-        for _ in self._patience.attempts():
+        for _ in self._attempts(8):
             request = {
                 "Keys": list(keys.values()),
                 "ProjectionExpression": ", ".join(names),
@@ -193,7 +188,7 @@ class UsersTable:
 
     def _conditional(self, write: Write) -> ConditionalWrite:
         put = {name: _attribute(value) for name, value in write.put.items()}
-        return ConditionalWrite(self._table, self._key, write.user_id, put, write.remove, _expected(write))
+        return ConditionalWrite(write.user_id, put, write.remove, _expected(write))
 
 
 def _result(result: WriteResult) -> Result:

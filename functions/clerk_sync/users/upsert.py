@@ -63,15 +63,14 @@ def upsert(
     now: int,
     create_missing: bool,
     dry_run: bool = False,
-    judge: DriftClassifier | None = None,
+    classifier: DriftClassifier | None = None,
     before_writing: Callable[[Mapping[str, Planned]], None] = lambda _: None,
 ) -> Outcome:
     """Apply the write rule to changes; snapshots among them were read from Clerk at `as_of` (ms).
 
-    With `dry_run` everything is decided and counted, and nothing written. `judge` says what is a finding.
-    `before_writing` gets what is about to be written, by user id, before the first write, if there is one.
-    Raises AwsError when DynamoDB can't be read or written; users that were written by then stay so, and to
-    repeat the call is safe.
+    With `dry_run`, everything is decided and counted, and nothing is written. `classifier` decides what is a
+    finding. `before_writing` gets what is about to be written, by user id, before the first write. Raises
+    AwsError if DynamoDB can't be read or written. Repeating the call is safe, whatever was written before.
     """
     rule = partial(decide, as_of=as_of, now=now, create_missing=create_missing)
     outcome = Outcome()
@@ -81,7 +80,7 @@ def upsert(
     outcome.left += [undecided.pop(user_id) for user_id in unread]
     for attempt in range(_DECISIONS):
         writes = _decide_all(undecided, rows, outcome, rule)
-        plan = {write.user_id: _planned(undecided, rows, write, judge, now) for write in writes}
+        plan = {write.user_id: _planned(undecided, rows, write, classifier, now) for write in writes}
         if plan and not attempt:
             before_writing(plan)
         results = _rehearse(writes, attempt) if dry_run else table.write(writes)
@@ -160,11 +159,11 @@ def _planned(
     changes: Mapping[str, Change],
     rows: Mapping[str, Row | None],
     write: Write,
-    judge: DriftClassifier | None,
+    classifier: DriftClassifier | None,
     now: int,
 ) -> Planned:
     change, row = changes[write.user_id], rows.get(write.user_id)
-    return Planned(write.creates, judge.finding(change, row, write, now) if judge else None)
+    return Planned(write.creates, classifier.classify(change, row, write, now) if classifier else None)
 
 
 def _rehearse(writes: Sequence[Write], attempt: int) -> list[Written] | list[Lost]:

@@ -1,15 +1,10 @@
 """When webhooks arrived, kept in one item of RunsTable: an endpoint that Clerk switched off is silent."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from clerk_sync.aws.clients import translated
-from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.aws.items import Items
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+_KEY = ("webhooks", "webhooks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +25,8 @@ class Arrivals:
     EVERY_MS = 10 * 60 * 1000
     """A warm function records an arrival at most this often."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
+    def __init__(self, items: Items) -> None:
+        self._items = items
         self._noted_at = 0
 
     def note(self, now: int) -> None:
@@ -43,20 +37,9 @@ class Arrivals:
 
     def record(self, now: int) -> None:
         """Record that a webhook arrived now (ms)."""
-        with translated(f"writing to {self._table}"):
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key=_KEY,
-                UpdateExpression="SET lastAt = :now, firstAt = if_not_exists(firstAt, :now)",
-                ExpressionAttributeValues=to_item({":now": now}),
-            )
+        self._items.update(*_KEY, set_={"lastAt": now}, set_once={"firstAt": now})
 
     def read(self) -> Webhooks | None:
         """When webhooks arrived; None if none ever did."""
-        with translated(f"reading from {self._table}"):
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_KEY, ConsistentRead=True)
-        item = from_item(answer.get("Item", {}))
+        item = self._items.get(*_KEY)
         return Webhooks(item["firstAt"], item["lastAt"]) if item else None
-
-
-_KEY = to_item({"runId": "webhooks", "part": "webhooks"})

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from clerk_sync.aws.conditional_write import update_item_request
+from clerk_sync.aws.conditional_writes import update_item_request
 from clerk_sync.clock import now_ms
 from clerk_sync.users.row import VERSION
 from clerk_sync.users.table import UsersTable, Written
@@ -130,7 +130,7 @@ def _in_transactions(size: int, dynamodb: Any, writes: Sequence[Write]) -> int:
     for batch in batched(writes, size, strict=False):
         items = [
             {
-                "Update": update_item_request(users_table._conditional(write)),
+                "Update": update_item_request(TABLE, KEY, users_table._conditional(write)),
             }
             for write in batch
         ]

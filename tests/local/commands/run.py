@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.run import RunResult
 from clerk_sync.runs.runs_table import RunsTable
@@ -47,7 +48,7 @@ from tests.local.launcher.arguments import KEPT_PORT, PROGRAM
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
 APPS_OWN = {"plan": "pro", "theme": "dark"}
-SHOWN = 3
+USERS_NAMED = 3
 NEXT_STEPS = f"""
 Next:
   {PROGRAM} run --keep     keep it up to explore: the dashboard, webhooks, page loads
@@ -118,7 +119,7 @@ def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[st
     try:
         answer = httpx.get(
             f"{clerk_url}/users",
-            params={"limit": SHOWN, "order_by": "created_at"},
+            params={"limit": USERS_NAMED, "order_by": "created_at"},
             headers={"Authorization": f"Bearer {key}"},
             timeout=30,
         )
@@ -137,7 +138,7 @@ def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[st
 
 def _backfill(aws: LocalAws, outputs: Outputs) -> RunResult:
     print("\nInvoking BackfillFunction with {}")
-    runs = RunsTable(aws.client("dynamodb"), outputs["RunsTable"])
+    runs = RunsTable(Items(aws.client("dynamodb"), outputs["RunsTable"]))
     with ThreadPoolExecutor(1) as pool:
         invocation = pool.submit(aws.invoke, outputs["BackfillFunction"], {})
         _follow(runs, invocation)
@@ -171,7 +172,7 @@ def _report(
     if result["status"] != "COMPLETED" or not planted:
         return
     print(f"\nRows of {outputs['UsersTable']}:")
-    for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), SHOWN):
+    for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), USERS_NAMED):
         print(f"\n  {plain(user_id)}")
         if user_id in planted:
             print(f"    was  {json.dumps(planted[user_id])}")

@@ -8,7 +8,7 @@ import pytest
 
 from clerk_sync.audit.report import Report, report
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
-from clerk_sync.users.drift import Finding, Kind, tally
+from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 from tests.cloud.checks import page_loads, runs, webhooks
@@ -189,13 +189,16 @@ def test_a_run_is_overdue_when_its_schedule_did_not_start_one(
 
 def audit(found: list[Finding], **values: Any) -> Report:
     one = run("audit", dry_run=True, **values)
-    return report(one, tally(found), [], None, NOW)
+    return report(one, group_by_kind(found), [], None, NOW)
 
 
 def test_the_audit_says_rows_and_users_and_what_differs() -> None:
     fine = runs.audit_result(audit([]), 9, NOW)
     assert (fine.mark, fine.finding) == (Mark.OK, "OK: 9 synced rows for 9 users, 59 min ago")
-    drifted = audit([Finding("user_1", Kind.DRIFTED, ("email",), is_missed=False)], counts=Counts(findings=1))
+    drifted = audit(
+        [Finding("user_1", FindingKind.DRIFTED, ("email",), missed_by_webhook=False)],
+        counts=Counts(findings=1),
+    )
     assert_wrong(runs.audit_result(drifted, 9, NOW), "DRIFT: 1 drifted; 9 synced rows", '{"repair": true}')
     held_back = audit([], deletions=MissedDeletions(9, 5, held_back="Too many are gone."))
     assert_wrong(runs.audit_result(held_back, 9, NOW), "DRIFT: 5 notInClerk", "Too many are gone.")

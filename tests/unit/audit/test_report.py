@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clerk_sync.audit.report import KINDS, Report, report
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
-from clerk_sync.users.drift import Finding, Kind, Tally, tally
+from clerk_sync.users.drift import Finding, FindingKind, Findings, group_by_kind
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
@@ -28,22 +28,22 @@ OVER = Run(
     counts=Counts(unchanged=15),
     deletions=MissedDeletions(rows=15),
 )
-NOTHING = tally([])
+NOTHING = group_by_kind([])
 FIX = 'Invoke AuditFunction with {"repair": true} to fix the rows.'
 AGAIN = "Audit again to see that the rows are right now."
 
 
-def one(kind: Kind) -> Tally:
-    return tally([Finding("user_1", kind, ("email",), is_missed=False)])
+def one(kind: FindingKind) -> Findings:
+    return group_by_kind([Finding("user_1", kind, ("email",), missed_by_webhook=False)])
 
 
-def counted(run: Run, found: Tally) -> Run:
+def counted(run: Run, found: Findings) -> Run:
     """The run after its workers found these."""
     findings = sum(one["count"] for one in found.values())
     return replace(run, counts=replace(run.counts, findings=findings))
 
 
-def reported(found: Tally = NOTHING, webhooks: Webhooks | None = None, **changes: Any) -> Report:
+def reported(found: Findings = NOTHING, webhooks: Webhooks | None = None, **changes: Any) -> Report:
     return report(counted(replace(OVER, **changes), found), found, [], webhooks, 5_000)
 
 
@@ -59,8 +59,9 @@ def test_report_has_the_documented_shape() -> None:
         ),
         deletions=MissedDeletions(rows=14, found=2, first=("user_8", "user_9"), sent=1, listed_before=2),
     )
-    found = tally(
-        Finding(f"user_{n}", kind, ("email", "username")[:n], is_missed=False) for n, kind in enumerate(Kind)
+    found = group_by_kind(
+        Finding(f"user_{n}", kind, ("email", "username")[:n], missed_by_webhook=False)
+        for n, kind in enumerate(FindingKind)
     )
     problems = [UserProblem("user_7", "odd")]
     assert report(run, found, problems, Webhooks(first_at=1, last_at=2_000), 5_402_000) == {
@@ -106,16 +107,16 @@ def test_report_has_the_documented_shape() -> None:
         (NOTHING, {"deletions": MissedDeletions(rows=1, found=1, first=("a",), sent=1)}, "DRIFT"),
         (NOTHING, {"deletions": MissedDeletions(held_back="odd")}, "DRIFT"),
         (NOTHING, {"deletions": MissedDeletions(unasked=1)}, "DRIFT"),
-        *[(one(kind), {}, "DRIFT") for kind in Kind],
-        *[(one(kind), {"dry_run": False}, "DRIFT") for kind in Kind],
+        *[(one(kind), {}, "DRIFT") for kind in FindingKind],
+        *[(one(kind), {"dry_run": False}, "DRIFT") for kind in FindingKind],
         (NOTHING, {"status": "RUNNING", "ended_at": None}, None),
-        (one(Kind.MISSING), {"status": "RUNNING", "ended_at": None}, None),
+        (one(FindingKind.MISSING), {"status": "RUNNING", "ended_at": None}, None),
         (NOTHING, {"status": "FAILED", "failure": "no key"}, None),
-        (one(Kind.MISSING), {"status": "FAILED", "failure": "no key", "deletions": None}, None),
+        (one(FindingKind.MISSING), {"status": "FAILED", "failure": "no key", "deletions": None}, None),
     ],
 )
 def test_verdict_is_ok_only_if_every_row_was_compared_and_right(
-    found: Tally, changes: dict[str, Any], verdict: str | None
+    found: Findings, changes: dict[str, Any], verdict: str | None
 ) -> None:
     assert reported(found, **changes)["verdict"] == verdict
 
@@ -124,8 +125,8 @@ def test_verdict_is_ok_only_if_every_row_was_compared_and_right(
     ("found", "changes", "advice"),
     [
         (NOTHING, {}, []),
-        (one(Kind.DRIFTED), {}, [FIX]),
-        (one(Kind.MISSING), {"dry_run": False}, [AGAIN]),
+        (one(FindingKind.DRIFTED), {}, [FIX]),
+        (one(FindingKind.MISSING), {"dry_run": False}, [AGAIN]),
         (NOTHING, {"deletions": MissedDeletions(found=1, first=("a",))}, [FIX]),
         (
             NOTHING,
@@ -133,7 +134,7 @@ def test_verdict_is_ok_only_if_every_row_was_compared_and_right(
             ["No row was marked as deleted. Too many."],
         ),
         (
-            one(Kind.PLACEHOLDER),
+            one(FindingKind.PLACEHOLDER),
             {"deletions": MissedDeletions(found=30, held_back="Too many.")},
             ["No row was marked as deleted. Too many.", FIX],
         ),
@@ -159,7 +160,7 @@ def test_verdict_is_ok_only_if_every_row_was_compared_and_right(
         ),
     ],
 )
-def test_advice_says_what_to_do_in_order(found: Tally, changes: dict[str, Any], advice: list[str]) -> None:
+def test_advice_says_what_to_do_in_order(found: Findings, changes: dict[str, Any], advice: list[str]) -> None:
     assert reported(found, **changes)["advice"] == advice
 
 
@@ -183,13 +184,13 @@ def test_missed_webhooks_are_null_if_clerk_never_sent_one() -> None:
     some: dict[str, Any]
     deletions = MissedDeletions(found=2, listed_before=2)
     some = {"counts": Counts(updated=3, missed_by_webhooks=3), "deletions": deletions}
-    result = reported(one(Kind.DRIFTED), **some)
+    result = reported(one(FindingKind.DRIFTED), **some)
     assert (result["missedByWebhooks"], result["hoursSinceLastWebhook"], result["advice"]) == (
         None,
         None,
         [FIX],
     )
-    result = reported(one(Kind.DRIFTED), Webhooks(1, 5_000), **some)
+    result = reported(one(FindingKind.DRIFTED), Webhooks(1, 5_000), **some)
     assert (result["missedByWebhooks"], result["hoursSinceLastWebhook"]) == (5, 0)
     assert result["advice"][1].startswith("Webhooks should have delivered 5 of these")
     assert reported(NOTHING, Webhooks(1, 5_000))["missedByWebhooks"] == 0
@@ -212,16 +213,16 @@ runs = st.builds(
     deletions=st.none()
     | st.builds(MissedDeletions, numbers, numbers, st.just(("a",)), numbers, st.none() | st.just("odd")),
 )
-tallies = st.lists(st.sampled_from(Kind), max_size=40).map(
-    lambda kinds: tally(Finding("user_1", kind, (), is_missed=False) for kind in kinds)
+tallies = st.lists(st.sampled_from(FindingKind), max_size=40).map(
+    lambda kinds: group_by_kind(Finding("user_1", kind, (), missed_by_webhook=False) for kind in kinds)
 )
 
 
 @given(runs, tallies, st.none() | st.builds(Webhooks, numbers, numbers))
-def test_every_report_has_the_same_shape(run: Run, found: Tally, webhooks: Webhooks | None) -> None:
+def test_every_report_has_the_same_shape(run: Run, found: Findings, webhooks: Webhooks | None) -> None:
     result = report(counted(run, found), found, [], webhooks, 5_000)
     assert list(result) == list(get_type_hints(Report))
-    assert sorted(KINDS) == sorted([*(kind.value for kind in Kind), "notInClerk"])
+    assert sorted(KINDS) == sorted([*(kind.value for kind in FindingKind), "notInClerk"])
     for kind in KINDS:
         rows: Mapping[str, Any] = result[kind]
         assert rows.keys() == {"count", "users"}

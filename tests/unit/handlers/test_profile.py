@@ -28,7 +28,7 @@ from tests.support.page_loads import (
 
 MAX_BYTES = 4 * 1024
 ROW: Row = {"firstName": "Grace", "email": "grace@mail.test", "clerkUpdatedAt": 1_700_000_000_000}
-SHOWN = {
+USERS_NAMED = {
     "clerkUserId": USER,
     "firstName": "Grace",
     "email": "grace@mail.test",
@@ -95,7 +95,7 @@ def body(response: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("path", ["me", USER])
 def test_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfiles) -> None:
     response = answer(event(method, path=path))
-    assert (response["statusCode"], body(response)) == (200, SHOWN)
+    assert (response["statusCode"], body(response)) == (200, USERS_NAMED)
     assert response["headers"]["Content-Type"] == "application/json"
     assert response["headers"]["Cache-Control"] == "no-store"
     assert profiles.asked == [(method, USER)]
@@ -104,7 +104,7 @@ def test_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfi
 def test_stale_row_is_marked_stale(profiles: ScriptedProfiles) -> None:
     profiles.is_stale = True
     response = answer(event())
-    assert (response["statusCode"], body(response)) == (200, {**SHOWN, "stale": True})
+    assert (response["statusCode"], body(response)) == (200, {**USERS_NAMED, "stale": True})
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])

@@ -5,7 +5,7 @@ from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
-from clerk_sync.users.drift import Finding, Kind, tally
+from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.user import UserProblem
 from tests.support.runs import OWNER, RunsInMemory
 from tests.support.strategies import any_text, findings
@@ -21,11 +21,11 @@ def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
     run = memory.start(RUN)
     for number, page in enumerate(pages, 1):
         run = memory.send(run, PendingPage(f"t{number}", 30, [], Checkpoint()))
-        missed = sum(finding.is_missed for finding in page)
+        missed = sum(finding.missed_by_webhook for finding in page)
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
         )
-        outcome = PageOutcome(counts, findings=tally(page))
+        outcome = PageOutcome(counts, findings=group_by_kind(page))
         assert memory.pages.record_outcome(RUN.run_id, number, f"t{number}", outcome)
     return memory, run
 
@@ -34,9 +34,9 @@ def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
 def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[Finding]]) -> None:
     memory, _ = run_with_outcomes(pages)
     everything = [finding for page in pages for finding in page]
-    assert memory.pages.findings(RUN.run_id) == tally(everything)
+    assert memory.pages.findings(RUN.run_id) == group_by_kind(everything)
     counts = memory.run(RUN.run_id).counts
-    assert counts.missed_by_webhooks == sum(finding.is_missed for finding in everything)
+    assert counts.missed_by_webhooks == sum(finding.missed_by_webhook for finding in everything)
     assert counts.updated == counts.findings == len(everything)
 
 
@@ -45,12 +45,12 @@ def test_the_findings_of_a_page_that_is_given_up_are_added_by_its_redrive() -> N
     pages = memory.pages
     memory.send(run, PendingPage("t2", 1, [], Checkpoint()))
     assert pages.record_outcome(RUN.run_id, 2, "t2", None)
-    assert pages.findings(RUN.run_id) == tally([])
-    one = Finding("a", Kind.DRIFTED, ("email",), is_missed=True)
+    assert pages.findings(RUN.run_id) == group_by_kind([])
+    one = Finding("a", FindingKind.DRIFTED, ("email",), missed_by_webhook=True)
     counts = Counts(updated=1, missed_by_webhooks=1, findings=1)
-    assert pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(counts, findings=tally([one])))
+    assert pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(counts, findings=group_by_kind([one])))
     assert not pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(Counts(unchanged=1)))
-    assert pages.findings(RUN.run_id) == tally([one])
+    assert pages.findings(RUN.run_id) == group_by_kind([one])
     over = memory.run(RUN.run_id)
     assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
     assert over.settled_pages == 2

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from clerk_sync.clock import DAY_MS
 from clerk_sync.users.drift import (
     RECENT_MS,
-    SHOWN,
+    USERS_NAMED,
     DriftClassifier,
     Finding,
-    Kind,
-    merged,
+    FindingKind,
+    group_by_kind,
+    merge,
     placeholder_pattern,
-    tally,
 )
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, upsert
@@ -38,7 +38,7 @@ ADA = User(
 RIGHT = stored_as(ADA)
 
 
-def judge(**changes: Any) -> DriftClassifier:
+def classifier_with(**changes: Any) -> DriftClassifier:
     values: dict[str, Any] = {
         "placeholders": placeholder_pattern(GLOBS),
         "read_at": READ_AT,
@@ -52,7 +52,7 @@ def found(change: Change, row: Row | None, **changes: Any) -> Finding | None:
     """The finding about a row that the write rule would change."""
     write = decide(change, row, as_of=READ_AT, now=READ_AT, create_missing=True)
     assert isinstance(write, Write), "nothing is to be written"
-    return judge(**changes).finding(change, row, write, READ_AT)
+    return classifier_with(**changes).classify(change, row, write, READ_AT)
 
 
 def row(**changes: Any) -> Row:
@@ -67,32 +67,32 @@ def row(**changes: Any) -> Row:
 @pytest.mark.parametrize(
     ("stored", "kind", "fields"),
     [
-        (None, Kind.MISSING, ()),
-        (row(clerkDeletedAt=5), Kind.MARKED_BUT_ALIVE, ()),
-        (row(clerkDeletedAt=5, lastName="Byron"), Kind.MARKED_BUT_ALIVE, ("lastName",)),
-        (row(clerkDeletedAt=5, email="ada@example.com"), Kind.MARKED_BUT_ALIVE, ("email",)),
-        (row(email="ada@example.com"), Kind.PLACEHOLDER, ("email",)),
-        (row(email="ada@example.com", lastName="Byron"), Kind.PLACEHOLDER, ("lastName", "email")),
-        (row(username="Unknown"), Kind.PLACEHOLDER, ("username",)),
-        (row(lastName="Byron"), Kind.DRIFTED, ("lastName",)),
-        (row(lastName=None), Kind.DRIFTED, ("lastName",)),
-        (row(username="ada"), Kind.DRIFTED, ("username",)),
-        (row(createdAt="5"), Kind.DRIFTED, ("createdAt",)),
-        (row(clerkUpdatedAt=1, lastName="Byron"), Kind.DRIFTED, ("lastName",)),
-        (row(clerkUpdatedAt=None, lastName="Byron"), Kind.DRIFTED, ("lastName",)),
+        (None, FindingKind.MISSING, ()),
+        (row(clerkDeletedAt=5), FindingKind.MARKED_BUT_ALIVE, ()),
+        (row(clerkDeletedAt=5, lastName="Byron"), FindingKind.MARKED_BUT_ALIVE, ("lastName",)),
+        (row(clerkDeletedAt=5, email="ada@example.com"), FindingKind.MARKED_BUT_ALIVE, ("email",)),
+        (row(email="ada@example.com"), FindingKind.PLACEHOLDER, ("email",)),
+        (row(email="ada@example.com", lastName="Byron"), FindingKind.PLACEHOLDER, ("lastName", "email")),
+        (row(username="Unknown"), FindingKind.PLACEHOLDER, ("username",)),
+        (row(lastName="Byron"), FindingKind.DRIFTED, ("lastName",)),
+        (row(lastName=None), FindingKind.DRIFTED, ("lastName",)),
+        (row(username="ada"), FindingKind.DRIFTED, ("username",)),
+        (row(createdAt="5"), FindingKind.DRIFTED, ("createdAt",)),
+        (row(clerkUpdatedAt=1, lastName="Byron"), FindingKind.DRIFTED, ("lastName",)),
+        (row(clerkUpdatedAt=None, lastName="Byron"), FindingKind.DRIFTED, ("lastName",)),
     ],
 )
 def test_a_row_is_wrong_in_the_first_way_that_applies(
-    stored: Row | None, kind: Kind, fields: tuple[str, ...]
+    stored: Row | None, kind: FindingKind, fields: tuple[str, ...]
 ) -> None:
-    assert found(ADA, stored) == Finding("ada", kind, fields, is_missed=False)
+    assert found(ADA, stored) == Finding("ada", kind, fields, missed_by_webhook=False)
 
 
 @pytest.mark.parametrize("name", SYNCED_FIELDS)
 def test_each_field_can_drift(name: str) -> None:
     everything = User("ada", 9, {n: 5 if n.endswith("At") else "x" for n in SYNCED_FIELDS})
     stored = {n: value for n, value in stored_as(everything).items() if n != name}
-    assert found(everything, stored) == Finding("ada", Kind.DRIFTED, (name,), is_missed=False)
+    assert found(everything, stored) == Finding("ada", FindingKind.DRIFTED, (name,), missed_by_webhook=False)
 
 
 @pytest.mark.parametrize("version", [None, 1, "1"])
@@ -126,25 +126,27 @@ FROM_THE_FUTURE = READ_AT + DAY_MS + 1
 
 def test_version_from_the_future_is_drift_even_if_all_fields_are_right() -> None:
     assert found(ADA, row(clerkUpdatedAt=FROM_THE_FUTURE)) == Finding(
-        "ada", Kind.DRIFTED, (VERSION,), is_missed=False
+        "ada", FindingKind.DRIFTED, (VERSION,), missed_by_webhook=False
     )
 
 
 def test_version_from_the_future_is_none_of_clerks_for_webhooks() -> None:
     finding = found(ADA, row(clerkUpdatedAt=FROM_THE_FUTURE, lastName="Byron"), webhooks_since=1)
-    assert finding == Finding("ada", Kind.DRIFTED, ("lastName", VERSION), is_missed=True)
+    assert finding == Finding("ada", FindingKind.DRIFTED, ("lastName", VERSION), missed_by_webhook=True)
 
 
 def test_mark_from_the_future_is_a_mark_of_somebody_alive() -> None:
     finding = found(ADA, row(clerkDeletedAt=FROM_THE_FUTURE))
-    assert finding == Finding("ada", Kind.MARKED_BUT_ALIVE, (), is_missed=False)
+    assert finding == Finding("ada", FindingKind.MARKED_BUT_ALIVE, (), missed_by_webhook=False)
 
 
 @pytest.mark.parametrize("name", ACTIVITY)
 def test_activity_from_the_future_is_drift_even_where_clerks_is_news(name: str) -> None:
     active = User("ada", LONG_AGO, {**ADA.fields, name: READ_AT - 1})
     stored = stored_as(active) | {name: FROM_THE_FUTURE}
-    assert found(active, stored, full_run_at=0) == Finding("ada", Kind.DRIFTED, (name,), is_missed=False)
+    assert found(active, stored, full_run_at=0) == Finding(
+        "ada", FindingKind.DRIFTED, (name,), missed_by_webhook=False
+    )
 
 
 # Activity
@@ -171,26 +173,28 @@ def test_sign_in_just_now_does_not_excuse_what_else_is_wrong(stored: Row | None)
 )
 def test_activity_since_the_last_full_run_is_news(full_run_at: int | None, is_found: bool) -> None:
     finding = found(ADA, row(lastActiveAt=60), full_run_at=full_run_at)
-    assert finding == (Finding("ada", Kind.DRIFTED, ("lastActiveAt",), is_missed=False) if is_found else None)
+    assert finding == (
+        Finding("ada", FindingKind.DRIFTED, ("lastActiveAt",), missed_by_webhook=False) if is_found else None
+    )
 
 
 def test_activity_that_clerk_does_not_have_is_wrong() -> None:
     never_active = User("ada", LONG_AGO, {"firstName": "Ada"})
     stored = stored_as(never_active) | {"lastActiveAt": 5, VERSION: 7}
     assert found(never_active, stored, full_run_at=0) == Finding(
-        "ada", Kind.DRIFTED, ("lastActiveAt",), is_missed=False
+        "ada", FindingKind.DRIFTED, ("lastActiveAt",), missed_by_webhook=False
     )
 
 
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"lastActiveAt": 60, "lastName": "Byron"}, Kind.DRIFTED),
-        ({"lastActiveAt": 60, "clerkDeletedAt": 5}, Kind.MARKED_BUT_ALIVE),
-        ({"lastActiveAt": "Unknown"}, Kind.PLACEHOLDER),
+        ({"lastActiveAt": 60, "lastName": "Byron"}, FindingKind.DRIFTED),
+        ({"lastActiveAt": 60, "clerkDeletedAt": 5}, FindingKind.MARKED_BUT_ALIVE),
+        ({"lastActiveAt": "Unknown"}, FindingKind.PLACEHOLDER),
     ],
 )
-def test_news_do_not_cover_up_for_what_else_is_wrong(changes: dict[str, Any], kind: Kind) -> None:
+def test_news_do_not_cover_up_for_what_else_is_wrong(changes: dict[str, Any], kind: FindingKind) -> None:
     finding = found(ADA, row(**changes), full_run_at=0)
     assert finding
     assert (finding.kind, "lastActiveAt" in finding.fields) == (kind, True)
@@ -199,14 +203,14 @@ def test_news_do_not_cover_up_for_what_else_is_wrong(changes: dict[str, Any], ki
 def test_a_sign_in_is_no_such_news() -> None:
     signed_in = User("ada", LONG_AGO, {**ADA.fields, "lastSignInAt": 80})
     finding = found(signed_in, RIGHT, full_run_at=0)
-    assert finding == Finding("ada", Kind.DRIFTED, ("lastSignInAt",), is_missed=False)
+    assert finding == Finding("ada", FindingKind.DRIFTED, ("lastSignInAt",), missed_by_webhook=False)
 
 
 # Missed by webhooks
 
 
 @pytest.mark.parametrize(
-    ("webhooks_since", "version", "is_missed"),
+    ("webhooks_since", "version", "missed_by_webhook"),
     [
         (None, 1, False),
         (LONG_AGO + 1, 1, False),
@@ -220,16 +224,20 @@ def test_a_sign_in_is_no_such_news() -> None:
     ],
 )
 def test_a_webhook_should_have_told_what_changed_since_there_are_any(
-    webhooks_since: int | None, version: Any, is_missed: bool
+    webhooks_since: int | None, version: Any, missed_by_webhook: bool
 ) -> None:
     finding = found(ADA, row(lastName="Byron", clerkUpdatedAt=version), webhooks_since=webhooks_since)
     assert finding
-    assert finding.is_missed == is_missed
+    assert finding.missed_by_webhook == missed_by_webhook
 
 
-@pytest.mark.parametrize(("since", "is_missed"), [(None, False), (LONG_AGO + 1, False), (LONG_AGO, True)])
-def test_a_webhook_should_have_told_of_a_missing_user(since: int | None, is_missed: bool) -> None:
-    assert found(ADA, None, webhooks_since=since) == Finding("ada", Kind.MISSING, (), is_missed)
+@pytest.mark.parametrize(
+    ("since", "missed_by_webhook"), [(None, False), (LONG_AGO + 1, False), (LONG_AGO, True)]
+)
+def test_a_webhook_should_have_told_of_a_missing_user(since: int | None, missed_by_webhook: bool) -> None:
+    assert found(ADA, None, webhooks_since=since) == Finding(
+        "ada", FindingKind.MISSING, (), missed_by_webhook
+    )
 
 
 # Placeholders
@@ -254,7 +262,7 @@ def test_a_webhook_should_have_told_of_a_missing_user(since: int | None, is_miss
 def test_what_a_pattern_matches_is_a_placeholder(changes: dict[str, Any]) -> None:
     finding = found(ADA, row(**changes))
     assert finding
-    assert finding.kind == Kind.PLACEHOLDER
+    assert finding.kind == FindingKind.PLACEHOLDER
 
 
 @pytest.mark.parametrize(
@@ -273,22 +281,24 @@ def test_what_a_pattern_matches_is_a_placeholder(changes: dict[str, Any]) -> Non
 def test_what_no_pattern_matches_as_a_whole_merely_drifted(changes: dict[str, Any]) -> None:
     finding = found(ADA, row(**changes))
     assert finding
-    assert finding.kind == Kind.DRIFTED
+    assert finding.kind == FindingKind.DRIFTED
 
 
 def test_a_user_whose_name_is_a_placeholder_has_a_right_row() -> None:
     user = User("u", 5, {"firstName": "Test", "lastName": "User", "email": "me@example.com", "createdAt": 3})
     wrong = stored_as(user) | {"createdAt": 2}
     finding = found(user, wrong)
-    assert finding == Finding("u", Kind.DRIFTED, ("createdAt",), is_missed=False)
+    assert finding == Finding("u", FindingKind.DRIFTED, ("createdAt",), missed_by_webhook=False)
 
 
 def test_half_of_a_placeholder_name_may_be_right() -> None:
     user = User("u", 5, {"firstName": "Ada", "lastName": "User"})
     wrong = stored_as(user) | {"firstName": "Test"}
-    assert found(user, wrong) == Finding("u", Kind.PLACEHOLDER, ("firstName",), is_missed=False)
+    assert found(user, wrong) == Finding(
+        "u", FindingKind.PLACEHOLDER, ("firstName",), missed_by_webhook=False
+    )
     wrong = stored_as(user) | {"firstName": "Eda"}
-    assert found(user, wrong) == Finding("u", Kind.DRIFTED, ("firstName",), is_missed=False)
+    assert found(user, wrong) == Finding("u", FindingKind.DRIFTED, ("firstName",), missed_by_webhook=False)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +328,7 @@ def test_any_patterns_make_a_pattern(globs: list[str], text: str) -> None:
 # All kinds of rows
 
 SECRET = "Quetzalcoatl"
-all_judges = st.builds(
+classifiers = st.builds(
     DriftClassifier,
     st.sampled_from([placeholder_pattern(GLOBS), placeholder_pattern(["a"]), re.compile("(?!)")]),
     st.sampled_from([RECENT_MS, RECENT_MS + 4, READ_AT]),
@@ -327,12 +337,12 @@ all_judges = st.builds(
 )
 
 
-@given(all_judges, users(), st.none() | rows, st.booleans())
+@given(classifiers, users(), st.none() | rows, st.booleans())
 def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
-    judge: DriftClassifier, user: User, stored: Row | None, create: bool
+    classifier: DriftClassifier, user: User, stored: Row | None, create: bool
 ) -> None:
     table = FakeUsersTable({} if stored is None else {"user_1": stored})
-    outcome = upsert(table, [user], as_of=READ_AT, now=READ_AT, create_missing=create, judge=judge)
+    outcome = upsert(table, [user], as_of=READ_AT, now=READ_AT, create_missing=create, classifier=classifier)
     if not table.written:
         assert outcome.findings == [], "nothing was wrong"
         return
@@ -341,13 +351,13 @@ def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
     for finding in outcome.findings:
         assert finding.user_id == "user_1"
         assert finding.fields == (differing if stored is not None else ())
-        assert (finding.kind is Kind.MISSING) == (stored is None)
-        assert (finding.kind is Kind.MARKED_BUT_ALIVE) == (DELETED in before and DELETED not in after)
-        assert finding.fields or finding.kind in (Kind.MISSING, Kind.MARKED_BUT_ALIVE)
+        assert (finding.kind is FindingKind.MISSING) == (stored is None)
+        assert (finding.kind is FindingKind.MARKED_BUT_ALIVE) == (DELETED in before and DELETED not in after)
+        assert finding.fields or finding.kind in (FindingKind.MISSING, FindingKind.MARKED_BUT_ALIVE)
     if not outcome.findings:
         is_right = stored is not None and not differing and (DELETED in before) == (DELETED in after)
-        is_recent = user.updated_at > judge.read_at - RECENT_MS
-        is_news = differing == ("lastActiveAt",) and judge.full_run_at is not None
+        is_recent = user.updated_at > classifier.read_at - RECENT_MS
+        is_news = differing == ("lastActiveAt",) and classifier.full_run_at is not None
         assert is_right or is_recent or is_news
 
 
@@ -362,7 +372,7 @@ def test_a_finding_holds_no_value() -> None:
         finding = found(theirs, stored, placeholders=placeholder_pattern(globs))
         assert finding
         assert finding.fields == tuple(SYNCED_FIELDS)
-        told = json.dumps(tally([finding])) + repr(finding)
+        told = json.dumps(group_by_kind([finding])) + repr(finding)
         assert not re.search(f"{SECRET}|123456789|987654321", told)
 
 
@@ -371,35 +381,35 @@ def test_a_finding_holds_no_value() -> None:
 
 @given(st.lists(findings, max_size=60))
 def test_a_tally_counts_all_and_names_the_first_of_each_kind(some: list[Finding]) -> None:
-    told = tally(some)
+    told = group_by_kind(some)
     assert list(told) == ["missing", "markedButAlive", "placeholders", "drifted"]
-    for kind in Kind:
+    for kind in FindingKind:
         mine = [finding for finding in some if finding.kind is kind]
         assert told[kind]["count"] == len(mine)
         assert told[kind]["users"] == [
-            {"clerkUserId": finding.user_id, "fields": list(finding.fields)} for finding in mine[:SHOWN]
+            {"clerkUserId": finding.user_id, "fields": list(finding.fields)} for finding in mine[:USERS_NAMED]
         ]
 
 
 def test_twenty_are_named() -> None:
-    many = [Finding(f"user_{n}", Kind.MISSING, (), is_missed=False) for n in range(70)]
-    told = merged([tally(many[:15]), tally(many[15:])])["missing"]
+    many = [Finding(f"user_{n}", FindingKind.MISSING, (), missed_by_webhook=False) for n in range(70)]
+    told = merge([group_by_kind(many[:15]), group_by_kind(many[15:])])["missing"]
     assert told["count"] == 70
     assert [user["clerkUserId"] for user in told["users"]] == [f"user_{n}" for n in range(20)]
 
 
 @given(st.lists(st.lists(findings, max_size=30), max_size=4))
 def test_merged_tallies_are_the_tally_of_all(pages: list[list[Finding]]) -> None:
-    everything = tally(finding for page in pages for finding in page)
-    dumped = [json.dumps(tally(page)) for page in pages]
-    assert merged(json.loads(page) for page in dumped) == everything
-    assert merged([]) == tally([])
+    everything = group_by_kind(finding for page in pages for finding in page)
+    dumped = [json.dumps(group_by_kind(page)) for page in pages]
+    assert merge(json.loads(page) for page in dumped) == everything
+    assert merge([]) == group_by_kind([])
 
 
 def test_merging_leaves_the_tallies_as_they_are() -> None:
-    one = tally([Finding("a", Kind.MISSING, (), is_missed=False)])
+    one = group_by_kind([Finding("a", FindingKind.MISSING, (), missed_by_webhook=False)])
     before = json.dumps(one)
-    merged([one, one])
+    merge([one, one])
     assert json.dumps(one) == before
 
 
@@ -417,10 +427,12 @@ def total(outcome: Outcome) -> int:
 def test_findings_are_those_of_the_writes() -> None:
     table = FakeUsersTable({"ada": row(lastName="Byron"), "eve": stored_as(User("eve", 3, {}))})
     given_users = [ADA, User("eve", 3, {}), User("new", 3, {}), User("recent", READ_AT, {})]
-    outcome = upsert(table, given_users, as_of=READ_AT, now=READ_AT, create_missing=True, judge=judge())
+    outcome = upsert(
+        table, given_users, as_of=READ_AT, now=READ_AT, create_missing=True, classifier=classifier_with()
+    )
     assert [(finding.user_id, finding.kind) for finding in outcome.findings] == [
-        ("ada", Kind.DRIFTED),
-        ("new", Kind.MISSING),
+        ("ada", FindingKind.DRIFTED),
+        ("new", FindingKind.MISSING),
     ]
     assert (outcome.created, outcome.updated, outcome.unchanged) == (2, 1, 1)
 
@@ -431,10 +443,19 @@ def test_without_a_judge_there_are_no_findings() -> None:
 
 
 def test_a_user_who_gets_no_row_or_whose_row_is_refused_is_no_finding() -> None:
-    skipped = upsert(FakeUsersTable(), [ADA], as_of=READ_AT, now=READ_AT, create_missing=False, judge=judge())
+    skipped = upsert(
+        FakeUsersTable(),
+        [ADA],
+        as_of=READ_AT,
+        now=READ_AT,
+        create_missing=False,
+        classifier=classifier_with(),
+    )
     assert counted(skipped) == Counted(skipped=1)
     table = FakeUsersTable({"ada": row(lastName="Byron")}, refused=["ada"])
-    refused = upsert(table, [ADA], as_of=READ_AT, now=READ_AT, create_missing=True, judge=judge())
+    refused = upsert(
+        table, [ADA], as_of=READ_AT, now=READ_AT, create_missing=True, classifier=classifier_with()
+    )
     assert ([problem.clerk_user_id for problem in refused.problems], refused.findings) == (["ada"], [])
 
 
@@ -444,9 +465,15 @@ def test_a_row_that_the_first_read_does_not_show_is_not_missing(dry_run: bool) -
     table.unseen = {"ada", "eve"}
     given_users = [ADA, User("eve", 3, {})]
     outcome = upsert(
-        table, given_users, as_of=READ_AT, now=READ_AT, create_missing=True, dry_run=dry_run, judge=judge()
+        table,
+        given_users,
+        as_of=READ_AT,
+        now=READ_AT,
+        create_missing=True,
+        dry_run=dry_run,
+        classifier=classifier_with(),
     )
-    eve = Finding("eve", Kind.DRIFTED, ("lastName",), is_missed=False)
+    eve = Finding("eve", FindingKind.DRIFTED, ("lastName",), missed_by_webhook=False)
     assert counted(outcome) == Counted(updated=1, unchanged=1)
     assert outcome.findings == [eve]
 
@@ -471,18 +498,28 @@ def test_a_row_that_was_right_by_then_is_no_finding(then: Row, dry_run: bool) ->
     then = {**then, VERSION: LONG_AGO - 1}
     table = LateTable({"ada": RIGHT}, {"ada": then})
     outcome = upsert(
-        table, [ADA], as_of=READ_AT, now=READ_AT, create_missing=True, dry_run=dry_run, judge=judge()
+        table,
+        [ADA],
+        as_of=READ_AT,
+        now=READ_AT,
+        create_missing=True,
+        dry_run=dry_run,
+        classifier=classifier_with(),
     )
     assert counted(outcome) == Counted(unchanged=1)
 
 
-@given(tables, tables, some_users, st.booleans(), all_judges)
+@given(tables, tables, some_users, st.booleans(), classifiers)
 def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
-    now: dict[str, Row], then: dict[str, Row], given_users: list[User], create: bool, judge: DriftClassifier
+    now: dict[str, Row],
+    then: dict[str, Row],
+    given_users: list[User],
+    create: bool,
+    classifier: DriftClassifier,
 ) -> None:
     go = partial(upsert, changes=given_users, as_of=READ_AT, now=READ_AT, create_missing=create)
-    dry = go(LateTable(now, then), judge=judge, dry_run=True)
-    real = go(FakeUsersTable(now), judge=judge)
+    dry = go(LateTable(now, then), classifier=classifier, dry_run=True)
+    real = go(FakeUsersTable(now), classifier=classifier)
     # A row that looks right at first is not looked at again.
     at_first = FakeUsersTable(then)
     go(at_first)
@@ -493,14 +530,14 @@ def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
     assert total(dry) == len(given_users)
 
 
-@given(tables, some_users, st.lists(some_users, max_size=4), st.booleans(), st.booleans(), all_judges)
+@given(tables, some_users, st.lists(some_users, max_size=4), st.booleans(), st.booleans(), classifiers)
 def test_each_finding_is_a_write_that_took_effect(
     start: dict[str, Row],
     given_users: list[User],
     others: list[list[User]],
     create: bool,
     dry_run: bool,
-    judge: DriftClassifier,
+    classifier: DriftClassifier,
 ) -> None:
     table = FakeUsersTable(start)
     theirs: list[int] = []
@@ -514,13 +551,19 @@ def test_each_finding_is_a_write_that_took_effect(
 
     table.rivals = [partial(rival, batch) for batch in others]
     outcome = upsert(
-        table, given_users, as_of=READ_AT, now=READ_AT, create_missing=create, dry_run=dry_run, judge=judge
+        table,
+        given_users,
+        as_of=READ_AT,
+        now=READ_AT,
+        create_missing=create,
+        dry_run=dry_run,
+        classifier=classifier,
     )
     assert total(outcome) == len(given_users)
     found = [finding.user_id for finding in outcome.findings]
     assert len(set(found)) == len(found), "one user twice"
     assert len(found) <= outcome.created + outcome.updated
-    missing = [finding for finding in outcome.findings if finding.kind is Kind.MISSING]
+    missing = [finding for finding in outcome.findings if finding.kind is FindingKind.MISSING]
     assert len(missing) <= outcome.created
     if dry_run:
         assert not table.written

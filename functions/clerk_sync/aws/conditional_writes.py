@@ -1,22 +1,16 @@
-"""Carries out conditional writes, one by one or in batches, and says what became of each."""
+"""Conditional writes to one table, one by one as UpdateItem or in batches of PartiQL statements."""
 
-from __future__ import annotations
-
-import time
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.conditional_write import ConditionalWrite, partiql_statement, update_item_request
-from clerk_sync.aws.dynamodb import Item
+from clerk_sync.aws.clients import translated
+from clerk_sync.aws.dynamodb import Attribute, DynamoDB, Item, attribute
 from clerk_sync.errors import AwsError, RowRefused, Throttled
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 WRITES_PER_REQUEST = 25
 """BatchExecuteStatement's limit."""
@@ -29,11 +23,21 @@ _THROTTLED = {
     "ThrottlingError",
     "TransactionConflict",
 }
-_REFUSED = {
-    *("ValidationError", "ItemCollectionSizeLimitExceeded"),  # of a statement
-    *("ValidationException", "ItemCollectionSizeLimitExceededException"),  # of a request
-}
-"""What can be the fault of one item alone."""
+_REFUSED = {"ItemCollectionSizeLimitExceeded", "Validation", "ValidationError"}
+"""What can be the fault of one item alone. Requests have these codes with the suffix `Exception`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionalWrite:
+    """Sets the attributes of `put` and removes those of `remove` in the item with this key.
+
+    `expected` is what attributes must be for that (None: absent), or None where there must be no item yet.
+    """
+
+    key_value: str
+    put: Mapping[str, Attribute]
+    remove: tuple[str, ...]
+    expected: Mapping[str, Attribute | None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +51,17 @@ type WriteResult = ConditionFailed | RowRefused | Throttled | None
 """What became of one write; None: it took effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to go on while DynamoDB throttles."""
-
-    is_out_of_time: Callable[[], bool] = lambda: False
-    sleep: Callable[[float], None] = time.sleep
-
-    def attempts(self, number: int = 8) -> Iterator[None]:
-        """Attempts with pauses of up to 5 s, while there is time."""
-        for _ in attempts(number, first=0.1, longest=5.0, sleep=self.sleep):
-            if self.is_out_of_time():
-                return
-            yield
-
-
 class ConditionalWriter:
-    """Writes to one table. Errors that are not one item's are raised as AwsError."""
+    """Writes to the table that has this key. `attempts` loops over so many attempts, with pauses, while
+    DynamoDB throttles. Errors that are not one item's are raised as AwsError."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str, patience: Patience) -> None:
+    def __init__(
+        self, dynamodb: DynamoDB, table: str, key: str, attempts: Callable[[int], Iterator[None]]
+    ) -> None:
         self._dynamodb = dynamodb
         self._table = table
-        self._patience = patience
+        self._key = key
+        self._attempts = attempts
 
     # Batches of PartiQL, as `python3 -m tests.local bench` compares the ways there are: 5,000 conditional
     # updates were 200 requests and 0.4 s of CPU from one thread, 2,800 a second on the local AWS. UpdateItem
@@ -87,16 +80,17 @@ class ConditionalWriter:
     def write(self, write: ConditionalWrite) -> ConditionFailed | None:
         """Carry out one write. Raises RowRefused if DynamoDB will never take the item."""
         errors = self._dynamodb.exceptions
-        for _ in self._patience.attempts():
+        request = update_item_request(self._table, self._key, write)
+        for _ in self._attempts(8):
             with translated(f"writing to table {self._table!r}"):
                 try:
-                    self._dynamodb.update_item(**update_item_request(write))
+                    self._dynamodb.update_item(**request)
                 except errors.ConditionalCheckFailedException as error:
                     return ConditionFailed(cast("Item | None", error.response.get("Item")))
                 except errors.TransactionConflictException:
-                    continue  # a transaction of the app's; the SDK doesn't try again by itself
+                    continue  # a transaction of the app's; the SDK does not retry this error
                 except ClientError as error:
-                    if not _is_refusal(error):
+                    if _code(error) not in _REFUSED:
                         raise
                     reason = error.response["Error"]["Message"]
                     raise RowRefused(f"DynamoDB refuses the row: {reason}") from error
@@ -106,7 +100,7 @@ class ConditionalWriter:
     def _write_batch(self, writes: Sequence[ConditionalWrite]) -> list[WriteResult]:
         results: dict[str, WriteResult] = {}
         todo = list(writes)
-        for _ in self._patience.attempts(30):  # the rows were read for these writes: better late than again
+        for _ in self._attempts(30):  # the rows were read for these writes: better late than again
             for write, response in zip(todo, self._responses(todo), strict=True):
                 error = response.get("Error")
                 if error is None or error["Code"] not in _THROTTLED:
@@ -117,16 +111,14 @@ class ConditionalWriter:
         return [results.get(write.key_value, throttled(self._table)) for write in writes]
 
     def _responses(self, writes: Sequence[ConditionalWrite]) -> Sequence[Mapping[str, Any]]:
-        statements: Any = [partiql_statement(write) for write in writes]
+        statements: Any = [_partiql_statement(self._table, self._key, write) for write in writes]
         with translated(f"writing to table {self._table!r}"):
             try:
                 return self._dynamodb.batch_execute_statement(Statements=statements)["Responses"]
             except ClientError as error:
-                if is_throttling(error):
-                    return [{"Error": {"Code": "ThrottlingError"}}] * len(writes)
-                if not _is_refusal(error):
+                if _code(error) not in _THROTTLED | _REFUSED:
                     raise
-        return [{"Error": {"Code": "ValidationError"}}] * len(writes)
+                return [{"Error": {"Code": _code(error)}}] * len(writes)
 
     def _result(self, write: ConditionalWrite, error: Mapping[str, Any] | None) -> WriteResult:
         if error is None:
@@ -152,8 +144,65 @@ def throttled(table: str) -> Throttled:
 
 def is_throttling(error: ClientError) -> bool:
     """Whether DynamoDB throttled the whole request."""
-    return error.response["Error"]["Code"].removesuffix("Exception") in _THROTTLED
+    return _code(error) in _THROTTLED
 
 
-def _is_refusal(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] in _REFUSED
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"].removesuffix("Exception")
+
+
+def update_item_request(table: str, key: str, write: ConditionalWrite) -> dict[str, Any]:
+    """A write as UpdateItem's arguments."""
+    values = {f":{name}": value for name, value in write.put.items()}
+    conditions = ["attribute_not_exists(#key)" if write.expected is None else "attribute_exists(#key)"]
+    for name, value in (write.expected or {}).items():
+        conditions.append(f"attribute_not_exists(#{name})" if value is None else f"#{name} = :was_{name}")
+        values |= {} if value is None else {f":was_{name}": value}
+    changes = []
+    if write.put:
+        changes.append("SET " + ", ".join(f"#{name} = :{name}" for name in write.put))
+    if write.remove:
+        changes.append("REMOVE " + ", ".join(f"#{name}" for name in write.remove))
+    change, condition = " ".join(changes), " AND ".join(conditions)
+    names = re.findall(r"#\w+", f"{change} {condition}")
+    return {
+        "TableName": table,
+        "Key": {key: attribute(write.key_value)},
+        "UpdateExpression": change,
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {name: key if name == "#key" else name[1:] for name in names},
+        "ExpressionAttributeValues": values,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _partiql_statement(table: str, key: str, write: ConditionalWrite) -> dict[str, Any]:
+    """A write as an INSERT or UPDATE for BatchExecuteStatement."""
+    key_value = attribute(write.key_value)
+    if write.expected is None:
+        names = ", ".join("'" + name.replace("'", "''") + "': ?" for name in (key, *write.put))
+        values = [key_value, *write.put.values()]
+        statement = f"INSERT INTO {_quoted(table)} VALUE {{{names}}}"
+    else:
+        values = [*write.put.values(), key_value]
+        changes = [f"SET {_quoted(name)}=?" for name in write.put]
+        changes += [f"REMOVE {_quoted(name)}" for name in write.remove]
+        conditions = [f"{_quoted(key)}=?"]
+        for name, value in write.expected.items():
+            if value is None:
+                conditions.append(f"{_quoted(name)} IS MISSING")
+            elif "NULL" in value:
+                conditions.append(f"{_quoted(name)} IS NULL")  # as in SQL, nothing equals NULL
+            else:
+                conditions.append(f"{_quoted(name)}=?")
+                values.append(value)
+        statement = f"UPDATE {_quoted(table)} {' '.join(changes)} WHERE {' AND '.join(conditions)}"
+    return {
+        "Statement": statement,
+        "Parameters": values,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
