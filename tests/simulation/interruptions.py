@@ -61,6 +61,7 @@ from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
+from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import Result
@@ -814,11 +815,11 @@ class Episode:
             sleep=lambda seconds: world.pause(int(seconds * 1000)),
         )
 
-    def _open_clerk(self, on_wait: Callable[[float, str], None]) -> ClerkClient:
+    def _open_clerk(self, on_wait: Callable[[float, str], None], names: Names) -> ClerkClient:  # noqa: ARG002
         self._check_settings("read secret", "The parameter is not there")
         return InterruptedClerk(self.world, self.users, on_wait)
 
-    def _check_settings(self, what: str, problem: str) -> None:
+    def _check_settings(self, what: str, problem: str, names: Names = ()) -> None:  # noqa: ARG002
         def check() -> None:
             if self.world.chance(self.world.faults.wrong_settings):
                 raise SettingsError(problem)

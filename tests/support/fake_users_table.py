@@ -6,8 +6,9 @@ tests/integration/test_users_table_contract.py holds it against the real one.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from clerk_sync.errors import RowRefused
-from clerk_sync.users.row import OWNED, Row, Value, is_marked, snapshot_version
+from clerk_sync.users.row import OWNED, Row, is_marked, snapshot_version
 from clerk_sync.users.table import Lost, Result, UsersTable, Written
+from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import Write
 
 Rows = dict[str, dict[str, Value]]

@@ -72,5 +72,8 @@ def _users(wanted: str) -> LatestUsers | SearchResult:
         read_secret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY"),
         time_left=lambda: deadline - time.monotonic(),
         http=httpx.Client(timeout=httpx.Timeout(4.0, connect=2.0)),
+        names=settings.names,
     ) as clerk:
-        return search(clerk, users_table, wanted) if wanted else latest_users(clerk, users_table)
+        if wanted:
+            return search(clerk, users_table, wanted, settings.names)
+        return latest_users(clerk, users_table, settings.names)

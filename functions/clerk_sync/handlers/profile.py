@@ -74,6 +74,7 @@ def _page_loads() -> PageLoads:
         ClerkLookup(settings.clerk_api_url, secret_key).user,
         max_age_ms=settings.profile_max_age_seconds * 1000,
         create_missing=settings.create_missing_users,
+        names=settings.names,
     )
     keys = key_source(settings.clerk_jwt_key, settings.clerk_issuer)
     return PageLoads(profiles, keys, settings.clerk_issuer, settings.clerk_authorized_parties)

@@ -8,6 +8,7 @@ from typing import Any
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS
 
 RUN = "run"
 """The part of a run's record."""
@@ -44,6 +45,7 @@ def new_record(run: Run) -> dict[str, Value | None]:
         "leaseUntil": 0,
         "webhooksSince": run.webhooks_since,
         "fullRunAt": run.full_run_at,
+        "fields": ",".join(run.names),
         "expiresAt": expires_at(run),
     }
 
@@ -51,6 +53,7 @@ def new_record(run: Run) -> dict[str, Value | None]:
 def load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds."""
     counts, unlisted = load_counts(item), item.get("unlistedUsers", 0)
+    fields = item["fields"].split(",") if "fields" in item else DEFAULT_NAMES
     return Run(
         run_id=item["runId"],
         mode=item["mode"],
@@ -75,6 +78,7 @@ def load_run(item: Mapping[str, Any]) -> Run:
         webhooks_since=item.get("webhooksSince"),
         full_run_at=item.get("fullRunAt"),
         deletions=load_deletions(item),
+        names=tuple(name for name in FIELDS if name in fields),
     )
 
 

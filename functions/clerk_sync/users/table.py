@@ -1,7 +1,7 @@
 """The edge to UsersTable: rows read and written in batches, DynamoDB's errors translated."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
@@ -21,8 +21,11 @@ from clerk_sync.aws.conditional_writes import (
 from clerk_sync.aws.dynamodb import Attribute, DynamoDB, Item, attribute
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import RowRefused, SettingsError, Throttled
-from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
+from clerk_sync.users.attributes import to_attribute, to_row, type_of
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.row import DELETED, OWNED, VERSION, Row
 from clerk_sync.users.user import FIRST_VERSION
+from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import Write
 
 KEYS_PER_READ = 100
@@ -62,9 +65,9 @@ class UsersTable:
         self._attempts = partial(attempts, first=0.1, longest=5.0, sleep=sleep, is_out_of_time=is_out_of_time)
         self._writer = ConditionalWriter(dynamodb, table, key, self._attempts)
 
-    def check(self) -> None:
-        """Raise SettingsError unless the table exists and has the expected key, and no index is on a synced
-        attribute of another type: DynamoDB would refuse every row."""
+    def check(self, names: Names = DEFAULT_NAMES) -> None:
+        """Raise SettingsError unless the table exists, has the expected key, and has no index on an attribute
+        of the sync, these fields included, with another type: DynamoDB would refuse every row."""
         with translated(f"looking at table {self._table!r}"):
             try:
                 table = self._dynamodb.describe_table(TableName=self._table)["Table"]
@@ -72,20 +75,21 @@ class UsersTable:
                 raise SettingsError(
                     f"There is no DynamoDB table {self._table!r} here: correct ExistingUsersTable."
                 ) from error
-        found = [(k["AttributeName"], k["KeyType"]) for k in table["KeySchema"]]
+        key = [(k["AttributeName"], k["KeyType"]) for k in table["KeySchema"]]
         types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
-        if found != [(self._key, "HASH")] or types.get(self._key) != "S":
-            names = ", ".join(f"{name} ({types.get(name)}, {kind})" for name, kind in found)
+        if key != [(self._key, "HASH")] or types.get(self._key) != "S":
+            found = ", ".join(f"{name} ({types.get(name)}, {kind})" for name, kind in key)
             raise SettingsError(
-                f"The key of table {self._table!r} is {names}, but UsersTableKey says {self._key!r}: the "
+                f"The key of table {self._table!r} is {found}, but UsersTableKey says {self._key!r}: the "
                 "table must have that one attribute, a string (S), as its whole key."
             )
-        odd = [f"{name} ({types[name]})" for name in OWNED if name in types and types[name] != _type_of(name)]
-        if odd:
+        owned = [name for name in (*names, VERSION, DELETED) if name in types]
+        if odd := [name for name in owned if types[name] != type_of(name)]:
+            described = ", ".join(f"{name} ({types[name]})" for name in odd)
             raise SettingsError(
-                f"Table {self._table!r} has an index with {', '.join(odd)} in its key, and DynamoDB takes no "
-                "other type there. The sync writes times as numbers (N) and all else as text (S): remove the "
-                "index, or have it on another attribute."
+                f"Table {self._table!r} has an index with {described} in its key. DynamoDB takes no other "
+                "type there, but the sync writes times as numbers (N), texts as strings (S), and flags and "
+                "metadata as types that fit no index. Remove the index, or put it on another attribute."
             )
 
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
@@ -106,7 +110,7 @@ class UsersTable:
             for ids in batched(wanted, KEYS_PER_READ, strict=False):
                 keys = {user_id: {self._key: attribute(user_id)} for user_id in ids}
                 for item in self._read_batch(keys, consistent):
-                    rows[item[self._key]["S"]] = _row(item)
+                    rows[item[self._key]["S"]] = to_row(item)
                 unread -= set(ids) - keys.keys()
                 if keys:  # the time that is left is for writing what was read
                     break
@@ -135,7 +139,7 @@ class UsersTable:
                 ExpressionAttributeNames={f"#{name}": name for name in OWNED},
                 ConsistentRead=True,
             )
-        return _row(answer["Item"]) if "Item" in answer else None
+        return to_row(answer["Item"]) if "Item" in answer else None
 
     def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
         """The ids of the rows that hold a snapshot and are not marked as deleted, from anywhere after a key.
@@ -187,8 +191,13 @@ class UsersTable:
                 return
 
     def _conditional(self, write: Write) -> ConditionalWrite:
-        put = {name: _attribute(value) for name, value in write.put.items()}
-        return ConditionalWrite(write.user_id, put, write.remove, _expected(write))
+        put = {name: to_attribute(value) for name, value in write.put.items()}
+        expected = None if write.expected is None else _attributes(write.expected)
+        return ConditionalWrite(write.user_id, put, write.remove, expected)
+
+
+def _attributes(values: Mapping[str, Value | None]) -> dict[str, Attribute | None]:
+    return {name: None if value is None else to_attribute(value) for name, value in values.items()}
 
 
 def _result(result: WriteResult) -> Result:
@@ -202,32 +211,4 @@ def _result(result: WriteResult) -> Result:
 
 
 def _lost(failed: ConditionFailed) -> Lost:
-    return Lost(None if failed.item is None else _row(failed.item))
-
-
-def _row(item: Item) -> Row:
-    return {name: _value(item[name]) for name in OWNED if name in item}
-
-
-def _value(typed: Attribute) -> Value:
-    match typed:
-        case {"S": str(text)}:
-            return text
-        case {"N": str(digits)} if digits.removeprefix("-").isdecimal():
-            return int(digits)
-    return Opaque(typed)
-
-
-def _expected(write: Write) -> dict[str, Attribute | None] | None:
-    if write.expected is None:
-        return None
-    return {name: None if value is None else _attribute(value) for name, value in write.expected.items()}
-
-
-def _attribute(value: Value) -> Attribute:
-    return value.stored if isinstance(value, Opaque) else attribute(value)
-
-
-def _type_of(name: str) -> str:
-    """The DynamoDB type of an owned attribute: those whose names end so are times (ms)."""
-    return "N" if name.endswith("At") else "S"
+    return Lost(None if failed.item is None else to_row(failed.item))

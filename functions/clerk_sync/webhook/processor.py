@@ -4,6 +4,7 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
@@ -20,8 +21,16 @@ class WebhookProcessor:
     whether a change is stored."""
 
     def __init__(
-        self, users_table: UsersTable, instance: TableInstance, arrivals: Arrivals, *, create_missing: bool
+        self,
+        users_table: UsersTable,
+        instance: TableInstance,
+        arrivals: Arrivals,
+        *,
+        create_missing: bool,
+        names: Names = DEFAULT_NAMES,
     ) -> None:
+        self.names = names
+        """The fields to read of the users in webhooks."""
         self._users_table = users_table
         self._instance = instance
         self._arrivals = arrivals
@@ -62,6 +71,8 @@ class WebhookProcessor:
         except RowRefused as error:
             _set_aside(event, change.id, str(error))
             return
+        if stored.problem:
+            logger.warning("user_set_aside", clerkUserId=change.id, reason=stored.problem.reason)
         logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
         count(WebhooksAccepted=1)
 

@@ -5,25 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.users.row import (
-    ACTIVITY,
-    DELETED,
-    OWNED,
-    VERSION,
-    Opaque,
-    Row,
-    Value,
-    number,
-    snapshot_version,
-)
+from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Row, number, snapshot_version
 from clerk_sync.users.row import future_times as future_times_of
 from clerk_sync.users.table import Written
 from clerk_sync.users.upsert import store, upsert
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import Opaque, Value
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Verdict, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import (
+    ALL_NAMES,
     NOW,
     app_attributes,
     changes,
@@ -195,7 +188,7 @@ def test_snapshot_writes_every_field_even_those_that_are_right(version: int) -> 
     row = stored_as(User(ID, 5, {"firstName": "Ada", "lastName": "Abel"}))
     write = written(User(ID, version, {"firstName": "Ada", "lastName": "Eze"}), row)
     assert write.put == {"firstName": "Ada", "lastName": "Eze", VERSION: version}
-    assert {*write.put, *write.remove} >= {*SYNCED_FIELDS, VERSION}
+    assert {*write.put, *write.remove} >= {*DEFAULT_NAMES, VERSION}
     assert set(write.changed) == {"lastName"} | ({VERSION} if version == 6 else set())
 
 
@@ -291,7 +284,7 @@ def lives(draw: st.DrawFn) -> tuple[list[tuple[Change, int]], Row]:
             sign_in = now
             told.append((SignIn(ID, now), now))
             now += draw(st.integers(0, 3))
-        latest = User(ID, now, dict(draw(fields)) | dict.fromkeys(ACTIVITY, sign_in))
+        latest = User(ID, now, dict(draw(fields)) | dict.fromkeys(ACTIVITY, sign_in), ALL_NAMES)
         told.append((latest, now))
     assert latest is not None
     end: dict[str, Any] = {**stored_as(latest)}
