@@ -73,8 +73,7 @@ class Lease:
 
     def expect(self, users: int) -> None:
         """Record how many users Clerk counts."""
-        self.resources.runs.expect(self.run.run_id, self._owner, users)
-        self.run = replace(self.run, expected_users=users)
+        self._save(expected_users=users)
 
     def send(self, messages: Sequence[tuple[str, PendingPage]]) -> None:
         """Record the run's next pages as pending and send their messages, as many as fit in one request."""
@@ -98,7 +97,7 @@ class Lease:
     def wait_for_outcomes(self) -> None:
         """Wait until each page that was sent has an outcome, or none has got one for a while."""
         runs = self.resources.runs
-        runs.save(self.run, self._owner, self._until())
+        self._save()
         self.run = runs.get(self.run.run_id) or self.run
         settled, settled_at = self.run.settled_pages, now_ms()
         while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
@@ -124,10 +123,11 @@ class Lease:
     def end_paging(self, unlisted_users: int, deletions: MissedDeletions | None = None) -> None:
         """Record that no more pages follow, how many users Clerk counts and did not list, and what an audit
         found of users who are gone."""
-        run = replace(self.run, unlisted_users=unlisted_users, deletions=deletions or self.run.deletions)
+        run = self.run
         if unlisted_users:
             logger.error("users_not_listed", runId=run.run_id, users=unlisted_users)
-        self.resources.runs.end_paging(run, self._owner, now_ms())
+        deletions = deletions or run.deletions
+        self._save(paged_at=now_ms(), unlisted_users=unlisted_users, deletions=deletions)
         logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
 
     def _check_instance(self, clerk: ClerkClient) -> None:
@@ -143,8 +143,14 @@ class Lease:
                 "another instance on purpose, delete the item whose runId is 'instance' from RunsTable."
             )
         if self.run.instance_id != here:
-            self.resources.runs.set_instance(self.run.run_id, self._owner, here)
-            self.run = replace(self.run, instance_id=here)
+            self._save(instance_id=here)
+
+    def _save(self, **changes: Any) -> None:
+        """Record how far the run is paged, and these changes of its fields."""
+        run = replace(self.run, **changes)
+        with self._renewing:
+            self.resources.runs.save(run, self._owner, self._until())
+        self.run = run
 
     def _recover(self) -> None:
         pages_before = self.run.pages
@@ -193,7 +199,7 @@ class Lease:
         with suppress(LeaseLost):
             # A page whose send got no answer is recorded and not the run's: its outcome must not count.
             self._recover()
-            self.resources.runs.end_paging(self.run, self._owner, now_ms(), failure=reason)
+            self._save(paged_at=now_ms(), failure=reason)
 
     def _fail_or_stay_open(self, error: ClerkError | AwsError) -> None:
         if self.run.is_left_over(self._acquired_at):
