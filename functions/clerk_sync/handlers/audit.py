@@ -21,7 +21,7 @@ from clerk_sync.runs.resources import RESERVE_SECONDS
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Any, context: LambdaContext) -> Report:
-    """Event `{}` or any of the keys of AuditEvent → what is wrong with the table, as Report has it."""
+    """Event `{}` or any of the keys of AuditRequest → what is wrong with the table, as Report has it."""
     try:
         return _audit(event, _settings(), context)
     except ClerkSyncError as error:

@@ -49,8 +49,7 @@ class Invocation:
                 if lease.is_continued:
                     return
             elif self._wait_left <= 0 or self._resources.is_out_of_time():
-                r = self._resources
-                self.run = give_up_lost_pages(r.runs, r.pages, r.queue, self.run)
+                self.run = give_up_lost_pages(self._resources, self.run)
                 return
             else:
                 self._resources.sleep(_POLL_SECONDS)
