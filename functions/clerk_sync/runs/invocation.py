@@ -49,7 +49,8 @@ class Invocation:
                 if lease.is_continued:
                     return
             elif self._wait_left <= 0 or self._resources.is_out_of_time():
-                self.run = give_up_lost_pages(self._resources, self.run)
+                r = self._resources
+                self.run = give_up_lost_pages(r.runs, r.pages, r.queue, self.run)
                 return
             else:
                 self._resources.sleep(_POLL_SECONDS)

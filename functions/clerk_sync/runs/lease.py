@@ -103,7 +103,7 @@ class Lease:
         while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
             self.stop_if_out_of_time()
             self.resources.sleep(_POLL_SECONDS)
-            self._renew()
+            self.keep()
             self.run = runs.get(self.run.run_id) or self.run
             if self.run.settled_pages > settled:
                 settled, settled_at = self.run.settled_pages, now_ms()

@@ -74,8 +74,9 @@ class RunStarter:
     def _join(self, run: Run) -> Run | None:
         """The run under way; None if it is over by now, or if the request needs a new one."""
         # An invocation that was cut off after the last outcome left the run's status to the next one.
-        run = finish(self._resources.runs, run.run_id, now_ms()) or run
-        run = give_up_lost_pages(self._resources, run)
+        r = self._resources
+        run = finish(r.runs, run.run_id, now_ms()) or run
+        run = give_up_lost_pages(r.runs, r.pages, r.queue, run)
         if run.is_over or self.needs_new_run(run):
             return None
         # A run that is left over is finished as it is, and followed by the run that the event asks for.

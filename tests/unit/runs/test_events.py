@@ -19,9 +19,8 @@ KEYS = {
 
 def test_an_empty_event_is_a_full_run_that_waits_45_seconds() -> None:
     request = backfill_request({})
-    assert request == BackfillRequest(
-        mode="full", createMissing=None, dryRun=False, waitSeconds=45, runId=None
-    )
+    assert (request.mode, request.create_missing, request.dry_run) == ("full", None, False)
+    assert (request.wait_seconds, request.run_id) == (45, None)
     assert request.explicitly == {}
 
 
