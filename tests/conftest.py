@@ -5,7 +5,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="search every state there is in tests/simulation, not a seeded sample",
+        help="search every state there is, not a seeded sample",
     )
 
 

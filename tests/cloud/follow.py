@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from clerk_sync.aws.clients import client
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.wording import outcome
 from clerk_sync.runs.page_ledger import PageLedger
@@ -32,9 +33,9 @@ def main(options: argparse.Namespace) -> int:
     stop_on_signals("No longer watching. The run goes on.")
     try:
         table = find_stack(client, options.stack).outputs["RunsTable"]
-        runs = RunsTable(client("dynamodb"), table)
+        runs = RunsTable(Items(client("dynamodb"), table))
         run = follow(runs, find(runs, options.run_id).run_id)
-        print(summary(run, PageLedger(client("dynamodb"), table).problems(run)))
+        print(summary(run, PageLedger(Items(client("dynamodb"), table)).problems(run)))
     except (NothingToFollowError, StackError) as error:
         print(error, file=sys.stderr)
         return 1

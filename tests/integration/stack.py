@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
@@ -59,8 +60,8 @@ class Stack:
             as_shipped=as_shipped,
         )
         self.key = parameters.get("UsersTableKey", "clerkUserId")
-        self.runs = RunsTable(aws.client("dynamodb"), self.outputs["RunsTable"])
-        self.pages = PageLedger(aws.client("dynamodb"), self.outputs["RunsTable"])
+        self.runs = RunsTable(Items(aws.client("dynamodb"), self.outputs["RunsTable"]))
+        self.pages = PageLedger(Items(aws.client("dynamodb"), self.outputs["RunsTable"]))
         self._pool = ThreadPoolExecutor(8)
 
     def reset(self) -> None:
@@ -207,7 +208,7 @@ class Stack:
 
     def webhooks_since(self, moment: int) -> None:
         """As if the first and only webhook had come then (ms)."""
-        Arrivals(self.aws.client("dynamodb"), self.outputs["RunsTable"]).record(moment)
+        Arrivals(Items(self.aws.client("dynamodb"), self.outputs["RunsTable"])).record(moment)
 
     def dead_letters(self) -> int:
         """How many messages are in PagesDeadLetterQueue."""

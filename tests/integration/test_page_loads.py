@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from clerk_sync.aws.dynamodb import from_item
+from clerk_sync.aws.items import Items
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.integration.faulty_aws import Answer, Body, Forward, Plan, Trouble, always, error, through
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
@@ -492,7 +493,7 @@ def test_page_loads_and_webhooks_are_throttled(stack: Stack) -> None:
 
 @pytest.mark.parametrize("fact", CONTRACT, ids=lambda fact: fact.__name__)
 def test_refresh_claims_in_runs_table(stack: Stack, fact: Callable[[RefreshClaims], None]) -> None:
-    fact(RefreshClaims(stack.aws.client("dynamodb"), stack.outputs["RunsTable"]))
+    fact(RefreshClaims(Items(stack.aws.client("dynamodb"), stack.outputs["RunsTable"])))
 
 
 def test_what_page_loads_leave_in_runs_table_goes_away_within_a_day(stack: Stack) -> None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.aws.items import Items
 from clerk_sync.users.instance import TableInstance
 from tests.integration.faulty_aws import Answer, Body, Forward, always, error, through
 from tests.integration.stack import Stack, eventually, wanted_row
@@ -102,9 +103,8 @@ def test_impersonation_changes_nothing(stack: Stack) -> None:
 
 
 def test_webhook_of_another_instance_is_ignored(stack: Stack) -> None:
-    tables = stack.outputs["RunsTable"], stack.outputs["UsersTable"]
-    instance = TableInstance(stack.aws.client("dynamodb"), *tables)
-    other = TableInstance(stack.aws.client("dynamodb"), tables[0], "other-table")
+    items = Items(stack.aws.client("dynamodb"), stack.outputs["RunsTable"])
+    instance, other = TableInstance(items, stack.outputs["UsersTable"]), TableInstance(items, "other-table")
     assert instance.read() is None
     assert [instance.remember(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3
     assert other.remember("ins_2") == "ins_2"

@@ -24,6 +24,8 @@ from clerk_sync import metrics
 from clerk_sync.audit import audit, deletions
 from clerk_sync.audit.deletions import DeletionFinder
 from clerk_sync.audit.scan import SavedScans
+from clerk_sync.aws import items as items_module
+from clerk_sync.aws.items import Items
 from clerk_sync.clerk import listing, parallel_listing
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import (
@@ -37,7 +39,6 @@ from clerk_sync.errors import (
 from clerk_sync.runs import (
     backfill,
     completion,
-    items,
     lease,
     paging,
     run_starter,
@@ -633,7 +634,7 @@ class Episode:
         for module in (invocation_module, page_module, runs_table):
             yield module, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
         # How long is random, and not from the episode's dice, so it counts for nothing.
-        yield items, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
+        yield items_module, "time", SimpleNamespace(sleep=lambda _: self.world.pause(20))
 
     # The phases
 
@@ -764,7 +765,7 @@ class Episode:
                 self.users_table,
                 resources.runs,
                 resources.pages,
-                SavedScans(cast(Any, self.dynamodb), "RunsTable"),
+                SavedScans(Items(cast(Any, self.dynamodb), "RunsTable")),
                 max_percent=self._max_percent,
                 time_left=lambda: resources.time_left() - RESERVE_SECONDS,
             )
@@ -784,10 +785,10 @@ class Episode:
                 raise
 
     def _runs_table(self) -> RunsTable:
-        return RunsTable(cast(Any, self.dynamodb), "RunsTable")
+        return RunsTable(Items(cast(Any, self.dynamodb), "RunsTable"))
 
     def _page_ledger(self) -> PageLedger:
-        return PageLedger(cast(Any, self.dynamodb), "RunsTable")
+        return PageLedger(Items(cast(Any, self.dynamodb), "RunsTable"))
 
     def _opened(self, event: Mapping[str, Any], function: Literal["backfill", "audit"]) -> Resources:
         world = self.world
@@ -798,7 +799,7 @@ class Episode:
             runs=self._runs_table(),
             pages=self._page_ledger(),
             queue=self.queue,
-            instance=TableInstance(cast(Any, self.dynamodb), "RunsTable", "users"),
+            instance=TableInstance(Items(cast(Any, self.dynamodb), "RunsTable"), "users"),
             users_table="users",
             open_clerk=self._open_clerk,
             check_table=partial(self._check_settings, "describe table", "The table is of another shape"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import clerk_sync.handlers.profile as handlers_profile
 import clerk_sync.handlers.webhook as handlers_webhook
 import clerk_sync.handlers.worker as handlers_worker
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import EventError
 from clerk_sync.handlers import dashboard
 from clerk_sync.handlers.profile import handler as profile_handler
@@ -83,8 +84,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeUsersTable:
             return None
 
     runs_table = peaceful_dynamodb()
-    instance, arrivals = TableInstance(runs_table, "Runs", "Users"), Arrivals(runs_table, "Runs")
-    processor = WebhookProcessor(table, instance, arrivals, create_missing=True)
+    items = Items(runs_table, "Runs")
+    processor = WebhookProcessor(table, TableInstance(items, "Users"), Arrivals(items), create_missing=True)
     monkeypatch.setattr(handlers_webhook, "_secret", Secret)
     monkeypatch.setattr(handlers_webhook, "_processor", lambda: processor)
     monkeypatch.setattr(handlers_profile, "_settings", lambda: SETTINGS)

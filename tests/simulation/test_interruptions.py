@@ -81,10 +81,12 @@ def test_a_run_survives_being_cut_off_at_any_moment(trouble: str, audit: float, 
 
 
 @pytest.mark.parametrize("seed", [2, 3])
-def test_a_list_that_clerk_cuts_once_costs_nobody_whenever_the_run_is_killed(seed: int) -> None:
+def test_a_list_that_clerk_cuts_once_costs_nobody_whenever_the_run_is_killed(
+    seed: int, thorough: bool
+) -> None:
     world = play(Faults(), seed).world
     for cut_list_at in range(1, world.lists + 1):
-        for kill_at in range(cut_list_at, world.moments + 1, 40):
+        for kill_at in range(cut_list_at, world.moments + 1, 40 if thorough else 160):
             runs = play(Faults(cut_list_at=cut_list_at, kill_at=kill_at), seed).runs()
             assert not any("unlistedUsers" in run for run in runs)
 
@@ -159,8 +161,8 @@ def test_the_audits_episodes_contain_every_kind_of_interruption() -> None:
         "cut_short",
         "marked",
         "held_back",
-        "put scan",
         "refused",
         "run_continued",
         "fresh_invocation",
     }
+    assert any(event.startswith("update scan") for event in events), "no scan was saved"

@@ -171,7 +171,7 @@ class FakeDynamoDB:
         clauses = _UPDATE.fullmatch(request["UpdateExpression"])
         assert clauses, request["UpdateExpression"]
         for name, value in _pairs(clauses["set"], " = "):
-            item[names.get(name, name)] = _new_value(value, item, values)
+            item[names.get(name, name)] = _new_value(value, item, values, names)
         for name, value in _pairs(clauses["add"], " "):
             item[names[name]] = item.get(names[name], 0) + values[value]
 
@@ -239,10 +239,10 @@ def _term_holds(term: str, item: Item, request: Request) -> bool:
     return attribute in item and other is not None and bool(_COMPARE[sign](item[attribute], other))
 
 
-def _new_value(value: str, item: Item, values: Item) -> Any:
+def _new_value(value: str, item: Item, values: Item, names: Mapping[str, str]) -> Any:
     if default := _IF_NOT_EXISTS.fullmatch(value):
         name, value = default.groups()
-        return item.get(name, values[value])
+        return item.get(names[name], values[value])
     return values[value]
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from clerk_sync.audit.scan import SavedScans
+from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
@@ -21,10 +22,10 @@ class RunsInMemory:
 
     def __init__(self, dynamodb: Any = None) -> None:
         self.dynamodb = dynamodb or peaceful_dynamodb()
-        self.runs = RunsTable(self.dynamodb, "RunsTable")
-        self.pages = PageLedger(self.dynamodb, "RunsTable")
-        self.scans = SavedScans(self.dynamodb, "RunsTable")
-        self.instance = TableInstance(self.dynamodb, "RunsTable", "users")
+        self.runs = RunsTable(Items(self.dynamodb, "RunsTable"))
+        self.pages = PageLedger(Items(self.dynamodb, "RunsTable"))
+        self.scans = SavedScans(Items(self.dynamodb, "RunsTable"))
+        self.instance = TableInstance(Items(self.dynamodb, "RunsTable"), "users")
 
     def start(self, run: Run) -> Run:
         """Start the run and take its lease."""

@@ -1,17 +1,11 @@
 """The progress of an audit's scan of the users table, saved in RunsTable if the function is out of time."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-from clerk_sync.runs.items import Items
+from clerk_sync.aws.items import Items
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.run_record import expires_at
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 _SCAN = "scan"
 
@@ -36,18 +30,13 @@ class Scan:
 class SavedScans:
     """Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._items = Items(dynamodb, table)
+    def __init__(self, items: Items) -> None:
+        self._items = items
 
     def save(self, run: Run, scan: Scan) -> None:
         """Save the run's scan."""
-        self._items.put(
-            {
-                "runId": run.run_id,
-                "part": _SCAN,
-                "scan": json.dumps(asdict(scan)),
-                "expiresAt": expires_at(run),
-            }
+        self._items.update(
+            run.run_id, _SCAN, set_={"scan": json.dumps(asdict(scan)), "expiresAt": expires_at(run)}
         )
 
     def load(self, run: Run) -> Scan:

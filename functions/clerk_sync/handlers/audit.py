@@ -10,6 +10,7 @@ from clerk_sync.audit.deletions import DeletionFinder
 from clerk_sync.audit.report import Report
 from clerk_sync.audit.scan import SavedScans
 from clerk_sync.aws.clients import client
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import ClerkSyncError
 from clerk_sync.handlers.runs import open_resources, users_table
 from clerk_sync.handlers.settings import AuditSettings
@@ -34,7 +35,7 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
         users_table(settings),
         resources.runs,
         resources.pages,
-        SavedScans(client("dynamodb"), settings.runs_table),
+        SavedScans(Items(client("dynamodb"), settings.runs_table)),
         max_percent=settings.max_deletions_percent,
         time_left=lambda: resources.time_left() - RESERVE_SECONDS,
     )

@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws.clients import client
+from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import read_secret
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.request import WidgetRequest, parse_request
@@ -52,8 +53,8 @@ def _widget(request: WidgetRequest) -> str:
 
 def _runs() -> list[RunWithErrors]:
     settings = DashboardSettings.from_env()
-    runs = RunsTable(client("dynamodb"), settings.runs_table)
-    pages = PageLedger(client("dynamodb"), settings.runs_table)
+    items = Items(client("dynamodb"), settings.runs_table)
+    runs, pages = RunsTable(items), PageLedger(items)
     return [(run, run.errors(pages.problems(run))) for run in runs.latest()]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
 from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers
@@ -69,7 +70,7 @@ def _page_loads() -> PageLoads:
     secret_key = CachedSecret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY")
     profiles = Profiles(
         UsersTable(dynamodb(), settings.users_table, settings.users_table_key),
-        RefreshClaims(dynamodb(), settings.runs_table),
+        RefreshClaims(Items(dynamodb(), settings.runs_table)),
         ClerkLookup(settings.clerk_api_url, secret_key).user,
         max_age_ms=settings.profile_max_age_seconds * 1000,
         create_missing=settings.create_missing_users,

@@ -9,6 +9,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws.clients import client, translated
+from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import read_secret
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.handlers.settings import BackfillSettings
@@ -54,12 +55,13 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
                 FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(event)
             )
 
+    items = Items(client("dynamodb"), settings.runs_table)
     max_requests = _requests_at_once(settings.clerk_requests_per_second)
     return Resources(
-        runs=RunsTable(client("dynamodb"), settings.runs_table),
-        pages=PageLedger(client("dynamodb"), settings.runs_table),
+        runs=RunsTable(items),
+        pages=PageLedger(items),
         queue=PagesQueue(client("sqs"), settings.pages_queue_url),
-        instance=TableInstance(client("dynamodb"), settings.runs_table, settings.users_table),
+        instance=TableInstance(items, settings.users_table),
         users_table=settings.users_table,
         open_clerk=open_clerk,
         check_table=users_table(settings).check,

@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
 from clerk_sync.handlers.api_gateway import body, check_is_request, dynamodb, headers
@@ -66,9 +67,10 @@ def _secret() -> CachedSecret:
 @cache
 def _processor() -> WebhookProcessor:
     settings = _settings()
+    items = Items(dynamodb(), settings.runs_table)
     return WebhookProcessor(
         UsersTable(dynamodb(), settings.users_table, settings.users_table_key),
-        TableInstance(dynamodb(), settings.runs_table, settings.users_table),
-        Arrivals(dynamodb(), settings.runs_table),
+        TableInstance(items, settings.users_table),
+        Arrivals(items),
         create_missing=settings.create_missing_users,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws.clients import client
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import AwsError, MessageError, NewerVersion
 from clerk_sync.handlers.settings import WorkerSettings
 from clerk_sync.log import logger
@@ -48,10 +49,11 @@ def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
         return context.get_remaining_time_in_millis() < _RESERVE_MS
 
     dynamodb, key = client("dynamodb"), settings.users_table_key
+    items = Items(dynamodb, settings.runs_table)
     return Worker(
         UsersTable(dynamodb, settings.users_table, key, is_out_of_time=is_out_of_time),
-        RunsTable(dynamodb, settings.runs_table),
-        PageLedger(dynamodb, settings.runs_table),
+        RunsTable(items),
+        PageLedger(items),
         PagesQueue(client("sqs"), settings.pages_queue_url),
         _placeholders(settings),
     )

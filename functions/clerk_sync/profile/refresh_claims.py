@@ -1,15 +1,13 @@
-"""The edge to RunsTable where page loads agree on who asks Clerk for a user, and record when that was."""
+"""Claims in RunsTable: page loads agree on who asks Clerk for a user, and record when that was."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from clerk_sync.aws.dynamodb import DynamoDB, SingleItem
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import AwsError, ClaimsUnavailable
 
 KEPT_SECONDS = 24 * 60 * 60
-_IS_FREE = "attribute_not_exists(claimedUntil) OR claimedUntil < :now OR claimedUntil > :latest"
-"""A claim over a day ahead was made by a wrong clock, and would never end."""
 
 
 class RefreshClaims:
@@ -18,37 +16,50 @@ class RefreshClaims:
     Every method raises ClaimsUnavailable.
     """
 
-    def __init__(self, dynamodb: DynamoDB, table: str) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
+    def __init__(self, items: Items) -> None:
+        self._items = items
 
     def refreshed_at(self, user_id: str) -> int:
         """When Clerk was last asked for the user and the row brought up to date; 0 if not lately."""
-        with self._item(user_id) as item:
-            at: int = item.read().get("refreshedAt", 0)
-            return at
+        with _claims():
+            item = self._items.get(*_key(user_id)) or {}
+        at: int = item.get("refreshedAt", 0)
+        return at
 
     def claim(self, user_id: str, now: int, until: int) -> bool:
         """Claim to ask Clerk for the user; False while another page load holds the claim."""
-        times = {"until": until, "now": now, "latest": now + DAY_MS, "expires": now // 1000 + KEPT_SECONDS}
-        with self._item(user_id) as item:
-            return item.update("SET claimedUntil = :until, expiresAt = :expires", _IS_FREE, **times)
+        with _claims():
+            item = self._items.update(
+                *_key(user_id),
+                # A claim over a day ahead was made by a wrong clock, and would never end.
+                "attribute_not_exists(claimedUntil) OR claimedUntil < :now OR claimedUntil > :latest",
+                {":now": now, ":latest": now + DAY_MS},
+                set_={"claimedUntil": until, "expiresAt": now // 1000 + KEPT_SECONDS},
+            )
+        return item is not None
 
     def complete(self, user_id: str, until: int, refreshed_at: int) -> None:
         """End the claim until then: the row is as Clerk had the user at `refreshed_at`. Does nothing if the
-        claim has lapsed and another page load holds it."""
-        change = "SET refreshedAt = :at REMOVE claimedUntil"
-        with self._item(user_id) as item:
-            item.update(change, "claimedUntil = :until", until=until, at=refreshed_at)
+        claim has lapsed and is another page load's by now."""
+        self._end(user_id, until, {"refreshedAt": refreshed_at})
 
     def release(self, user_id: str, until: int) -> None:
         """End the claim until then without a refresh, so that the next page load can ask Clerk at once."""
-        with self._item(user_id) as item:
-            item.update("REMOVE claimedUntil", "claimedUntil = :until", until=until)
+        self._end(user_id, until, {})
 
-    @contextmanager
-    def _item(self, user_id: str) -> Iterator[SingleItem]:
-        try:
-            yield SingleItem(self._dynamodb, self._table, {"runId": f"user#{user_id}", "part": "refresh"})
-        except AwsError as error:
-            raise ClaimsUnavailable(str(error)) from error
+    def _end(self, user_id: str, until: int, change: dict[str, int]) -> None:
+        with _claims():
+            set_ = {**change, "claimedUntil": 0}
+            self._items.update(*_key(user_id), "claimedUntil = :until", {":until": until}, set_=set_)
+
+
+@contextmanager
+def _claims() -> Iterator[None]:
+    try:
+        yield
+    except AwsError as error:
+        raise ClaimsUnavailable(str(error)) from error
+
+
+def _key(user_id: str) -> tuple[str, str]:
+    return f"user#{user_id}", "refresh"

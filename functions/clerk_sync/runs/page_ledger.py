@@ -5,17 +5,15 @@ recorded before its message is sent, and added to the run when the next ones are
 is cut off in between leaves a few pages that its successor finds: see `recover`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from itertools import count, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
+from clerk_sync.aws.items import Items, put
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
-from clerk_sync.runs.items import Items, put
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_plan import Plan, decode, encode
 from clerk_sync.runs.page_record import (
@@ -37,17 +35,14 @@ from clerk_sync.users.drift import Findings, group_by_kind, merge
 from clerk_sync.users.upsert import Planned
 from clerk_sync.users.user import UserProblem
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 _TRIES = 10
 
 
 class PageLedger:
     """Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._items = Items(dynamodb, table)
+    def __init__(self, items: Items) -> None:
+        self._items = items
 
     # While the run is paged
 
@@ -101,7 +96,7 @@ class PageLedger:
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            {
+            set_={
                 "plan": encode(plan, ids),
                 "planned": json.dumps(group_by_kind(findings)),
                 "planPart": page.part,

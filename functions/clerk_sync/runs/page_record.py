@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Value
+from clerk_sync.aws.items import Write, delete, update
 from clerk_sync.clerk.checkpoint import Checkpoint
-from clerk_sync.runs.items import Write, delete, update
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
 from clerk_sync.runs.run_record import (

@@ -11,23 +11,18 @@ Items, by `runId` and `part`:
 Page loads keep theirs there too: see refresh_claims.py.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from clerk_sync.aws.dynamodb import Value
+from clerk_sync.aws.items import IS_NEW, Items, put
 from clerk_sync.errors import LeaseLost
-from clerk_sync.runs.items import IS_NEW, Items, put
 from clerk_sync.runs.run import Mode, Run, Scope, Watermark
 from clerk_sync.runs.run_record import RUN, load_run, new_record, progress
 from clerk_sync.webhook.arrivals import Arrivals, Webhooks
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 RUNS_LISTED = 10
 """How many runs of a mode are listed without their ids being known."""
@@ -47,9 +42,9 @@ class Current:
 class RunsTable:
     """Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._items = Items(dynamodb, table)
-        self._arrivals = Arrivals(dynamodb, table)
+    def __init__(self, items: Items) -> None:
+        self._items = items
+        self._arrivals = Arrivals(items)
 
     def get(self, run_id: str) -> Run | None:
         """The run, or None if there is none with that id, or not any more."""
@@ -101,7 +96,7 @@ class RunsTable:
                 RUN,
                 "settledPages = :settled AND errorCount = :errors AND #status = :was",
                 {":settled": run.settled_pages, ":errors": item["errorCount"], ":was": run.status},
-                {"status": run.verdict(), "timestamp": now, "statusBy": mine},
+                set_={"status": run.verdict(), "timestamp": now, "statusBy": mine},
             )
             item = self._items.get(run_id, RUN)
         return (load_run(item), item.get("statusBy") == mine) if item else (None, False)
@@ -121,7 +116,7 @@ class RunsTable:
             RUN,
             "attribute_not_exists(pagedAt) AND (leaseUntil < :now OR leaseOwner = :me)",
             {":now": now, ":me": owner},
-            {"leaseOwner": owner, "leaseUntil": until},
+            set_={"leaseOwner": owner, "leaseUntil": until},
         )
         return load_run(item) if item else None
 
@@ -158,7 +153,7 @@ class RunsTable:
         self._as_owner(run.run_id, owner, change)
 
     def _as_owner(self, run_id: str, owner: str, change: Mapping[str, Value]) -> None:
-        if not self._items.update(run_id, RUN, "leaseOwner = :me", {":me": owner}, change):
+        if not self._items.update(run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change):
             raise LeaseLost(f"Another invocation has taken over run {run_id}")
 
     # What is known beside the runs

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from clerk_sync.aws.dynamodb import DynamoDB, SingleItem
+from clerk_sync.aws.items import Items
+
+_KEY = ("webhooks", "webhooks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Arrivals:
     EVERY_MS = 10 * 60 * 1000
     """A warm function records an arrival at most this often."""
 
-    def __init__(self, dynamodb: DynamoDB, table: str) -> None:
-        self._item = SingleItem(dynamodb, table, {"runId": "webhooks", "part": "webhooks"})
+    def __init__(self, items: Items) -> None:
+        self._items = items
         self._noted_at = 0
 
     def note(self, now: int) -> None:
@@ -35,9 +37,9 @@ class Arrivals:
 
     def record(self, now: int) -> None:
         """Record that a webhook arrived now (ms)."""
-        self._item.update("SET lastAt = :now, firstAt = if_not_exists(firstAt, :now)", now=now)
+        self._items.update(*_KEY, set_={"lastAt": now}, set_once={"firstAt": now})
 
     def read(self) -> Webhooks | None:
         """When webhooks arrived; None if none ever did."""
-        item = self._item.read()
+        item = self._items.get(*_KEY)
         return Webhooks(item["firstAt"], item["lastAt"]) if item else None

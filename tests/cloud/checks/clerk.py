@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import Secret
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
@@ -29,7 +30,7 @@ def look(stack: Stack) -> Iterator[Result]:
         return
     yield ok("Clerk", f"accepts the key: instance {answer}, {environment(stored)}")
     outputs = stack.outputs
-    remembered = TableInstance(stack.client("dynamodb"), outputs["RunsTable"], outputs["UsersTable"])
+    remembered = TableInstance(Items(stack.client("dynamodb"), outputs["RunsTable"]), outputs["UsersTable"])
     yield instance_result(answer, remembered.read())
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+from clerk_sync.aws.items import Items
 from clerk_sync.runs.run import Mode
 from clerk_sync.runs.runs_table import RunsTable
 from tests.cloud.result import Result, ok, wrong
@@ -22,7 +23,7 @@ def look(stack: Stack) -> Iterator[Result]:
     dead_letters = _attributes(stack, "PagesDeadLetterQueue")
     mappings = stack.client("lambda").list_event_source_mappings(FunctionName=stack.outputs["WorkerFunction"])
     yield mapping_result(mappings["EventSourceMappings"], pages["QueueArn"])
-    runs = RunsTable(stack.client("dynamodb"), stack.outputs["RunsTable"])
+    runs = RunsTable(Items(stack.client("dynamodb"), stack.outputs["RunsTable"]))
     is_running = any(run and not run.is_over for mode in get_args(Mode) if (run := runs.current(mode).run))
     yield backlog_result(messages(pages), is_running=is_running)
     yield redrive_result(pages, dead_letters["QueueArn"])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.wording import ago
 from clerk_sync.runs.page_ledger import PageLedger
@@ -26,7 +27,7 @@ type Due = tuple[int, int]
 
 def look(stack: Stack) -> Iterator[Result]:
     dynamodb, table, now = stack.client("dynamodb"), stack.outputs["RunsTable"], now_ms()
-    runs, pages = RunsTable(dynamodb, table), PageLedger(dynamodb, table)
+    runs, pages = RunsTable(Items(dynamodb, table)), PageLedger(Items(dynamodb, table))
     for mode in get_args(Mode):
         run = last_run(runs, mode)
         result = run_result(mode, run, pages.problems(run) if run else [], now)

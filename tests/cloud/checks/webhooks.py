@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.wording import ago
 from clerk_sync.runs.completion import SILENT_HOURS
@@ -39,7 +40,7 @@ def look(stack: Stack) -> Iterator[Result]:
         yield unknown("webhook endpoint", "Nothing was sent, as there is no secret to sign it with.")
     answer = post(url, f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}")
     yield answer if isinstance(answer, Result) else forged_result(answer, is_restricted)
-    runs = RunsTable(stack.client("dynamodb"), stack.outputs["RunsTable"])
+    runs = RunsTable(Items(stack.client("dynamodb"), stack.outputs["RunsTable"]))
     arrived = runs.webhooks()
     rejected = _rejected_in_a_day(stack) if arrived is None else 0
     yield arrivals_result(arrived, runs.current("incremental").run, rejected, now_ms())

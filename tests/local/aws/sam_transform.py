@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,20 @@ def transformed(parameters: Mapping[str, str], template: Path = ROOT / "template
 
     Raises CalledProcessError if SAM refuses the template.
     """
+    made: dict[str, Any] = json.loads(_transformed(template, json.dumps(dict(parameters))))
+    return made
+
+
+@cache
+def _transformed(template: Path, parameters: str) -> bytes:
     # In SAM CLI's environment, which has the translator.
-    answer = subprocess.run(
-        [LOCAL / "sam/bin/python", "-m", __name__, template, json.dumps(dict(parameters))],
+    return subprocess.run(
+        [LOCAL / "sam/bin/python", "-m", __name__, template, parameters],
         cwd=ROOT,
         env=sam_environment(),
         stdout=subprocess.PIPE,
         check=True,
-    )
-    made: dict[str, Any] = json.loads(answer.stdout)
-    return made
+    ).stdout
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clerk_sync.aws.items import Items
 from clerk_sync.runs.runs_table import RunsTable
 from tests.local.aws.build import build
 from tests.local.aws.local_aws import LOCAL, SECRET_KEY, WEBHOOK_SECRET, LocalAws
@@ -195,7 +196,7 @@ class Ours:
             {"ClerkApiUrl": clerk.url, "ClerkRequestsPerSecond": str(CLERK_REQUESTS_PER_SECOND)},
             as_shipped=True,
         )
-        self._runs = RunsTable(aws.client("dynamodb"), self._outputs["RunsTable"])
+        self._runs = RunsTable(Items(aws.client("dynamodb"), self._outputs["RunsTable"]))
 
     def start_over(self) -> None:
         for name in ("UsersTable", "RunsTable"):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.run import RunResult
 from clerk_sync.runs.runs_table import RunsTable
@@ -137,7 +138,7 @@ def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[st
 
 def _backfill(aws: LocalAws, outputs: Outputs) -> RunResult:
     print("\nInvoking BackfillFunction with {}")
-    runs = RunsTable(aws.client("dynamodb"), outputs["RunsTable"])
+    runs = RunsTable(Items(aws.client("dynamodb"), outputs["RunsTable"]))
     with ThreadPoolExecutor(1) as pool:
         invocation = pool.submit(aws.invoke, outputs["BackfillFunction"], {})
         _follow(runs, invocation)

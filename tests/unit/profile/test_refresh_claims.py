@@ -5,8 +5,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clerk_sync.aws.dynamodb import from_item
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import ClaimsUnavailable
 from clerk_sync.profile.refresh_claims import RefreshClaims
+from tests.support.fake_dynamodb import ConditionalCheckFailed, Exceptions
 from tests.support.fake_refresh_claims import CONTRACT, NOW, UNTIL, FakeRefreshClaims
 
 
@@ -15,16 +17,10 @@ def test_fake_refresh_claims(fact: Callable[[RefreshClaims], None]) -> None:
     fact(FakeRefreshClaims())
 
 
-class Refused(ClientError):
-    def __init__(self) -> None:
-        super().__init__({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
-
-
 class DynamoDb:
     """Raises `error`, if there is one; `asked` holds every request."""
 
-    class exceptions:  # noqa: N801 - the SDK's own name
-        ConditionalCheckFailedException = Refused
+    exceptions = Exceptions
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -36,11 +32,12 @@ class DynamoDb:
             raise self.error
         return {}
 
-    update_item = get_item
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        return {"Attributes": self.get_item(**request)}
 
 
 def claims_on(dynamodb: Any) -> RefreshClaims:
-    return RefreshClaims(dynamodb, "Runs")
+    return RefreshClaims(Items(dynamodb, "Runs"))
 
 
 @pytest.mark.parametrize(
@@ -64,11 +61,11 @@ def test_table_that_fails_is_named(error: Exception) -> None:
 
 
 def test_failed_condition_is_a_claim_of_another_page_load() -> None:
-    assert claims_on(DynamoDb(Refused())).claim("user_1", NOW, UNTIL) is False
+    assert claims_on(DynamoDb(ConditionalCheckFailed())).claim("user_1", NOW, UNTIL) is False
 
 
 def test_failed_condition_leaves_the_claim_of_another_page_load() -> None:
-    dynamodb = DynamoDb(Refused())
+    dynamodb = DynamoDb(ConditionalCheckFailed())
     claims_on(dynamodb).complete("user_1", UNTIL, NOW)
     claims_on(dynamodb).release("user_1", UNTIL)
     for request in dynamodb.asked:
@@ -87,4 +84,4 @@ def test_claim_is_kept_for_a_day_under_a_key_of_its_own() -> None:
     claims_on(dynamodb).claim("user_1", NOW, UNTIL)
     [request] = dynamodb.asked
     assert from_item(request["Key"]) == {"runId": "user#user_1", "part": "refresh"}
-    assert from_item(request["ExpressionAttributeValues"])[":expires"] == NOW // 1000 + 24 * 60 * 60
+    assert from_item(request["ExpressionAttributeValues"])[":expiresAt"] == NOW // 1000 + 24 * 60 * 60

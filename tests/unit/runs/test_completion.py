@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from clerk_sync.aws.items import Items
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
 from clerk_sync.webhook.arrivals import Arrivals
@@ -86,7 +87,7 @@ def test_only_an_audit_records_whether_there_is_drift(
 def test_webhooks_are_silent_after_half_a_day_without_one_that_was_due(
     missed: int, hours: float, is_silent: bool, memory: RunsInMemory, recorded: RecordedMetrics
 ) -> None:
-    Arrivals(memory.dynamodb, "RunsTable").record(NOW - int(hours * HOUR_MS))
+    Arrivals(Items(memory.dynamodb, "RunsTable")).record(NOW - int(hours * HOUR_MS))
     counts = Counts(updated=9, missed_by_webhooks=missed)
     finish(memory.runs, memory.paged(an_hour_ago("full", webhooks_since=1), counts=counts), NOW)
     assert recorded.values("WebhooksSilent") == [is_silent]

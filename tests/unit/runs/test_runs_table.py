@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import LeaseLost
 from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RUNS_LISTED, RunsTable
@@ -33,7 +34,7 @@ def dynamodb(calls: Calls) -> FakeDynamoDB:
 
 @pytest.fixture
 def runs(dynamodb: FakeDynamoDB) -> RunsTable:
-    return RunsTable(cast(Any, dynamodb), "RunsTable")
+    return RunsTable(Items(cast(Any, dynamodb), "RunsTable"))
 
 
 def a_run(n: int, mode: Mode = "full") -> Run:

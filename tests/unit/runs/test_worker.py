@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, Throttled
 from clerk_sync.runs.completion import finish
@@ -114,7 +115,7 @@ class UncountedPages(PageLedger):
 def test_redelivery_counts_what_the_delivery_before_wrote() -> None:
     scene = Scene()
     with pytest.raises(AwsError):
-        scene.deliver(1, pages=UncountedPages(scene.memory.dynamodb, "RunsTable"))
+        scene.deliver(1, pages=UncountedPages(Items(scene.memory.dynamodb, "RunsTable")))
     assert scene.table.rows["eve"]["lastName"] == "Eve"
     scene.deliver(2)
     assert (scene.counts, scene.drifted) == (REPAIRED, ["new", "eve"])
@@ -215,7 +216,7 @@ def test_message_that_was_continued_writes_nothing_when_it_is_delivered_again() 
     scene.deliver(1, table=table)
     scene.page = Page.load(scene.queue.messages[0])
     with pytest.raises(AwsError):
-        scene.deliver(1, pages=UncountedPages(scene.memory.dynamodb, "RunsTable"), table=table)
+        scene.deliver(1, pages=UncountedPages(Items(scene.memory.dynamodb, "RunsTable")), table=table)
     after_first, scene.page = scene.page, first
     scene.deliver(2)
     assert scene.counts == Counts(), "its continuation has begun to write"

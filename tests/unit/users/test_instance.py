@@ -3,13 +3,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import AwsError
 from clerk_sync.users.instance import TableInstance
 from tests.support.fake_dynamodb import peaceful_dynamodb
 
 
 def test_first_instance_is_remembered() -> None:
-    instance = TableInstance(peaceful_dynamodb(), "Runs", "Users")
+    instance = TableInstance(Items(peaceful_dynamodb(), "Runs"), "Users")
     assert instance.read() is None
     assert [instance.remember(one) for one in ("ins_1", "ins_2", "ins_1")] == ["ins_1"] * 3
     assert instance.read() == "ins_1"
@@ -17,7 +18,7 @@ def test_first_instance_is_remembered() -> None:
 
 def test_each_users_table_has_its_own_instance() -> None:
     dynamodb = peaceful_dynamodb()
-    tables = [TableInstance(dynamodb, "Runs", name) for name in ("Users", "Users2")]
+    tables = [TableInstance(Items(dynamodb, "Runs"), name) for name in ("Users", "Users2")]
     assert [table.remember(f"ins_{n}") for n, table in enumerate(tables)] == ["ins_0", "ins_1"]
     assert set(dynamodb.items) == {("instance", "Users"), ("instance", "Users2")}
 
@@ -36,10 +37,10 @@ def test_table_that_fails_is_named(error: Exception) -> None:
         def get_item(self, **_: Any) -> Any:
             raise error
 
-        update_item = get_item
+        transact_write_items = get_item
 
     dynamodb: Any = Failing()
-    instance = TableInstance(dynamodb, "Runs", "Users")
+    instance = TableInstance(Items(dynamodb, "Runs"), "Users")
     with pytest.raises(AwsError, match=r"\bRuns\b"):
         instance.read()
     with pytest.raises(AwsError, match=r"\bRuns\b"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from clerk_sync.aws.items import Items
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION
@@ -13,7 +14,7 @@ from clerk_sync.webhook.arrivals import Arrivals
 from clerk_sync.webhook.event import parse_webhook
 from clerk_sync.webhook.processor import INSTANCE_KEPT_MS, WebhookProcessor
 from tests.local.clerk.fake_users import make_user
-from tests.support.fake_dynamodb import peaceful_dynamodb
+from tests.support.fake_dynamodb import Exceptions, peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import stored_as
 
@@ -28,6 +29,8 @@ IMPERSONATED = {"user_id": ID, "user": None, "actor": {"sub": "user_support"}}
 
 class FailingTable:
     """RunsTable when DynamoDB does not answer; `asked` counts the requests."""
+
+    exceptions = Exceptions
 
     def __init__(self) -> None:
         self.asked = 0
@@ -51,16 +54,16 @@ class World:
     def processor(self, *, create_missing: bool = True) -> WebhookProcessor:
         return WebhookProcessor(
             self.table,
-            TableInstance(self.runs_table, "Runs", "Users"),
-            Arrivals(self.runs_table, "Runs"),
+            TableInstance(Items(self.runs_table, "Runs"), "Users"),
+            Arrivals(Items(self.runs_table, "Runs")),
             create_missing=create_missing,
         )
 
     def belongs_to(self, instance_id: str) -> None:
-        TableInstance(self.runs_table, "Runs", "Users").remember(instance_id)
+        TableInstance(Items(self.runs_table, "Runs"), "Users").remember(instance_id)
 
     def arrivals(self) -> tuple[int, int] | None:
-        found = Arrivals(self.runs_table, "Runs").read()
+        found = Arrivals(Items(self.runs_table, "Runs")).read()
         return (found.first_at, found.last_at) if found else None
 
 

@@ -4,19 +4,14 @@ Every item has the keys `runId` and `part`. In an expression, `#name` stands for
 names are reserved words.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.dynamodb import Value, from_item, to_item
+from clerk_sync.aws.dynamodb import DynamoDB, Value, from_item, to_item
 from clerk_sync.errors import AwsError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 Values = Mapping[str, Value | None]
 Write = Mapping[str, Mapping[str, Any]]
@@ -40,15 +35,16 @@ def update(
     values: Values,
     *,
     set_: Mapping[str, Value] | None = None,
+    set_once: Mapping[str, Value] | None = None,
     add: Mapping[str, int] | None = None,
 ) -> Write:
-    """Set attributes of an item, or add to their numbers."""
-    clauses = []
-    if set_:
-        clauses.append("SET " + ", ".join(f"#{name} = :{name}" for name in set_))
+    """Set attributes of an item, those in `set_once` if the item does not have them, or add to numbers."""
+    sets = [f"#{name} = :{name}" for name in set_ or ()]
+    sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in set_once or ()]
+    clauses = [f"SET {', '.join(sets)}"] if sets else []
     if add:
         clauses.append("ADD " + ", ".join(f"#{name} :{name}" for name in add))
-    changed = {f":{name}": value for name, value in {**(set_ or {}), **(add or {})}.items()}
+    changed = {f":{name}": value for more in (set_, set_once, add) for name, value in (more or {}).items()}
     return {
         "Update": {
             "Key": _key(run_id, part),
@@ -66,13 +62,13 @@ def delete(run_id: str, part: str, only_if: str, values: Values) -> Write:
 class Items:
     """The edge to RunsTable. Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDB, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
     def get(self, run_id: str, part: str) -> dict[str, Any] | None:
         """The item, or None if there is none."""
-        with translated(f"reading {part} of {run_id} from {self._table}"):
+        with translated(f"reading from {self._table}"):
             answer = self._dynamodb.get_item(
                 TableName=self._table, Key=_key(run_id, part), ConsistentRead=True
             )
@@ -81,7 +77,7 @@ class Items:
     def query(self, run_id: str, prefix: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
         """The run's items whose part has this prefix, in order. `only_if` compares an attribute with
         `:value`."""
-        with translated(f"reading {prefix} of {run_id} from {self._table}"):
+        with translated(f"reading from {self._table}"):
             for answer in self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
                 ConsistentRead=True,
@@ -92,19 +88,21 @@ class Items:
             ):
                 yield from map(from_item, answer["Items"])
 
-    def put(self, item: Values) -> None:
-        """Write the item, whatever was there."""
-        with translated(f"writing to {self._table}"):
-            self._dynamodb.put_item(TableName=self._table, Item=to_item(item))
-
     def update(
-        self, run_id: str, part: str, only_if: str, values: Values, set_: Mapping[str, Value]
+        self,
+        run_id: str,
+        part: str,
+        only_if: str = "",
+        values: Values | None = None,
+        *,
+        set_: Mapping[str, Value],
+        set_once: Mapping[str, Value] | None = None,
     ) -> dict[str, Any] | None:
         """Set attributes of an item and return it; None if the condition does not hold."""
-        request = update(run_id, part, only_if, values, set_=set_)["Update"]
+        request = update(run_id, part, only_if, values or {}, set_=set_, set_once=set_once)["Update"]
         errors = self._dynamodb.exceptions
         for _ in self._attempts():
-            with translated(f"updating {run_id} in {self._table}"):
+            with translated(f"writing to {self._table}"):
                 try:
                     answer = self._dynamodb.update_item(
                         TableName=self._table, ReturnValues="ALL_NEW", **request
@@ -150,7 +148,7 @@ def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
 
 def _expressions(only_if: str, values: Values, *clauses: str) -> dict[str, Any]:
     """The condition, and just the names and values that it and the other clauses use."""
-    expressions: dict[str, Any] = {"ConditionExpression": only_if}
+    expressions: dict[str, Any] = {"ConditionExpression": only_if} if only_if else {}
     if names := _names(only_if, *clauses):
         expressions["ExpressionAttributeNames"] = names
     if values:
