@@ -66,8 +66,8 @@ from tests.simulation.interruptions.world import (
     NO_FAULTS,
     Faults,
     Invocation,
-    World,
     TracedLog,
+    World,
 )
 from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
