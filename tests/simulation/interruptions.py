@@ -761,14 +761,8 @@ class Episode:
         """AuditFunction's handler."""
         with self._failures():
             resources = self._opened(event, "audit")
-            finder = DeletionFinder(
-                self.users_table,
-                resources.runs,
-                resources.pages,
-                SavedScans(Items(cast(Any, self.dynamodb), "RunsTable")),
-                max_percent=self._max_percent,
-                time_left=lambda: resources.time_left() - RESERVE_SECONDS,
-            )
+            scans = SavedScans(Items(cast(Any, self.dynamodb), "RunsTable"))
+            finder = DeletionFinder(cast(Any, self.users_table), scans, self._max_percent)
             made = audit.audit(resources, audit_request(event), finder)
             self.world.note("answered", f"{made['status']} {made['verdict']}")
             assert (made["verdict"] is None) == (made["status"] in ("RUNNING", "FAILED"))
