@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from clerk_sync.users.drift import Finding, FindingKind
 from clerk_sync.users.fields import FIELDS, FieldType
-from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, owned
 from clerk_sync.users.user import Change, Deletion, SignIn, User
 from clerk_sync.users.values import FieldValue, Json, Opaque, Value
 
@@ -55,6 +55,7 @@ _OF_TYPE: dict[FieldType, st.SearchStrategy[FieldValue]] = {
     FieldType.METADATA: metadata.map(Json.of),
 }
 ALL_NAMES = tuple(FIELDS)
+ALL_OWNED = owned(ALL_NAMES)
 
 fields: st.SearchStrategy[Mapping[str, FieldValue]] = st.fixed_dictionaries(
     {}, optional={name: _OF_TYPE[field.type] for name, field in FIELDS.items()}
@@ -135,11 +136,11 @@ rows: st.SearchStrategy[dict[str, Value]] = st.builds(
 
 
 def owned_part(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in OWNED if name in row}
+    return {name: row[name] for name in ALL_OWNED if name in row}
 
 
 def foreign_part(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in OWNED}
+    return {name: value for name, value in row.items() if name not in ALL_OWNED}
 
 
 def stored_as(user: User) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.clock import now_ms
-from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.fields import Names
 from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
@@ -52,23 +52,23 @@ class SearchResult:
     orphan_row: RowState | None = None
 
 
-def latest_users(clerk: ClerkClient, table: UsersTable, names: Names = DEFAULT_NAMES) -> LatestUsers:
+def latest_users(clerk: ClerkClient, table: UsersTable) -> LatestUsers:
     """Two requests to Clerk and one to DynamoDB, for any number of users. Raises ClerkError, AwsError."""
     as_of = now_ms()
     newest = clerk.users(order_by="-created_at", limit=USERS_LISTED)
     # Clerk's docs don't say where users who never were active stand in this order: leave them out.
     active = clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED)
-    newest, active = _parsed(newest, as_of, names), _parsed(active, as_of, names)
+    newest, active = _parsed(newest, as_of, table.names), _parsed(active, as_of, table.names)
     rows = table.read({user.id for user in (*newest, *active) if isinstance(user, User)})
     return LatestUsers(_listed(newest, rows, as_of), _listed(active, rows, as_of))
 
 
-def search(clerk: ClerkClient, table: UsersTable, wanted: str, names: Names = DEFAULT_NAMES) -> SearchResult:
+def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
     """Look up a whole e-mail address or user id: one request each. Raises ClerkError, AwsError."""
     as_of = now_ms()
     is_email = "@" in wanted
     key = "email_address" if is_email else "user_id"
-    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of, names)
+    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of, table.names)
     ids = {user.id for user in users if isinstance(user, User)}
     rows = table.read(ids | (set() if is_email or users else {wanted}))
     orphan_row = None if users else row_state(None, rows.get(wanted), as_of)

@@ -65,7 +65,8 @@ def _users(wanted: str) -> LatestUsers | SearchResult:
     from clerk_sync.clerk.client import ClerkClient
 
     settings = DashboardSettings.from_env()
-    users_table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
+    dynamodb, key = client("dynamodb"), settings.users_table_key
+    users_table = UsersTable(dynamodb, settings.users_table, key, settings.names)
     deadline = time.monotonic() + _CLERK_SECONDS
     with ClerkClient(
         settings.clerk_api_url,
@@ -74,6 +75,4 @@ def _users(wanted: str) -> LatestUsers | SearchResult:
         http=httpx.Client(timeout=httpx.Timeout(4.0, connect=2.0)),
         names=settings.names,
     ) as clerk:
-        if wanted:
-            return search(clerk, users_table, wanted, settings.names)
-        return latest_users(clerk, users_table, settings.names)
+        return search(clerk, users_table, wanted) if wanted else latest_users(clerk, users_table)

@@ -32,7 +32,7 @@ def _requests_at_once(requests_per_second: float) -> int:
 
 def users_table(settings: BackfillSettings) -> UsersTable:
     """The table that the run keeps true."""
-    return UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
+    return UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key, settings.names)
 
 
 def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resources:
@@ -66,7 +66,7 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
         instance=TableInstance(items, settings.users_table),
         users_table=settings.users_table,
         open_clerk=open_clerk,
-        check_table=users_table(settings).check,
+        check_table=lambda names: users_table(settings).with_fields(names).check(),
         page_size=settings.page_size,
         create_missing=settings.create_missing_users,
         names=settings.names,

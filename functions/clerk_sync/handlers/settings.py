@@ -5,12 +5,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from clerk_sync.handlers.environment import Environment, Flag, OneUrl, Texts, Url, Urls
-from clerk_sync.users.fields import Names, synced
-from clerk_sync.users.row import OWNED
+from clerk_sync.users.fields import FIELDS, Names, synced
+from clerk_sync.users.row import owned
 
 
 def _not_owned(key: str) -> str:
-    if key in OWNED:
+    if key in owned(tuple(FIELDS)):
         raise ValueError("The sync writes this attribute. Set UsersTableKey to the one with Clerk's user id")
     return key
 

@@ -70,9 +70,8 @@ def _processor() -> WebhookProcessor:
     settings = _settings()
     items = Items(dynamodb(), settings.runs_table)
     return WebhookProcessor(
-        UsersTable(dynamodb(), settings.users_table, settings.users_table_key),
+        UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
         TableInstance(items, settings.users_table),
         Arrivals(items),
         create_missing=settings.create_missing_users,
-        names=settings.names,
     )

@@ -17,7 +17,7 @@ from clerk_sync.errors import (
 )
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import RefreshClaims
-from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Names
+from clerk_sync.users.fields import FIELDS, Names
 from clerk_sync.users.row import DELETED, VERSION, Row, is_marked, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
@@ -51,7 +51,7 @@ class Profiles:
     """Reads and refreshes the callers' rows.
 
     `ask_clerk` returns Clerk's user object for an id and raises what ClerkLookup.user does. `max_age_ms` is
-    how old a row may be. `names` are the fields that are synced.
+    how old a row may be.
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class Profiles:
         *,
         max_age_ms: int,
         create_missing: bool,
-        names: Names = DEFAULT_NAMES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._users_table = users_table
@@ -70,7 +69,8 @@ class Profiles:
         self._ask_clerk = ask_clerk
         self._max_age_ms = max_age_ms
         self._create_missing = create_missing
-        self.names = names
+        self.names = users_table.names
+        """The fields that are synced."""
         self._sleep = sleep
         self._down_until = 0
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
-from clerk_sync.users.fields import FIELDS
-from clerk_sync.users.row import OWNED, Row
+from clerk_sync.users.fields import FIELDS, Names
+from clerk_sync.users.row import Row, owned
 from clerk_sync.users.values import Json, Opaque, Value
 
 
@@ -21,9 +21,9 @@ def to_attribute(value: Value) -> Attribute:
     return attribute(value)
 
 
-def to_row(item: Item) -> Row:
-    """The row of an item. The app's attributes are left out."""
-    return {name: _value(item[name]) for name in OWNED if name in item}
+def to_row(item: Item, names: Names) -> Row:
+    """What an item has of these fields, and its version and mark."""
+    return {name: _value(item[name]) for name in owned(names) if name in item}
 
 
 def type_of(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from clerk_sync.clock import is_from_future
-from clerk_sync.users.fields import FIELDS
+from clerk_sync.users.fields import Names
 from clerk_sync.users.values import Value
 
 VERSION = "clerkUpdatedAt"
@@ -12,15 +12,18 @@ SIGNED_IN = "lastSignInAt"
 ACTIVITY = (SIGNED_IN, "lastActiveAt")
 GUARDS = (VERSION, DELETED, *ACTIVITY)
 """The times that the write rule compares. A write takes effect only while they are as they were read."""
-OWNED = (*FIELDS, VERSION, DELETED)
-"""The only attributes that are ever read. Of the fields, only those that a snapshot carries are written."""
 
 NO_SNAPSHOT = 0
 """The version of a row that an event alone made, such as a sign-in without a user. No snapshot has it."""
 
 
 type Row = Mapping[str, Value]
-"""The attributes that may be the sync's, without the key."""
+"""The attributes that the sync owns, without the key. An absent attribute has no entry."""
+
+
+def owned(names: Names) -> Names:
+    """The attributes that the sync owns where these fields are synced. No others are read or written."""
+    return (*names, VERSION, DELETED)
 
 
 def number(row: Row, name: str) -> int | None:

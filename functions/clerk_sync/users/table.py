@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
@@ -23,7 +24,7 @@ from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import RowRefused, SettingsError, Throttled
 from clerk_sync.users.attributes import to_attribute, to_row, type_of
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.row import DELETED, OWNED, VERSION, Row
+from clerk_sync.users.row import DELETED, VERSION, Row, owned
 from clerk_sync.users.user import FIRST_VERSION
 from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import Write
@@ -48,13 +49,15 @@ type Result = Written | Lost | RowRefused | Throttled
 
 
 class UsersTable:
-    """Reads and writes the attributes that the sync owns, and no others."""
+    """Reads and writes the attributes that the sync owns, and no others: the fields of `names`, the version
+    and the mark."""
 
     def __init__(
         self,
         dynamodb: DynamoDB,
         table: str,
         key: str,
+        names: Names = DEFAULT_NAMES,
         *,
         is_out_of_time: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
@@ -62,12 +65,19 @@ class UsersTable:
         self._dynamodb = dynamodb
         self._table = table
         self._key = key
+        self.names = names
         self._attempts = partial(attempts, first=0.1, longest=5.0, sleep=sleep, is_out_of_time=is_out_of_time)
         self._writer = ConditionalWriter(dynamodb, table, key, self._attempts)
 
-    def check(self, names: Names = DEFAULT_NAMES) -> None:
-        """Raise SettingsError unless the table exists, has the expected key, and has no index on an attribute
-        of the sync, these fields included, with another type: DynamoDB would refuse every row."""
+    def with_fields(self, names: Names) -> Self:
+        """The same table for other fields."""
+        table = copy(self)
+        table.names = names
+        return table
+
+    def check(self) -> None:
+        """Raise SettingsError unless the table exists, has the expected key, and has no index on an owned
+        attribute with another type: DynamoDB would refuse every row."""
         with translated(f"looking at table {self._table!r}"):
             try:
                 table = self._dynamodb.describe_table(TableName=self._table)["Table"]
@@ -83,8 +93,8 @@ class UsersTable:
                 f"The key of table {self._table!r} is {found}, but UsersTableKey says {self._key!r}: the "
                 "table must have that one attribute, a string (S), as its whole key."
             )
-        owned = [name for name in (*names, VERSION, DELETED) if name in types]
-        if odd := [name for name in owned if types[name] != type_of(name)]:
+        indexed = [name for name in owned(self.names) if name in types]
+        if odd := [name for name in indexed if types[name] != type_of(name)]:
             described = ", ".join(f"{name} ({types[name]})" for name in odd)
             raise SettingsError(
                 f"Table {self._table!r} has an index with {described} in its key. DynamoDB takes no other "
@@ -110,7 +120,7 @@ class UsersTable:
             for ids in batched(wanted, KEYS_PER_READ, strict=False):
                 keys = {user_id: {self._key: attribute(user_id)} for user_id in ids}
                 for item in self._read_batch(keys, consistent):
-                    rows[item[self._key]["S"]] = to_row(item)
+                    rows[item[self._key]["S"]] = to_row(item, self.names)
                 unread -= set(ids) - keys.keys()
                 if keys:  # the time that is left is for writing what was read
                     break
@@ -119,7 +129,14 @@ class UsersTable:
     def write(self, writes: Sequence[Write]) -> list[Result]:
         """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
         results = self._writer.write_all([self._conditional(write) for write in writes])
-        return [_result(result) for result in results]
+        return [
+            Written()
+            if result is None
+            else self._lost(result)
+            if isinstance(result, ConditionFailed)
+            else result
+            for result in results
+        ]
 
     def update(self, write: Write) -> Written | Lost:
         """Carry out one write. A lost one hands over the row as it is, at no cost; None: there is no row.
@@ -127,7 +144,7 @@ class UsersTable:
         Raises RowRefused if DynamoDB will never take the row, and AwsError.
         """
         failed = self._writer.write(self._conditional(write))
-        return _lost(failed) if failed else Written()
+        return self._lost(failed) if failed else Written()
 
     def get(self, user_id: str) -> Row | None:
         """The owned attributes of one row as it is now, or None."""
@@ -135,11 +152,11 @@ class UsersTable:
             answer = self._dynamodb.get_item(
                 TableName=self._table,
                 Key={self._key: attribute(user_id)},
-                ProjectionExpression=", ".join(f"#{name}" for name in OWNED),
-                ExpressionAttributeNames={f"#{name}": name for name in OWNED},
+                ProjectionExpression=", ".join(f"#{name}" for name in owned(self.names)),
+                ExpressionAttributeNames={f"#{name}": name for name in owned(self.names)},
                 ConsistentRead=True,
             )
-        return to_row(answer["Item"]) if "Item" in answer else None
+        return to_row(answer["Item"], self.names) if "Item" in answer else None
 
     def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
         """The ids of the rows that hold a snapshot and are not marked as deleted, from anywhere after a key.
@@ -169,7 +186,7 @@ class UsersTable:
 
     def _read_batch(self, keys: dict[str, Any], consistent: bool) -> Iterator[Item]:
         """Read rows, and take what is read out of `keys`, which are by user id."""
-        names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
+        names = {f"#{n}": name for n, name in enumerate((self._key, *owned(self.names)))}
         for _ in self._attempts(8):
             request = {
                 "Keys": list(keys.values()),
@@ -195,20 +212,12 @@ class UsersTable:
         expected = None if write.expected is None else _attributes(write.expected)
         return ConditionalWrite(write.user_id, put, write.remove, expected)
 
+    def _result(self, result: WriteResult) -> Result:
+        return self._lost(result) if isinstance(result, ConditionFailed) else result or Written()
+
+    def _lost(self, failed: ConditionFailed) -> Lost:
+        return Lost(None if failed.item is None else to_row(failed.item, self.names))
+
 
 def _attributes(values: Mapping[str, Value | None]) -> dict[str, Attribute | None]:
     return {name: None if value is None else to_attribute(value) for name, value in values.items()}
-
-
-def _result(result: WriteResult) -> Result:
-    match result:
-        case None:
-            return Written()
-        case ConditionFailed():
-            return _lost(result)
-        case RowRefused() | Throttled():
-            return result
-
-
-def _lost(failed: ConditionFailed) -> Lost:
-    return Lost(None if failed.item is None else to_row(failed.item))

@@ -1,7 +1,7 @@
 """The write rule: what a change in Clerk does to the row that is stored. Pure decisions, no I/O.
 
 Changes may arrive in any order, more than once, and interleaved: the row ends as if the newest snapshot had
-been applied last, with a mark if the user was deleted. Attributes outside OWNED belong to the app and appear
+been applied last, with a mark if the user was deleted. Attributes that the sync does not own appear
 in no decision.
 """
 

@@ -4,7 +4,6 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
-from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
@@ -27,9 +26,8 @@ class WebhookProcessor:
         arrivals: Arrivals,
         *,
         create_missing: bool,
-        names: Names = DEFAULT_NAMES,
     ) -> None:
-        self.names = names
+        self.names = users_table.names
         """The fields to read of the users in webhooks."""
         self._users_table = users_table
         self._instance = instance

@@ -10,7 +10,7 @@ from clerk_sync.runs.runs_table import RunsTable
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
 
-REDRIVE = "see docs/operations.md, Redriving pages."
+REDRIVE = "see docs/operations.md, Redrive failed pages."
 COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",

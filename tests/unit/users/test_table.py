@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from clerk_sync.aws.dynamodb import attribute
 from clerk_sync.errors import AwsError, RowRefused, SettingsError, Throttled
-from clerk_sync.users.row import DELETED, OWNED, VERSION, Row
+from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.row import DELETED, VERSION, Row, owned
 from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.user import Change, User, parse_user
 from clerk_sync.users.values import Json, Opaque
 from clerk_sync.users.write_rule import Write, decide
 from tests.local.clerk.fake_users import make_user
-from tests.support.strategies import changes, rows, stored_as
+from tests.support.strategies import ALL_NAMES, changes, rows, stored_as
 
 type Answer = dict[str, Any]
 
@@ -396,7 +397,7 @@ def test_an_updates_expressions_use_just_what_is_given_for_them(
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         assert set(used) == {*names, *values}
         assert all(re.fullmatch(r"[#:]\w+", placeholder) for placeholder in used), "DynamoDB takes no others"
-        assert set(names.values()) <= {key, *OWNED}
+        assert set(names.values()) <= {key, *owned(ALL_NAMES)}
         assert request["Key"] == {key: attribute(write.user_id)}
         assert request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
@@ -513,7 +514,7 @@ def test_one_row_is_read_as_it_is_now_and_only_what_the_sync_owns_of_it(key: str
     assert request["ConsistentRead"] is True
     projected = request["ProjectionExpression"].split(", ")
     names = request["ExpressionAttributeNames"]
-    assert [names[placeholder] for placeholder in projected] == list(OWNED)
+    assert [names[placeholder] for placeholder in projected] == list(owned(DEFAULT_NAMES))
     assert names.keys() == set(projected)
 
 
@@ -586,7 +587,7 @@ def test_only_the_key_and_what_the_sync_owns_is_read() -> None:
     [request] = dynamodb.asked
     names = request["Users"]["ExpressionAttributeNames"]
     projected = re.split(r",\s*", request["Users"]["ProjectionExpression"])
-    assert {names[placeholder] for placeholder in projected} == {"clerkUserId", *OWNED}
+    assert {names[placeholder] for placeholder in projected} == {"clerkUserId", *owned(DEFAULT_NAMES)}
 
 
 ODD: tuple[Any, ...] = (

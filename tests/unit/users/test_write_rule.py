@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.users.fields import DEFAULT_NAMES
-from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Row, number, snapshot_version
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number, snapshot_version
 from clerk_sync.users.row import future_times as future_times_of
 from clerk_sync.users.table import Written
 from clerk_sync.users.upsert import store, upsert
@@ -17,6 +17,7 @@ from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import (
     ALL_NAMES,
+    ALL_OWNED,
     NOW,
     app_attributes,
     changes,
@@ -118,7 +119,7 @@ def test_what_is_the_apps_stays_and_does_not_matter(
 def test_a_write_names_only_what_the_sync_owns(user: User, row: Row | None, as_of: int) -> None:
     decision = decide(user, row, as_of=as_of, now=NOW, create_missing=True)
     if isinstance(decision, Write):
-        assert {*decision.put, *decision.remove, *(decision.expected or {})} <= set(OWNED)
+        assert {*decision.put, *decision.remove, *(decision.expected or {})} <= set(ALL_OWNED)
         assert decision.creates == (row is None)
 
 
