@@ -1,6 +1,5 @@
 """AuditFunction: is the table right? Invoked by the schedule, from the console or by `sam local invoke`."""
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -23,7 +22,7 @@ from clerk_sync.runs.resources import RESERVE_SECONDS
 def handler(event: Any, context: LambdaContext) -> Report:
     """Event `{}` or any of the keys of AuditEvent → what is wrong with the table, as Report has it."""
     try:
-        return _audit(event, _settings(), context)
+        return _audit(event, AuditSettings.from_env(), context)
     except ClerkSyncError as error:
         logger.error("audit_interrupted", kind=type(error).__name__, reason=str(error))
         raise
@@ -40,8 +39,3 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
         time_left=lambda: resources.time_left() - RESERVE_SECONDS,
     )
     return audit(resources, audit_request(event), finder)
-
-
-@cache
-def _settings() -> AuditSettings:
-    return AuditSettings.from_env()

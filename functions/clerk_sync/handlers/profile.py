@@ -6,10 +6,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from clerk_sync.aws.clients import client
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
-from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers
+from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.profile.clerk_lookup import ClerkLookup
@@ -77,3 +78,6 @@ def _page_loads() -> PageLoads:
     )
     keys = key_source(settings.clerk_jwt_key, settings.clerk_issuer)
     return PageLoads(profiles, keys, settings.clerk_issuer, settings.clerk_authorized_parties)
+
+
+prepare(_page_loads, lambda: client("ssm"))

@@ -1,7 +1,5 @@
 """WorkerFunction: takes pages from PagesQueue."""
 
-import re
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -28,20 +26,10 @@ _RESERVE_MS = 20_000
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """SQS records → a partial batch response: the messages to be delivered again. Raises EventError."""
     deliveries = parse_deliveries(event)
-    settings = _settings()
+    settings = WorkerSettings.from_env()
     worker = _worker(settings, context)
     failed = [one.message_id for one in deliveries if not _handle(one, worker, settings.max_receive_count)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
-
-
-@cache
-def _settings() -> WorkerSettings:
-    return WorkerSettings.from_env()
-
-
-@cache
-def _placeholders(settings: WorkerSettings) -> re.Pattern[str]:
-    return placeholder_pattern(settings.placeholder_patterns)
 
 
 def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
@@ -55,7 +43,7 @@ def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
         RunsTable(items),
         PageLedger(items),
         PagesQueue(client("sqs"), settings.pages_queue_url),
-        _placeholders(settings),
+        placeholder_pattern(settings.placeholder_patterns),
     )
 
 

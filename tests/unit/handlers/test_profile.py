@@ -142,7 +142,7 @@ def test_settings_error_is_a_500_that_only_the_log_explains(
 
 
 def test_wrong_key_is_a_500_that_the_log_explains(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
-    settings = SETTINGS.model_copy(update={"clerk_jwt_key": "no key"})
+    settings = replace(SETTINGS, clerk_jwt_key="no key")
     monkeypatch.setattr(handlers_profile, "_settings", lambda: settings)
     monkeypatch.setattr(handlers_profile, "dynamodb", lambda: None)
     handlers_profile._page_loads.cache_clear()
