@@ -1,8 +1,8 @@
-"""A function's import and its first requests in a new process: python first_request.py HANDLER <EVENTS.
+"""A function's import and its first requests in a new process: python first_request.py MODULE.
 
-Standard library only, as it also runs in a container that has nothing of the tests. `HANDLER` is a module
-with a `handler`, or `boto3` for boto3 with a DynamoDB and an SSM client. The last line of its output is JSON:
-CPU and elapsed seconds of the import and of each request, and the requests' status codes.
+Standard library only, as it also runs in a container that has nothing of the tests. `MODULE` has a `handler`;
+`boto3` stands for boto3 with a DynamoDB and an SSM client. Writes a line of JSON for the import, then one for
+each event that it reads, a line each: CPU and elapsed milliseconds, and the answer.
 """
 
 import importlib
@@ -20,13 +20,18 @@ CONTEXT = SimpleNamespace(
     invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:function",
     aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
 )
+MARK = "timed "
+"""What the lines begin with, unlike those of a function's log."""
 
 
-def timed[T](action: Callable[[], T]) -> tuple[T, tuple[float, float]]:
-    """The action's result, and its CPU and elapsed seconds."""
+def timed[T](action: Callable[[], T]) -> tuple[T, float, float]:
     cpu, elapsed = time.process_time(), time.perf_counter()
     result = action()
-    return result, (time.process_time() - cpu, time.perf_counter() - elapsed)
+    return result, (time.process_time() - cpu) * 1000, (time.perf_counter() - elapsed) * 1000
+
+
+def report(cpu: float, elapsed: float, answer: Any = None) -> None:
+    print(MARK + json.dumps({"cpu": cpu, "elapsed": elapsed, "answer": answer}), flush=True)
 
 
 def import_boto3() -> Any:
@@ -34,16 +39,14 @@ def import_boto3() -> Any:
     return [boto3.client(service) for service in ("dynamodb", "ssm")]
 
 
-def main(name: str, events: list[Any]) -> dict[str, Any]:
-    action = import_boto3 if name == "boto3" else lambda: importlib.import_module(name).handler
-    handler, imported = timed(action)
-    answers = [timed(partial(handler, event, CONTEXT)) for event in events]
-    return {
-        "import": imported,
-        "requests": [seconds for _, seconds in answers],
-        "statuses": [answer["statusCode"] for answer, _ in answers],
-    }
+def import_handler(module: str) -> Any:
+    return importlib.import_module(module).handler
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], json.load(sys.stdin))))
+    name = sys.argv[1]
+    handler, *seconds = timed(import_boto3 if name == "boto3" else partial(import_handler, name))
+    report(*seconds)
+    for line in sys.stdin:
+        answer, *seconds = timed(partial(handler, json.loads(line), CONTEXT))
+        report(*seconds, answer)
