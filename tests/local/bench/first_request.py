@@ -30,7 +30,7 @@ def timed[T](action: Callable[[], T]) -> tuple[T, float, float]:
     return result, (time.process_time() - cpu) * 1000, (time.perf_counter() - elapsed) * 1000
 
 
-def report(cpu: float, elapsed: float, answer: Any = None) -> None:
+def report(answer: Any, cpu: float, elapsed: float) -> None:
     print(MARK + json.dumps({"cpu": cpu, "elapsed": elapsed, "answer": answer}), flush=True)
 
 
@@ -45,8 +45,7 @@ def import_handler(module: str) -> Any:
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    handler, *seconds = timed(import_boto3 if name == "boto3" else partial(import_handler, name))
-    report(*seconds)
+    handler, cpu, elapsed = timed(import_boto3 if name == "boto3" else partial(import_handler, name))
+    report(None, cpu, elapsed)
     for line in sys.stdin:
-        answer, *seconds = timed(partial(handler, json.loads(line), CONTEXT))
-        report(*seconds, answer)
+        report(*timed(partial(handler, json.loads(line), CONTEXT)))
