@@ -1,10 +1,9 @@
 """The listing of all users, in several windows of creation times at once.
 
-One cursor is as slow as Clerk's answers: at 200 ms each it reads 5 pages a second, of the 100 that Clerk
-allows. So a long listing is split into windows, each with its own cursor. How many users were created when is
-not known beforehand, and a bulk import may put them all into one second. So whenever a request more may run,
-the window whose page has just come is split if it seems to have many users left. A small instance stays in
-one window.
+At 200 ms an answer, one cursor reads 5 pages a second, of the 100 that Clerk allows. So a long listing is
+split into windows, each with its own cursor. A bulk import may put all users into one second, so windows are
+split as the listing goes: when there is room for another request, the window whose page has just come is
+split if it seems to have many users left. A small instance stays in one window.
 """
 
 from collections.abc import Generator, Iterable
@@ -15,16 +14,16 @@ from clerk_sync.clerk.checkpoint import Checkpoint, Window, created_at
 from clerk_sync.clerk.listing import Clerk, ListedUsers, WindowPage, list_page
 
 PAGES_WORTH_A_WINDOW = 6
-"""A window costs a request that gives less than a page, in vain where fewer users are left than it seemed."""
+"""A window costs a request, wasted if fewer users are left than it seemed."""
 
 
 class ParallelListing:
     """Lists every user from a checkpoint on, each once.
 
     The executor must be able to run `max_requests` at once. `expected` is Clerk's own count when the run
-    began. A page shorter than asked for ends the last window. If fewer users than Clerk counts were listed
-    when every window has ended, those that may have been cut short are listed further, once, until nobody
-    comes.
+    began. A page shorter than requested ends the last window. If every window has ended with fewer users
+    listed than Clerk counts, those that Clerk may have cut short are listed further, once, until no users
+    come.
     """
 
     def __init__(
@@ -49,14 +48,13 @@ class ParallelListing:
 
     @property
     def unlisted(self) -> int:
-        """How many users Clerk did not list, though it counted them before the listing and after it. It is
-        known when `pages` has ended."""
+        """How many users Clerk counted before and after the listing but did not list, once `pages` ends."""
         return max(0, self._expected - self._checkpoint.listed)
 
     def pages(self) -> Generator[list[ListedUsers]]:
-        """Yield the users not listed before, in the order of their checkpoints: all that have come, or none.
+        """Yield the new users that have come, if any, in the order of their checkpoints.
 
-        Close it, or read it to its end: the executor is then shut down. Raises what ClerkClient raises.
+        Close it, or read it to its end, to shut the executor down. Raises what ClerkClient raises.
         """
         try:
             self._request(window for window in self._checkpoint.windows if not window.ended)
@@ -78,7 +76,7 @@ class ParallelListing:
         return completed
 
     def _take(self, request: Future[WindowPage]) -> ListedUsers:
-        """The users that a request returned. The window's next request, or those of its parts, are sent."""
+        """The users that a request returned. Sends the window's next request, or those of its parts."""
         page, window = request.result(), self._requests.pop(request)
         listed = ListedUsers(page.users, page.requested_at, window, self._checkpoint)
         if page.is_last:
@@ -107,7 +105,7 @@ class ParallelListing:
         return ended if self.unlisted else []
 
     def _parts(self, page: WindowPage) -> list[Window]:
-        """The window of a page, or its parts, judged by how close in time the page's users are."""
+        """The window of a page, or its parts, by how close in time the page's users are."""
         window = page.window
         most = self._max_requests - len(self._requests)
         left = self._expected - self._checkpoint.listed - len(page.users)
@@ -132,8 +130,8 @@ class ParallelListing:
 
 
 def _has_ended(page: WindowPage, window: Window) -> bool:
-    """Whether a short page ends the window. Before the end of one with a bound there should be more users,
-    and after a page that was cut before there may be: there the listing goes on until nobody comes."""
+    """Whether a short page ends the window. A window with a bound should have more users after it, and one
+    that ended before may have: both are listed until no users come."""
     is_trusted = window.before is None and not window.ended
     return page.is_short and (is_trusted or not page.users)
 

@@ -82,17 +82,18 @@ class Profiles:
         return and Clerk can't be asked, or does not know the user yet.
         """
         try:
-            return self._ensure(user_id)
+            return self._ensure(user_id, self._claims)
         except ClaimsUnavailable as error:
             logger.warning("claims_unavailable", reason=str(error))
-        return self._ensure_without_claims(user_id)
+        return self._ensure(user_id, None)
 
-    def _ensure(self, user_id: str) -> Profile | None:
+    def _ensure(self, user_id: str, claims: RefreshClaims | None) -> Profile | None:
+        """Without claims, as RunsTable fails, Clerk is asked only for users who have no row to return."""
         started_at = now_ms()
         has_waited = False
         while True:
             # In this order: a row that is read after a refresh was recorded has seen it.
-            refreshed_at = self._claims.refreshed_at(user_id)
+            refreshed_at = claims.refreshed_at(user_id) if claims else 0
             row = self._users_table.get(user_id)
             version = _usable_version(row, started_at)
             if row is None and not self._create_missing:
@@ -103,28 +104,16 @@ class Profiles:
             now = now_ms()
             if now < self._down_until:
                 return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
-            claim = now + CLAIM_MS
-            if self._claims.claim(user_id, now, claim):
+            if not claims:
+                if row is None or is_marked(row, now):
+                    return self._refresh(user_id, row, None)
+                return _unrefreshed(user_id, row, "RunsTable gave no answer")
+            if claims.claim(user_id, now, claim := now + CLAIM_MS):
                 return self._refresh(user_id, row, claim)
             if version or now > started_at + CLAIM_MS:
                 return _unrefreshed(user_id, row, "another page load is asking Clerk")
             self._sleep(_POLL_SECONDS)
             has_waited = True
-
-    def _ensure_without_claims(self, user_id: str) -> Profile | None:
-        """The same while RunsTable fails: Clerk is asked only for users who have no row to return."""
-        now = now_ms()
-        row = self._users_table.get(user_id)
-        version = _usable_version(row, now)
-        if row is None and not self._create_missing:
-            return None
-        if row and version and self._is_fresh(version, 0, now):
-            return Profile(row)
-        if now < self._down_until:
-            return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
-        if row is None or is_marked(row, now):
-            return self._refresh(user_id, row, None)
-        return _unrefreshed(user_id, row, "RunsTable gave no answer")
 
     def _is_fresh(self, version: int, refreshed_at: int, now: int) -> bool:
         # A snapshot that a webhook brought counts too: it was true when it was made.
