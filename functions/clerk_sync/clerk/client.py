@@ -3,11 +3,11 @@
 Facts from https://clerk.com/docs/reference/backend-api and the OpenAPI description of 2026-05-12.
 """
 
-import json
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -23,7 +23,9 @@ from clerk_sync.errors import (
     OutOfTime,
     UserUnknown,
 )
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.user import is_id, read_users
+from clerk_sync.users.values import read_json
 
 type Query = Mapping[str, str | int | Sequence[str]]
 
@@ -53,7 +55,8 @@ class ClerkClient:
 
     `requests_per_second` is for all threads together. `time_left` returns the seconds that may still be
     spent. `on_wait` gets the seconds and the reason of each pause between tries. `http` is a connection to
-    share. `requests_made` counts the requests, `throttled` those that got a 429.
+    share. `names` are the fields to read. `requests_made` counts the requests, `throttled` those that got a
+    429.
 
     Only a 4xx with Clerk's own error code is final. Everything else is tried again, as a firewall, a proxy or
     a cut connection may be the cause. Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
@@ -72,8 +75,10 @@ class ClerkClient:
         on_wait: Callable[[float, str], None] = lambda *_: None,
         sleep: Callable[[float], None] = time.sleep,
         http: httpx.Client | None = None,
+        names: Names = DEFAULT_NAMES,
     ) -> None:
         self._url = api_url
+        self._names = names
         self._secret = secret
         self._interval = 1 / requests_per_second
         self._next_request_at = 0.0
@@ -97,9 +102,10 @@ class ClerkClient:
         self._http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
-        """`GET /users`: user objects, with only the fields that are synced. The default `order_by` is
+        """`GET /users`: user objects, with only what `parse_user` needs. The default `order_by` is
         `created_at`, oldest first. With `starting_after`, it raises CursorRefused too."""
-        return self._get("/users", {"order_by": "created_at", **query}, read_users)
+        read = partial(read_users, names=self._names)
+        return self._get("/users", {"order_by": "created_at", **query}, read)
 
     def user(self, user_id: str) -> Any:
         """`GET /users/{id}`: one user object. Raises UserUnknown too."""
@@ -194,7 +200,7 @@ def _object(is_right: Callable[[Mapping[str, Any]], bool]) -> Callable[[bytes], 
     """Reads a JSON object, or raises ValueError if it is not the right one."""
 
     def read(body: bytes) -> Any:
-        found = json.loads(body)
+        found = read_json(body)
         if not isinstance(found, dict) or not is_right(found):
             raise ValueError("another object, or none")
         return found

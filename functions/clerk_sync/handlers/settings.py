@@ -11,7 +11,8 @@ from functools import reduce
 from typing import Annotated, Any, Self
 
 from clerk_sync.errors import SettingsError
-from clerk_sync.users.row import OWNED
+from clerk_sync.users.fields import FIELDS, Names, synced
+from clerk_sync.users.row import owned
 
 ONE_URL = r"^https?://[a-z0-9.-]+(:[0-9]+)?(/__clerk)?/?$"
 """ClerkIssuer has the same AllowedPattern in template.yaml. Where an app proxies the Frontend API, its path
@@ -36,6 +37,10 @@ def _urls(text: str) -> tuple[str, ...]:
     return urls
 
 
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("It must be true or false")
@@ -56,7 +61,7 @@ def _between[N: (int, float)](kind: type[N], low: N, high: N) -> Callable[[str],
 
 
 def _not_owned(key: str) -> str:
-    if key in OWNED:
+    if key in owned(tuple(FIELDS)):
         raise ValueError("The sync writes this attribute. Set UsersTableKey to the one with Clerk's user id")
     return key
 
@@ -105,11 +110,28 @@ class WorkerSettings(FunctionSettings):
 
     pages_queue_url: str
     max_receive_count: Annotated[int, _between(int, 1, 1000)]
-    placeholder_patterns: Annotated[tuple[str, ...], lambda text: tuple(text.split(","))] = ()
+    placeholder_patterns: Annotated[tuple[str, ...], _texts] = ()
+
+
+def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
+    synced(names)
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebhookSettings(FunctionSettings):
+class FieldsSettings(FunctionSettings):
+    """What the functions that take users from Clerk have in common."""
+
+    extra_fields: Annotated[tuple[str, ...], _texts, _extra] = ()
+
+    @property
+    def names(self) -> Names:
+        """The names of the fields that are synced."""
+        return synced(self.extra_fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookSettings(FieldsSettings):
     """Settings of WebhookFunction."""
 
     clerk_webhook_secret_parameter: str
@@ -117,7 +139,7 @@ class WebhookSettings(FunctionSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DashboardSettings(FunctionSettings):
+class DashboardSettings(FieldsSettings):
     """Settings of DashboardFunction."""
 
     clerk_api_url: Annotated[str, _url]
@@ -125,7 +147,7 @@ class DashboardSettings(FunctionSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileSettings(FunctionSettings):
+class ProfileSettings(FieldsSettings):
     """Settings of ProfileFunction. Without a `clerk_jwt_key` the issuer's published keys are fetched."""
 
     clerk_api_url: Annotated[str, _url]
@@ -138,7 +160,7 @@ class ProfileSettings(FunctionSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackfillSettings(FunctionSettings):
+class BackfillSettings(FieldsSettings):
     """Settings of BackfillFunction."""
 
     clerk_api_url: Annotated[str, _url]
