@@ -15,6 +15,7 @@ import httpx
 
 from clerk_sync.aws.secrets import Secret
 from clerk_sync.clerk.responses import ClerkApiError, clerk_error, describe, retry_after, where_to_look
+from clerk_sync.clerk.user_list import read_users
 from clerk_sync.errors import (
     ClerkError,
     ClerkRefused,
@@ -24,7 +25,7 @@ from clerk_sync.errors import (
     UserUnknown,
 )
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.user import is_id, read_users
+from clerk_sync.users.user import is_id
 from clerk_sync.users.values import read_json
 
 type Query = Mapping[str, str | int | Sequence[str]]

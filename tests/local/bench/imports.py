@@ -23,7 +23,7 @@ from clerk_sync.aws.dynamodb import to_item
 from clerk_sync.clock import now_ms
 from tests.local.aws.build import architecture, build
 from tests.local.aws.docker import HOST, reachable_from_containers, seen_from_a_container
-from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, free_port
+from tests.local.aws.local_aws import CREDENTIALS, REGION, SECRET_KEY, WEBHOOK_SECRET, LocalAws, free_port
 from tests.local.bench.errors import BenchmarkError
 from tests.local.bench.figures import table, verdict
 from tests.local.bench.first_request import MARK
@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace) -> int:
     users = [make_user(n) for n in range(100)]
     with LocalAws(ports[0]) as aws, SimulatedClerk(users=users, port=ports[1]) as clerk:
         _prepare(aws)
-        variables = aws.environment | _function_variables(clerk.url)
+        variables = _variables(aws.endpoint, clerk.url)
         with step("Starting new instances"):
             rows = _cpu_rows(_Process(code, variables), aws)
         print("", table(HEADINGS, rows), "", sep="\n", flush=True)
@@ -118,9 +118,11 @@ def _prepare(aws: LocalAws) -> None:
     aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
 
 
-def _function_variables(clerk_url: str) -> dict[str, str]:
-    return {
+def _variables(aws_url: str, clerk_url: str) -> dict[str, str]:
+    return CREDENTIALS | {
         "AWS_LAMBDA_FUNCTION_NAME": "function",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": aws_url,
         "USERS_TABLE": "Users",
         "USERS_TABLE_KEY": "clerkUserId",
         "RUNS_TABLE": "Runs",
@@ -185,8 +187,8 @@ class _Container:
             *("--add-host", f"{HOST}:host-gateway", "--entrypoint", "/var/lang/bin/python3.13"),
             *("--volume", f"{self._code}:/var/task:ro", "--volume", f"{SCRIPT}:/first_request.py:ro"),
         ]
-        for name in variables.keys() - os.environ.keys():
-            options += ["--env", f"{name}={seen_from_a_container(variables[name])}"]
+        for name, value in variables.items():
+            options += ["--env", f"{name}={seen_from_a_container(value)}"]
         return ["docker", "run", *options, self._image, "/first_request.py", module]
 
     def environment(self, _: str) -> Mapping[str, str]:
@@ -200,7 +202,7 @@ class _Container:
 def _cpu_rows(process: _Process, aws: LocalAws) -> list[Sequence[str]]:
     starts = _starts(process, aws)
     boto3 = starts[BOTO3]["cpu"][0]
-    rows: list[Sequence[str]] = [("boto3, DynamoDB and SSM", "", f"{boto3:.0f}", *[""] * 5)]
+    rows: list[Sequence[str]] = [("boto3, DynamoDB and SSM", "", f"{boto3:.0f}", *[""] * 6)]
     for name, case in CASES.items():
         imported, first, *_, last = starts[name]["cpu"]
         both = (imported + first) / boto3
@@ -248,7 +250,8 @@ def _start(place: _Process | _Container, module: str, requests: Sequence[Any]) -
     ) as child:
         assert child.stdout
         first = child.stdout.readline()
-        place.limit()
+        if requests:
+            place.limit()
         rest, errors = child.communicate("".join(json.dumps(request) + "\n" for request in requests))
     lines = [first, *rest.splitlines()]
     reports = [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
