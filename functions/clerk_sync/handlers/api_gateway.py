@@ -11,14 +11,15 @@ from clerk_sync.errors import MessageError
 
 
 def prepare(*makes: Callable[[], object]) -> None:
-    """Make in Lambda's init what the first request needs: init has a whole processor.
+    """Make in Lambda's init what the first request needs, as init has a whole processor.
 
     An error is left to the request, which makes it again and logs why. Lambda would repeat a failed init for
-    each request, and answer without the reason.
+    each request and answer without the reason.
     """
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-        for make in makes:
-            with suppress(Exception):
+        with suppress(Exception):
+            client("ssm")
+            for make in makes:
                 make()
 
 

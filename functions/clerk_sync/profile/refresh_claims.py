@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from clerk_sync.aws.items import Items
 from clerk_sync.clock import DAY_MS
@@ -12,19 +13,19 @@ _IS_FREE = "attribute_not_exists(claimedUntil) OR claimedUntil < :now OR claimed
 """A claim over a day ahead was made by a wrong clock, and would never end."""
 
 
+@dataclass
 class RefreshClaims:
     """One short-lived item for each user who has the app open. Times in ms.
 
     Every method raises ClaimsUnavailable.
     """
 
-    def __init__(self, items: Items) -> None:
-        self._items = items
+    items: Items
 
     def refreshed_at(self, user_id: str) -> int:
         """When Clerk was last asked for the user and the row brought up to date; 0 if not lately."""
         with _claims():
-            item = self._items.get(*_key(user_id)) or {}
+            item = self.items.get(*_key(user_id)) or {}
         at: int = item.get("refreshedAt", 0)
         return at
 
@@ -33,7 +34,7 @@ class RefreshClaims:
         times = {"claimedUntil": until, "expiresAt": now // 1000 + KEPT_SECONDS}
         with _claims():
             values = {":now": now, ":latest": now + DAY_MS}
-            return self._items.update(*_key(user_id), _IS_FREE, values, set_=times) is not None
+            return self.items.update(*_key(user_id), _IS_FREE, values, set_=times) is not None
 
     def complete(self, user_id: str, until: int, refreshed_at: int) -> None:
         """End the claim until then: the row is as Clerk had the user at `refreshed_at`. Does nothing if the
@@ -47,7 +48,7 @@ class RefreshClaims:
     def _end(self, user_id: str, until: int, times: dict[str, int]) -> None:
         values, remove = {":until": until}, ("claimedUntil",)
         with _claims():
-            self._items.update(*_key(user_id), "claimedUntil = :until", values, set_=times, remove=remove)
+            self.items.update(*_key(user_id), "claimedUntil = :until", values, set_=times, remove=remove)
 
 
 @contextmanager
