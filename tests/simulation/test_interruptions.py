@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.interruptions import Faults, play
+from tests.simulation.interruptions.episode import play
+from tests.simulation.interruptions.world import Faults
 
 
 @pytest.fixture(scope="session")

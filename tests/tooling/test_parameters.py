@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from clerk_sync.users.drift import placeholder_pattern
-from clerk_sync.users.row import OWNED
+from clerk_sync.users.fields import FIELDS
+from clerk_sync.users.row import owned
 from tests.local.aws.local_aws import LOCAL, ROOT
 from tests.support.parameters import is_accepted, parameters
 
@@ -47,6 +48,9 @@ ExistingUsersTable Prod.users_2-eu
 ExistingUsersTable none-of-them
 UsersTableKey sub
 UsersTableKey emails
+ExtraFields
+ExtraFields phoneNumber
+ExtraFields phoneNumber,web3Wallet,publicMetadata
 ClerkIssuer https://clerk.your.app
 ClerkIssuer https://happy-cat-1.clerk.accounts.dev/
 ClerkIssuer http://127.0.0.1:8400
@@ -100,6 +104,11 @@ ExistingUsersTable None
 ExistingUsersTable ""
 UsersTableKey
 UsersTableKey user id
+ExtraFields phoneNumber, banned
+ExtraFields phoneNumber,
+ExtraFields phone-number
+ExtraFields public_metadata
+ExtraFields ""
 CreateMissingUsers yes
 CreateMissingUsers True
 ClerkIssuer none
@@ -180,7 +189,7 @@ def test_wrong_or_cut_value_is_rejected(name: str, value: str) -> None:
 
 
 def test_table_key_that_the_sync_writes_is_rejected() -> None:
-    assert [name for name in OWNED if is_accepted("UsersTableKey", name)] == []
+    assert [name for name in owned(tuple(FIELDS)) if is_accepted("UsersTableKey", name)] == []
 
 
 def test_jwt_key_on_one_line_only_is_accepted() -> None:
