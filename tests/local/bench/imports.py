@@ -86,7 +86,7 @@ def measure(options: argparse.Namespace) -> int:
     if list(code.rglob("*.pyc")):
         raise BenchmarkError(f"There is bytecode in {code}, which no deployment has: delete it.")
     ports = free_port(), free_port()
-    users = [make_user(n) for n in range(100)]
+    users = [make_user(n) for n in range(200)]
     with LocalAws(ports[0]) as aws, SimulatedClerk(users=users, port=ports[1]) as clerk:
         _prepare(aws)
         variables = _variables(aws.endpoint, clerk.url)
@@ -257,5 +257,5 @@ def _start(place: _Process | _Container, module: str, requests: Sequence[Any]) -
     reports = [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
     statuses = [report["answer"]["statusCode"] for report in reports[1:]]
     if child.returncode or len(statuses) != len(requests) or not all(status < 300 for status in statuses):
-        raise BenchmarkError(f"{module} failed: {statuses}\n{rest}\n{errors}")
+        raise BenchmarkError(f"{module} failed: status codes {statuses}\n{errors}")
     return reports
