@@ -121,7 +121,7 @@ FREE: dict[str, Value | None] = {VERSION: None, DELETED: None, "lastSignInAt": N
     ],
 )
 @pytest.mark.parametrize("by_itself", [True, False], ids=["update", "write"])
-def test_a_write_counts_only_if_the_row_is_what_was_expected(
+def test_write_takes_effect_only_if_the_row_is_as_expected(
     row: Row | None,
     expected: Mapping[str, Value | None] | None,
     takes: bool,
@@ -145,7 +145,7 @@ def test_a_write_counts_only_if_the_row_is_what_was_expected(
         assert result.row == (owned_part(row or {}) if is_known else None)
 
 
-def test_a_write_may_only_remove(subject: Subject, user_id: str) -> None:
+def test_write_that_only_removes_attributes(subject: Subject, user_id: str) -> None:
     for write_it in (subject.table.update, lambda write: subject.table.write([write])[0]):
         subject.put(user_id, AT_5 | {"email": "a@b.c"})
         write = Write(user_id, {}, ("email", "username"), FREE | {VERSION: 5})
@@ -157,7 +157,9 @@ def test_a_write_may_only_remove(subject: Subject, user_id: str) -> None:
 
 
 @pytest.mark.parametrize("row", [None, {}, {"plan": "pro"}, AT_5, AT_5 | {DELETED: NULL}])
-def test_one_row_is_read_without_the_apps_attributes(row: Row | None, subject: Subject, user_id: str) -> None:
+def test_single_row_is_read_without_the_apps_attributes(
+    row: Row | None, subject: Subject, user_id: str
+) -> None:
     if row is not None:
         subject.put(user_id, row)
     assert subject.table.get(user_id) == (None if row is None else owned_part(row))

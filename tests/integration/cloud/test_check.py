@@ -18,8 +18,9 @@ from tests.cloud.stack import Clients, find_stack
 from tests.integration.stack import Stack
 from tests.local.aws.local_aws import CREDENTIALS, REGION, SECRET_KEY, WEBHOOK_SECRET, free_port
 from tests.local.clerk.fake_users import broken_users, make_users
+from tests.local.clerk.faults import Fault
 from tests.local.clerk.session_tokens import jwks, new_key
-from tests.local.clerk.simulated_clerk import Fault, SimulatedClerk
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.sign import LOCAL_SECRET
 from tests.support.launched import Launched, launched
 
@@ -60,7 +61,7 @@ def wrong_subjects(results: list[Result]) -> set[str]:
     return {result.subject for result in results if result.mark is Mark.WRONG}
 
 
-def test_nothing_is_found_on_a_healthy_stack(healthy: tuple[Stack, SimulatedClerk]) -> None:
+def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedClerk]) -> None:
     stack, _ = healthy
     noted = stack.runs.webhooks()
     rows, runs = stack.rows(), sorted(stack.recorded())
@@ -316,7 +317,9 @@ FAULTS: dict[str, tuple[Plant, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found_and_nothing_else(healthy: tuple[Stack, SimulatedClerk], name: str) -> None:
+def test_check_finds_a_planted_fault_and_nothing_else(
+    healthy: tuple[Stack, SimulatedClerk], name: str
+) -> None:
     stack, clerk = healthy
     plant, subjects = FAULTS[name]
     with plant(stack, clerk):
@@ -326,11 +329,11 @@ def test_a_planted_fault_is_found_and_nothing_else(healthy: tuple[Stack, Simulat
     assert not is_well(results)
 
 
-def test_no_fault_is_left_behind(healthy: tuple[Stack, SimulatedClerk]) -> None:
+def test_check_finds_nothing_after_the_faults_are_removed(healthy: tuple[Stack, SimulatedClerk]) -> None:
     assert wrong_subjects(found(healthy[0])) == set()
 
 
-def test_a_clerk_that_does_not_answer_leaves_it_open(
+def test_check_without_an_answer_from_clerk_is_undecided(
     healthy: tuple[Stack, SimulatedClerk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack, clerk = healthy
@@ -360,7 +363,7 @@ class Refusing:
 @pytest.mark.parametrize(
     ("code", "leaves_it_open"), [("AccessDeniedException", True), ("InvalidAction", False)]
 )
-def test_what_aws_does_not_answer_cannot_be_told(
+def test_check_without_an_answer_from_aws_is_undecided(
     healthy: tuple[Stack, SimulatedClerk], code: str, *, leaves_it_open: bool
 ) -> None:
     stack, _ = healthy
@@ -386,7 +389,7 @@ def checking(deployed: Stack, tmp_path: Path) -> Check:
     return check
 
 
-def test_the_command_prints_a_line_for_each_and_exits_with_0(
+def test_check_command_prints_a_line_per_result_and_exits_with_0(
     healthy: tuple[Stack, SimulatedClerk], checking: Check
 ) -> None:
     with checking(healthy[0].name) as command:
@@ -396,7 +399,7 @@ def test_the_command_prints_a_line_for_each_and_exits_with_0(
     assert (empty, last) == ("", f"All is well: {len(lines)} ok.")
 
 
-def test_the_command_exits_with_1_where_something_is_wrong(
+def test_check_command_exits_with_1_if_something_is_wrong(
     healthy: tuple[Stack, SimulatedClerk], checking: Check
 ) -> None:
     stack, _ = healthy
@@ -418,7 +421,7 @@ def test_the_command_exits_with_1_where_something_is_wrong(
         ("clerk-sync", "", "No AWS region is set. Set AWS_DEFAULT_REGION"),
     ],
 )
-def test_the_command_says_in_a_line_why_it_cannot_look(
+def test_check_command_says_in_one_line_why_it_cannot_check(
     checking: Check, name: str, region: str, message: str
 ) -> None:
     with checking(name, region=region) as command:
