@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import randrange
 from typing import Any, Self
 from urllib.request import urlopen
 
@@ -141,9 +142,10 @@ class LocalAws:
         """
         overrides = {"Architecture": architecture(), **parameters}
         template = build() / "template.yaml" if as_shipped else mounted_template()
+        log = LOCAL / f"sam-deploy-{stack}-{self._port}.log"
         sam(
             "deploy",
-            LOCAL / f"sam-deploy-{stack}.log",
+            log,
             self.environment,
             "--template-file",
             str(template),
@@ -158,7 +160,8 @@ class LocalAws:
             "--parameter-overrides",
             *(f'{name}="{value}"' for name, value in overrides.items()),
         )
-        self._mend_concurrency()
+        log.unlink()
+        self._fix_concurrency()
         return self.outputs(stack)
 
     def outputs(self, stack: str = STACK) -> Outputs:
@@ -173,7 +176,7 @@ class LocalAws:
             "WebhookUrl": local_url(self.endpoint, outputs["WebhookUrl"]),
         }
 
-    def _mend_concurrency(self) -> None:
+    def _fix_concurrency(self) -> None:
         """MiniStack 1.5.33 keeps a number that is a template's parameter as text, and can't compare it."""
         client = self.client("lambda")
         for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
@@ -215,10 +218,10 @@ def local_url(endpoint: str, url: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nothing listens on, and that no system gives to an outgoing connection."""
+    while not is_free(port := randrange(20_000, 32_000)):
+        pass
+    return port
 
 
 def is_free(port: int) -> bool:
