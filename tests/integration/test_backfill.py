@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -573,6 +574,6 @@ def test_an_audit_that_was_left_over_keeps_no_other_from_mending_the_table(stack
 
 def test_an_audits_page_that_is_lost_is_counted_as_errors_too(stack: Stack) -> None:
     run = cut_off(stack, "audit", 7)
-    stack.runs.end_paging(run, "cut off", 1)
+    stack.runs.save(replace(run, paged_at=1), "cut off", 0)
     report = stack.audit({"runId": run.run_id, "waitSeconds": 1})
     assert (report["status"], report["errorCount"]) == ("COMPLETED_WITH_ERRORS", 7)

@@ -176,7 +176,7 @@ class Sync(RuleBasedStateMachine):
 
     @rule(user_ids=some_ids, lag=lags, older=lags)
     def read_page(self, user_ids: list[str], lag: int, older: int) -> None:
-        """A user who is met twice in a page may have changed in between."""
+        """A user who is listed twice on a page may have changed in between."""
         self.tick()
         seen = [self.state(user_id, lag if n % 2 else older) for n, user_id in enumerate(user_ids)]
         self.on_the_way.append(("page", self.page([state for state in seen if state]).dump()))

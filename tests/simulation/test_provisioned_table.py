@@ -6,6 +6,7 @@ concurrent workers an equal share of the capacity, and keeps five minutes of wha
 
 import heapq
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ class ProvisionedRun:
             messages.append(page.dump())
             if is_synced:
                 self.rows |= {user.id: _row(user) for user in page.users}
-        self.memory.runs.end_paging(run, OWNER, 2_000)
+        self.memory.runs.save(replace(run, paged_at=2_000), OWNER, 0)
         for worker in range(WORKERS):
             self._drain(Share(units / WORKERS), messages[worker::WORKERS])
 

@@ -30,7 +30,7 @@ def read_users(lease: Lease, clerk: ClerkClient) -> int:
         try:
             _send_all(lease, list_changed(clerk, run.checkpoint, limit=limit, since=run.since))
         except TooManyChanges:
-            logger.info("too_many_changes", runId=run.run_id)
+            logger.info("too_many_changes")
         else:
             return 0
     listing = _all_users(lease, clerk)
@@ -43,7 +43,7 @@ def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
     expected = run.expected_users
     if expected is None:
         expected = clerk.count()
-        lease.expect(expected)
+        lease.save(expected_users=expected)
     return ParallelListing(
         clerk,
         run.checkpoint,

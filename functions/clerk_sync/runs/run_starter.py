@@ -73,8 +73,8 @@ class RunStarter:
 
     def _join(self, run: Run) -> Run | None:
         """The run under way; None if it is over by now, or if the request needs a new one."""
-        r = self._resources
         # An invocation that was cut off after the last outcome left the run's status to the next one.
+        r = self._resources
         run = finish(r.runs, run.run_id, now_ms()) or run
         run = give_up_lost_pages(r.runs, r.pages, r.queue, run)
         if run.is_over or self.needs_new_run(run):
