@@ -13,7 +13,9 @@ from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.users.user import SYNCED_FIELDS, User, parse_user
+from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.row import owned
+from clerk_sync.users.user import User, parse_user
 from clerk_sync.webhook.arrivals import Arrivals
 from tests.local.aws.conditions import ALL_ON
 from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port
@@ -293,7 +295,7 @@ def assert_conserved(result: Mapping[str, Any]) -> None:
 
 def assert_true_to_clerk(rows: Mapping[str, Row], payloads: list[dict[str, Any]]) -> None:
     """Every one of these users has a row that holds exactly what Clerk does; the app's attributes apart."""
-    ours = {*SYNCED_FIELDS, "clerkUpdatedAt", "clerkDeletedAt"}
+    ours = owned(DEFAULT_NAMES)
     for payload in payloads:
         row = rows[payload["id"]]
         assert {name: value for name, value in row.items() if name in ours} == wanted_row(payload)

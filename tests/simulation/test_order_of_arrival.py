@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row
+from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row, number
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import FieldValue
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import fields, stored_as
+from tests.support.strategies import ALL_NAMES, fields, stored_as
 
 ID = "user_1"
 MINUTE = 60_000
@@ -60,7 +61,7 @@ def expected_end(sources: Sequence[Webhook | Listing]) -> dict[str, Any]:
     latest[SIGNED_IN] = sign_ins
     for user in users:
         for name in set(ACTIVITY) & user.fields.keys():
-            latest[name].append(int(user.fields[name]))
+            latest[name].append(number(user.fields, name) or 0)
     end |= {name: max(times) for name, times in latest.items() if times}
     marks = [change.at for change in changes if isinstance(change, Deletion)]
     return end | ({DELETED: max(marks)} if marks else {})
@@ -136,9 +137,9 @@ def lives(draw: st.DrawFn) -> list[Webhook | Listing]:
             if draw(st.booleans()):
                 sources.append(Webhook(SignIn(ID, now), now))
         now += draw(st.integers(0, 3))
-        active = {} if sign_in is None else dict.fromkeys(ACTIVITY, sign_in)
+        active: dict[str, FieldValue] = {} if sign_in is None else dict.fromkeys(ACTIVITY, sign_in)
         values = {name: value for name, value in draw(fields).items() if name not in ACTIVITY}
-        users.append(User(ID, now, values | active))
+        users.append(User(ID, now, values | active, ALL_NAMES))
         if not signs_in or draw(st.booleans()):
             sources.append(Webhook(users[-1], now))
         if draw(st.booleans()):

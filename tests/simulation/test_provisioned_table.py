@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.dynamodb import attribute, from_item
+from clerk_sync.aws.dynamodb import from_item
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.worker import Worker
+from clerk_sync.users.attributes import to_attribute
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User
@@ -164,7 +165,7 @@ class ProvisionedRun:
 
 def _row(user: User) -> dict[str, Any]:
     values = {"clerkUserId": user.id, **user.fields, "clerkUpdatedAt": user.updated_at}
-    return {name: attribute(value) for name, value in values.items()}
+    return {name: to_attribute(value) for name, value in values.items()}
 
 
 @pytest.mark.parametrize("is_synced", [False, True], ids=["first sync", "nothing changed"])

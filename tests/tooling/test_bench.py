@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.users.attributes import to_attribute
 from clerk_sync.users.user import User, parse_user
 from tests.local.bench.capacity import NO_UNITS, WRITE_BYTES, Units, item_size, read_units, units, write_units
 from tests.local.bench.costs import COSTS_HEADINGS, cost_rows
@@ -92,7 +92,8 @@ def test_every_row_of_the_benchmark_is_one_write_unit() -> None:
     for payload in make_users(400):
         user = parse_user(payload, NOW)
         assert isinstance(user, User)
-        row = to_item({"clerkUserId": user.id, **user.fields, "clerkUpdatedAt": user.updated_at})
+        values = {"clerkUserId": user.id, **user.fields, "clerkUpdatedAt": user.updated_at}
+        row = {name: to_attribute(value) for name, value in values.items()}
         assert item_size(row) <= WRITE_BYTES
 
 

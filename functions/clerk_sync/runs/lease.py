@@ -63,9 +63,9 @@ class Lease:
         Clerk instance's."""
         # Recovering comes before anything that may fail for good: a page that counts must be the run's.
         self._recover()
-        with self.resources.open_clerk(self._before_pause) as clerk:
+        with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
             try:
-                self.resources.check_table()
+                self.resources.check_table(self.run.names)
                 self._check_instance(clerk)
                 yield clerk
             finally:

@@ -77,7 +77,9 @@ def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, 
     """The messages for one window's users, with their records: nearly always one. `first` is its number."""
     end = 0
     now = now_ms()
-    for number, part in enumerate(split([parse_user(payload, now) for payload in listed.users]), first):
+    for number, part in enumerate(
+        split([parse_user(payload, now, run.names) for payload in listed.users]), first
+    ):
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]

@@ -89,7 +89,7 @@ class RunStarter:
         currents = {mode: after if mode == request.mode else runs.current(mode) for mode in modes}
         webhooks = runs.webhooks()
         r = self._resources
-        scope = Scope(r.instance.read(), r.users_table, self._create_missing)
+        scope = Scope(r.instance.read(), r.users_table, self._create_missing, ",".join(r.names))
         run = Run(
             run_id=_new_run_id(request.mode),
             mode=request.mode,
@@ -97,6 +97,7 @@ class RunStarter:
             dry_run=request.dry_run,
             started_at=now_ms(),
             users_table=scope.users_table,
+            fields=scope.fields,
             since=_since(currents.values(), scope) if request.mode == "incremental" else None,
             webhooks_since=webhooks.first_at if webhooks else None,
             full_run_at=full.started_at if (full := currents["full"].watermark) else None,

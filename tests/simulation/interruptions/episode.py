@@ -51,6 +51,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
+from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.row import DELETED, VERSION
 from tests.simulation.interruptions.outcome import Outcome, runs_of
@@ -336,11 +337,11 @@ class Episode:
             sleep=lambda seconds: world.pause(int(seconds * 1000)),
         )
 
-    def _open_clerk(self, on_wait: Callable[[float, str], None]) -> ClerkClient:
+    def _open_clerk(self, on_wait: Callable[[float, str], None], _: Names) -> ClerkClient:
         self._check_settings("read secret", "The parameter is not there")
         return InterruptedClerk(self.world, self.users, on_wait)
 
-    def _check_settings(self, what: str, problem: str) -> None:
+    def _check_settings(self, what: str, problem: str, _: Names = ()) -> None:
         def check() -> None:
             if self.world.chance(self.world.faults.wrong_settings):
                 raise SettingsError(problem)
