@@ -141,6 +141,7 @@ def test_a_run_that_outlasts_the_functions_time_goes_on_in_another_invocation(st
         assert first["status"] == "RUNNING"
         assert first["totalClerkUsers"] < 3_000
         eventually(lambda: (run := stack.runs.get(first["runId"])) and run.is_over)
+        stack.wait_for_continuations(first["runId"])
         # Each invocation has asked for a page more than it has time to send.
         assert len(user_requests(clerk)) <= 2 * 3_000 / 500 + 3
 
