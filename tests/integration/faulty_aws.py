@@ -29,7 +29,7 @@ _FORWARDED = {"content-type", "x-amz-target", "authorization", "x-amz-date", "x-
 
 @dataclass(frozen=True)
 class Answer:
-    """What AWS says."""
+    """An answer of AWS."""
 
     status: int
     body: Any
@@ -37,7 +37,7 @@ class Answer:
 
 
 def error(status: int, code: str, **more: Any) -> Trouble:
-    """Refuse the call."""
+    """Answer with this error."""
 
     def refuse(_: Body, __: Forward) -> Answer:
         return Answer(status, {"__type": f"com.amazonaws#{code}", "message": "simulated", **more})
@@ -46,21 +46,21 @@ def error(status: int, code: str, **more: Any) -> Trouble:
 
 
 def html(_: Body, __: Forward) -> Answer:
-    """Answer as a proxy in front of AWS would."""
+    """Answer with a page of a proxy in front of AWS."""
     return Answer(503, "<html><body>Service unavailable</body></html>", "text/html")
 
 
 def hang_up(_: Body, __: Forward) -> None:
-    """Do nothing, and say nothing."""
+    """Close the connection without doing anything."""
 
 
 def lose_answer(body: Body, forward: Forward) -> None:
-    """Do it, but say nothing."""
+    """Make the change, but close the connection without an answer."""
     forward(body)
 
 
 def unprocessed(body: Body, forward: Forward) -> Answer:
-    """Read every other key alone."""
+    """Read only every other key."""
     [(table, asked)] = body["RequestItems"].items()
     left = {**asked, "Keys": asked["Keys"][1::2]}
     answer = forward({**body, "RequestItems": {table: {**asked, "Keys": asked["Keys"][::2]}}})
@@ -73,7 +73,7 @@ def nothing_processed(body: Body, _: Forward) -> Answer:
 
 
 def throttled_statements(body: Body, forward: Forward) -> Answer:
-    """Carry out every other statement alone."""
+    """Carry out only every other statement."""
     answer = forward({**body, "Statements": body["Statements"][::2]})
     done = iter(answer.body["Responses"])
     codes = ("ThrottlingError", "InternalServerError", "TransactionConflict", "RequestLimitExceeded")
@@ -85,7 +85,7 @@ def throttled_statements(body: Body, forward: Forward) -> Answer:
 
 
 def refused_messages(body: Body, forward: Forward) -> Answer:
-    """Take every other message alone, and not the first."""
+    """Accept only every other message, not the first."""
     refused, taken = body["Entries"][::2], body["Entries"][1::2]
     answer = forward({**body, "Entries": taken}) if taken else Answer(200, {"Successful": []})
     failed = [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in refused]
@@ -93,7 +93,7 @@ def refused_messages(body: Body, forward: Forward) -> Answer:
 
 
 def in_another_transaction(body: Body, _: Forward) -> Answer:
-    """Cancel a transaction because somebody else's is under way."""
+    """Cancel a transaction because of another one on the same item."""
     reasons = [{"Code": "TransactionConflict"}, *[{"Code": "None"}] * (len(body["TransactItems"]) - 1)]
     code = "com.amazonaws#TransactionCanceledException"
     return Answer(400, {"__type": code, "message": "simulated", "CancellationReasons": reasons})

@@ -1,4 +1,4 @@
-"""The audit on the deployed stack: what it reports of a table with planted defects, and what it fixes."""
+"""The audit on the deployed stack: what it reports about planted defects, and what it fixes."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.users.user import SYNCED_FIELDS
+from clerk_sync.users.fields import DEFAULT_NAMES
 from tests.integration.stack import Stack, assert_true_to_clerk, eventually, wanted_row
 from tests.local.aws.local_aws import FunctionError
 from tests.local.clerk.fake_users import User, make_user, make_users
@@ -62,7 +62,7 @@ def test_correct_table_is_ok(stack: Stack) -> None:
 def planted(stack: Stack, clerk: SimulatedClerk, users: list[User]) -> dict[str, dict[str, list[str]]]:
     """Plant defects of each kind in a correct table. Returns what a report must find."""
     rows = stack.rows()
-    drifted = dict(zip(SYNCED_FIELDS, (user["id"] for user in users), strict=False))
+    drifted = dict(zip(DEFAULT_NAMES, (user["id"] for user in users), strict=False))
     for name, user_id in drifted.items():
         row = rows[user_id]
         was = row.pop(name)
@@ -84,7 +84,7 @@ def planted(stack: Stack, clerk: SimulatedClerk, users: list[User]) -> dict[str,
     return {
         "missing": {missing: []},
         "drifted": {user_id: [name] for name, user_id in drifted.items()} | {behind: ["lastName"]},
-        "placeholders": {never_synced: list(SYNCED_FIELDS), reserved: ["email"]},
+        "placeholders": {never_synced: list(DEFAULT_NAMES), reserved: ["email"]},
         "notInClerk": {user["id"]: [] for user in users[-3:]},
         "markedButAlive": {marked: [], marked_and_drifted: ["firstName"]},
     }

@@ -1,9 +1,10 @@
-"""The main job on the deployed stack: users flow from Clerk to the table, whatever happens meanwhile."""
+"""The backfill on the deployed stack: runs, and what can go wrong during one."""
 
 import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -27,7 +28,7 @@ from tests.local.clerk.simulated_clerk import SimulatedClerk
 
 
 def user_requests(clerk: SimulatedClerk) -> list[Request]:
-    """The requests for users; each invocation asks for the instance besides."""
+    """The requests for users. Each invocation also asks for the instance."""
     return [request for request in clerk.requests if request.path.startswith("/v1/users")]
 
 
@@ -45,7 +46,7 @@ def test_all_users_are_synced_exactly_and_a_second_run_writes_nothing(stack: Sta
         assert result["status"] == "COMPLETED", result
         assert_conserved(result)
         assert (result["createdCount"], result["updatedCount"]) == (19_960, 40)
-        assert len(user_requests(clerk)) <= 20_000 / 500 + 5 + 3  # as many windows as the pace is worth
+        assert len(user_requests(clerk)) <= 20_000 / 500 + 5 + 3  # as many windows as the rate allows
         rows = stack.rows()
         assert rows.pop("not-from-clerk") == {"plan": "free", "email": "shop@example.com"}
         expected = {user["id"]: wanted_row(user) for user in users}
@@ -116,7 +117,7 @@ def test_killed_backfill_continues_the_same_run_from_its_last_page(stack: Stack)
     assert result["status"] == "COMPLETED", result
     assert_conserved(result)
     assert result["totalClerkUsers"] == 4_900
-    # What had been asked for but not sent is asked for again: two pages at the most.
+    # Only pages that were requested and not sent are requested again: at most two.
     assert len(user_requests(clerk)) - asked <= 8, "it began again instead of going on"
     assert_true_to_clerk(stack.rows(), users)
 
@@ -142,7 +143,8 @@ def test_run_longer_than_the_timeout_continues_in_a_new_invocation(stack: Stack)
         assert first["status"] == "RUNNING"
         assert first["totalClerkUsers"] < 3_000
         eventually(lambda: (run := stack.runs.get(first["runId"])) and run.is_over)
-        # Each invocation has asked for a page more than it has time to send.
+        stack.wait_for_continuations(first["runId"])
+        # Each invocation requests one page more than it has time to send.
         assert len(user_requests(clerk)) <= 2 * 3_000 / 500 + 3
 
     result = stack.backfill({"runId": first["runId"]})
@@ -249,7 +251,7 @@ def test_page_too_big_for_a_message_is_split(stack: Stack) -> None:
     assert_true_to_clerk(stack.rows(), users)
 
 
-# Only what changed
+# Incremental runs
 
 
 def test_incremental_run_reads_and_writes_only_changed_users(stack: Stack) -> None:
@@ -271,7 +273,7 @@ def test_incremental_run_reads_and_writes_only_changed_users(stack: Stack) -> No
         assert counts == (201, 200, 1)
         assert_true_to_clerk(stack.rows(), clerk.users())
 
-        # What a failed run or a dry run was to read is read by the next one.
+        # Changes that a failed run or a dry run covered are read by the next run.
         clerk.update(users[1]["id"], first_name="Late", updated_at=now - 300_000)
         clerk.on_request = lambda *_: Fault.status(401)
         assert stack.backfill({"mode": "incremental"})["status"] == "FAILED"
@@ -317,7 +319,7 @@ def test_killed_incremental_run_continues_where_it_stopped(stack: Stack) -> None
     assert_true_to_clerk(stack.rows(), users)
 
 
-# What goes wrong, and what is said of it
+# Failures
 
 
 @pytest.mark.parametrize(
@@ -540,7 +542,7 @@ def test_pages_lost_from_the_queue_are_counted_as_errors(stack: Stack) -> None:
 
 
 def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
-    """A run whose invocation ended when its first page, of so many users, was recorded and not yet sent."""
+    """A run whose invocation ended after its first page, of so many users, was recorded and before it was sent."""
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
@@ -575,6 +577,6 @@ def test_left_over_audit_does_not_block_a_repair(stack: Stack) -> None:
 
 def test_lost_page_of_an_audit_is_counted_as_errors(stack: Stack) -> None:
     run = cut_off(stack, "audit", 7)
-    stack.runs.end_paging(run, "cut off", 1)
+    stack.runs.save(replace(run, paged_at=1), "cut off", 0)
     report = stack.audit({"runId": run.run_id, "waitSeconds": 1})
     assert (report["status"], report["errorCount"]) == ("COMPLETED_WITH_ERRORS", 7)

@@ -1,30 +1,20 @@
-"""The local page with the dashboard's widgets, in a browser: it works, and a user's name stays text."""
+"""The local page with the dashboard's widgets, in a browser."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, Request, expect
 
 from clerk_sync.runs.run import Counts
 from tests.integration.stack import Stack, wanted_row
+from tests.local.browser import CHROMIUM, browser_page
 from tests.local.clerk.fake_users import make_user
 from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.dashboard import dashboard
 from tests.support.deployed_dashboard import start_run
 from tests.support.polling import eventually
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",  # root has no sandbox, as in CI
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = (
     "<script>document.title = 'run'</script>",
     "<img src=x onerror=\"document.title = 'run'\">",
@@ -38,11 +28,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-
 
 
 @pytest.fixture(scope="module")
-def browser_page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser.new_page(viewport={"width": 1200, "height": 900})
-        browser.close()
+def open_page() -> Iterator[Page]:
+    with browser_page(1200) as page:
+        yield page
 
 
 @pytest.fixture
@@ -57,22 +45,20 @@ def clerk(stack: Stack, users: list[dict[str, Any]]) -> Iterator[SimulatedClerk]
 
 
 @pytest.fixture
-def page(
-    stack: Stack, clerk: SimulatedClerk, users: list[dict[str, Any]], browser_page: Page
-) -> Iterator[Page]:
+def page(stack: Stack, clerk: SimulatedClerk, users: list[dict[str, Any]], open_page: Page) -> Iterator[Page]:
     """The page with both widgets loaded."""
     for user in users:
         stack.put_row(user["id"], **wanted_row(user))
     start_run(stack, "full", 1_790_000_000_000, 50, Counts(created=20))
     with dashboard(stack.aws, stack.outputs) as url:
-        browser_page.goto(url)
-        settled(browser_page)
-        yield browser_page
-        browser_page.goto("about:blank")
+        open_page.goto(url)
+        settled(open_page)
+        yield open_page
+        open_page.goto("about:blank")
 
 
 def settled(page: Page) -> None:
-    """Wait until both widgets are loaded, and none is being reloaded."""
+    """Wait until both widgets are loaded."""
     expect(page.locator(".widget .clerk-sync")).to_have_count(2)
     expect(page.locator(".widget[aria-busy=true]")).to_have_count(0)
 

@@ -1,4 +1,4 @@
-"""The bundle: its artifact, what it deploys, another table than its own, and what its logs give away."""
+"""The bundle: its artifact, the deployed resources, an existing table, and the logs."""
 
 import json
 import re
@@ -118,9 +118,9 @@ def test_all_conditions_on_deploys_every_resource(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def minimal(aws: LocalAws) -> Stack:
-    """A stack with every condition off, so with an existing table, which has a key of its own.
+    """A stack with every condition off. It uses an existing table with another key.
 
-    Its code is uploaded as SAM CLI zips it; the other stack's is mounted.
+    Its code is uploaded as SAM CLI zips it; that of the other stack is mounted.
     """
     aws.client("dynamodb").create_table(
         TableName=ALL_OFF["ExistingUsersTable"],
@@ -144,7 +144,7 @@ def test_failed_first_deployment_leaves_no_table(aws: LocalAws) -> None:
     template = transformed(ALL_ON)
     tables = {name: one for name, one in template["Resources"].items() if name.endswith("Table")}
     assert tables.keys() == {"UsersTable", "RunsTable"}
-    fault = {  # which nobody signals
+    fault = {  # never signalled
         "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
         "Fault": {
             "Type": "AWS::CloudFormation::WaitCondition",

@@ -312,6 +312,7 @@ def test_configured_key_verifies_tokens_while_clerk_is_unreachable(stack: Stack)
     stack.put_row(known["id"], **wanted_row(known))
     with stack.clerk([]) as clerk:
         tokens = {user["id"]: clerk.token(user["id"]) for user in (known, unknown)}
+    # A new process has no cached keys.
     with stack.configured(FUNCTION, CLERK_JWT_KEY=PEM):
         answer = load(stack, tokens[known["id"]])
         assert (answer.status_code, answer.json()) == (200, {**shown(known), "stale": True})
@@ -325,9 +326,7 @@ def test_page_loads_get_503_while_the_keys_cannot_be_fetched(stack: Stack) -> No
     stack.put_row(user["id"], **wanted_row(user))
     with stack.clerk([user]) as clerk:
         clerk.on_request = lambda _, __: Fault.status(503)
-        with stack.configured(
-            FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"
-        ):  # starts a new process, which has no cached keys
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):
             answer = load(stack, clerk.token(user["id"]))
             assert answer.status_code == 503
             assert "Retry-After" in answer.headers
@@ -407,6 +406,7 @@ def test_configured_key_needs_no_request_for_keys(stack: Stack) -> None:
     flattened = PEM.replace("\n", " ").strip()
     with stack.clerk([user]) as clerk:
         for pem in (PEM, flattened, PEM.replace("\n", "\\n")):
+            # A new process has no cached keys.
             with stack.configured(FUNCTION, CLERK_JWT_KEY=pem):
                 assert load(stack, clerk.token(user["id"])).json() == shown(user)
                 assert load(stack, clerk.token(user["id"], key=new_key())).status_code == 401
@@ -427,9 +427,7 @@ def test_keys_are_rotated(stack: Stack) -> None:
     with stack.clerk([user]) as clerk:
         before = clerk.token(user["id"])
         clerk.session_keys["ins_next"] = new_key()
-        with stack.configured(
-            FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"
-        ):  # starts a new process, which has no cached keys
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):
             after = clerk.token(user["id"])
             for token in (before, after, before):
                 assert load(stack, token).json() == shown(user)
@@ -506,7 +504,7 @@ def test_refresh_claim_in_runs_table_expires_within_a_day(stack: Stack) -> None:
     with stack.clerk([user]) as clerk:
         load(stack, clerk.token(user["id"]))
     [item] = map(from_item, everything(stack)[1])
-    assert item.keys() == {"runId", "part", "refreshedAt", "expiresAt"}
+    assert item.keys() == {"runId", "part", "refreshedAt", "claimedUntil", "expiresAt"}
     assert now - 5 < item["expiresAt"] - 24 * 60 * 60 < now + 60
     assert now - 5 < item["refreshedAt"] / 1000 < now + 60
 

@@ -1,4 +1,4 @@
-"""FakeUsersTable passes the same tests as the table that it stands for."""
+"""FakeUsersTable passes the same tests as the real table."""
 
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -9,10 +9,12 @@ import pytest
 from clerk_sync.aws.dynamodb import Item, attribute
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import RowRefused
-from clerk_sync.users.row import DELETED, VERSION, Opaque, Row, Value
+from clerk_sync.users.attributes import to_attribute
+from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import User, parse_user
+from clerk_sync.users.values import Opaque, Value
 from clerk_sync.users.write_rule import Write
 from tests.local.aws.local_aws import LocalAws
 from tests.local.clerk.fake_users import make_user
@@ -37,9 +39,7 @@ class Subject(NamedTuple):
 
 def item(row: Row) -> Item:
     """The row as DynamoDB has it."""
-    return {
-        name: value.stored if isinstance(value, Opaque) else attribute(value) for name, value in row.items()
-    }
+    return {name: to_attribute(value) for name, value in row.items()}
 
 
 def fake_subject() -> Subject:
@@ -87,7 +87,7 @@ _NUMBERS = count()
 
 @pytest.fixture
 def user_id() -> str:
-    """One that has no row yet."""
+    """A user id that has no row yet."""
     return f"user_{next(_NUMBERS)}"
 
 

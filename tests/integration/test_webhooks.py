@@ -110,9 +110,9 @@ def test_webhook_of_another_instance_is_ignored(stack: Stack) -> None:
     assert other.remember("ins_2") == "ins_2"
     assert (instance.read(), other.read()) == ("ins_1", "ins_2")
     users = {instance_id: make_user(n) for n, instance_id in enumerate(("ins_1", "ins_2"))}
-    with stack.configured(
-        "WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"
-    ):  # starts a new process, which has no cached instance
+    # A new process has no cached instance.
+    # A new process reads the secret.
+    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):
         for instance_id, user in users.items():
             body = json.dumps({**json.loads(event(user)), "instance_id": instance_id})
             assert post(stack, body).status_code == 204
@@ -265,9 +265,7 @@ def test_header_names_may_be_in_any_case(
 @pytest.mark.parametrize("between", [",", " ", ", ", " , "])
 def test_signature_of_any_of_several_secrets_is_accepted(between: str, stack: Stack) -> None:
     stack.aws.put_secret(WEBHOOK_SECRET, f"{LOCAL_SECRET}{between}{NEW_SECRET}")
-    with stack.configured(
-        "WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"
-    ):  # starts a new process, which reads the secret
+    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):
         for n, secret in enumerate((NEW_SECRET, LOCAL_SECRET)):
             body = event(make_user(n))
             assert send(stack, body, svix_headers(body, secret)) == 204

@@ -1,4 +1,4 @@
-"""Whatever a function is invoked with, it has a plain answer; and of what is in it nothing is told."""
+"""Any event gets a plain answer, and nothing from it appears in a log or an answer."""
 
 import io
 import json
@@ -30,7 +30,7 @@ from tests.support.widgets import LAMBDA_CONTEXT, FakeReads
 from tests.support.widgets import fake_reads as fake_reads
 
 SENTINEL = "Zyzzyva"
-"""In all that is anybody's own, so that it is found wherever it is told."""
+"""Part of every private value, so that a leak is found anywhere."""
 fuzz = settings(
     max_examples=80,
     deadline=None,
@@ -57,7 +57,7 @@ clerk_users = st.fixed_dictionaries(
 kinds = st.sampled_from(["user.created", "user.updated", "user.deleted", "session.created", "email.created"])
 envelopes = st.fixed_dictionaries(
     {
-        "type": kinds | json_values,  # no user's own: it is told
+        "type": kinds | json_values,  # not private
         "timestamp": st.sampled_from([1_800_000_000_000, 1_800_000_000]) | values,
         "data": clerk_users | st.builds(lambda user: {"user_id": USER, "user": user}, clerk_users) | values,
     }
@@ -104,9 +104,9 @@ def webhook_status(request: Any) -> int:
 def silent(logged: io.StringIO, capsys: pytest.CaptureFixture[str], *private: str) -> None:
     """Nothing that was logged, printed or answered since has anything private in it."""
     out, err = capsys.readouterr()
-    told = logged.getvalue() + out + err
+    output = logged.getvalue() + out + err
     for word in (SENTINEL, LOCAL_SECRET, *private):
-        assert word not in told
+        assert word not in output
     for line in logged.getvalue().splitlines():
         assert isinstance(json.loads(line), dict)
     logged.seek(0)
@@ -133,7 +133,7 @@ def test_a_signed_webhook_of_any_kind_is_answered(
 
 @given(headers=header_values, timestamp=any_text | st.sampled_from(["inf", "nan", "1e300", "-1", "\u0661"]))
 @fuzz
-def test_an_unsigned_webhook_is_refused(
+def test_unsigned_webhook_is_rejected(
     headers: dict[str, str] | None,
     timestamp: str,
     table: FakeUsersTable,
@@ -153,7 +153,7 @@ odd_events = values | st.fixed_dictionaries({}, optional=dict.fromkeys(keys, val
 
 @given(request=odd_events)
 @fuzz
-def test_an_event_made_by_hand_is_answered_plainly(
+def test_event_written_by_hand_is_rejected_plainly(
     request: Any,
     table: FakeUsersTable,
     log: io.StringIO,
@@ -170,7 +170,7 @@ def test_an_event_made_by_hand_is_answered_plainly(
 
 
 @pytest.mark.parametrize("request_", [{}, [], None, 7, "x", {"Records": [{}]}, {"Records": {}}])
-def test_what_is_no_request_is_told_so(
+def test_event_that_is_not_a_request_is_rejected_plainly(
     request_: Any,
     table: FakeUsersTable,
     log: io.StringIO,
@@ -209,9 +209,9 @@ def test_a_page_load_of_any_kind_is_answered(
             asked = event(method, headers={**(headers or {}), **bearer}, body=body, pathParameters=path)
             answer = profile_handler(asked, context)
             assert answer["statusCode"] in {200, 204, 400, 401, 404, 413}
-            told = json.dumps(answer, ensure_ascii=False)
-            assert SENTINEL not in told
-            assert token not in told
+            text = json.dumps(answer, ensure_ascii=False)
+            assert SENTINEL not in text
+            assert token not in text
     silent(log, capsys, token)
 
 
@@ -233,7 +233,7 @@ def test_a_widget_is_always_html(
 
 @given(clerk_user=clerk_users)
 @fuzz
-def test_whatever_a_user_is_called_is_stored_as_it_is_and_told_nobody(
+def test_any_name_is_stored_unchanged_and_never_logged(
     clerk_user: dict[str, Any],
     log: io.StringIO,
     capsys: pytest.CaptureFixture[str],
@@ -249,6 +249,5 @@ def test_whatever_a_user_is_called_is_stored_as_it_is_and_told_nobody(
     row = table.rows[USER]
     assert {name: row[name] for name in user.fields} == user.fields
     for name, source in (("firstName", "first_name"), ("lastName", "last_name"), ("username", "username")):
-        told = clerk_user.get(source)
-        assert row.get(name) == told
+        assert row.get(name) == clerk_user.get(source)
     silent(log, capsys)

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.interruptions import Faults, play
+from tests.simulation.interruptions.episode import play
+from tests.simulation.interruptions.world import Faults
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +89,7 @@ def test_a_list_that_clerk_cuts_once_costs_nobody_whenever_the_run_is_killed(
     for cut_list_at in range(1, world.lists + 1):
         for kill_at in range(cut_list_at, world.moments + 1, 40 if thorough else 160):
             runs = play(Faults(cut_list_at=cut_list_at, kill_at=kill_at), seed).runs()
-            assert not any("unlistedUsers" in run for run in runs)
+            assert not any(run["unlistedUsers"] for run in runs)
 
 
 @pytest.mark.parametrize("audit", [0.0, 1.0])

@@ -14,6 +14,7 @@ from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import ClerkUnavailable, UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
+from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.row import (
     ACTIVITY,
     DELETED,
@@ -27,7 +28,7 @@ from clerk_sync.users.row import (
     without_future_times,
 )
 from clerk_sync.users.upsert import store, upsert
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem, parse_user
+from clerk_sync.users.user import Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from clerk_sync.webhook.event import Ignored, parse_webhook
 from tests.support.fake_refresh_claims import FakeRefreshClaims
@@ -176,7 +177,7 @@ class Sync(RuleBasedStateMachine):
 
     @rule(user_ids=some_ids, lag=lags, older=lags)
     def read_page(self, user_ids: list[str], lag: int, older: int) -> None:
-        """A user who is met twice in a page may have changed in between."""
+        """A user who is listed twice on a page may have changed in between."""
         self.tick()
         seen = [self.state(user_id, lag if n % 2 else older) for n, user_id in enumerate(user_ids)]
         self.on_the_way.append(("page", self.page([state for state in seen if state]).dump()))
@@ -400,7 +401,7 @@ def stored(state: dict[str, Any]) -> dict[str, Any]:
 
 def of_a_version(row: Row) -> dict[str, Any]:
     """What changes with the version and not without."""
-    return {name: row[name] for name in SYNCED_FIELDS if name in row and name not in ACTIVITY}
+    return {name: row[name] for name in DEFAULT_NAMES if name in row and name not in ACTIVITY}
 
 
 TestSync = Sync.TestCase

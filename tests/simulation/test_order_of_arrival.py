@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row
+from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row, number
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import FieldValue
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
-from tests.support.strategies import fields, stored_as
+from tests.support.strategies import ALL_NAMES, fields, stored_as
 
 ID = "user_1"
 MINUTE = 60_000
@@ -49,20 +50,20 @@ def end_of(arrivals: Iterable[Webhook | Listing], start: Row | None) -> Row:
     return table.rows[ID]
 
 
-def expected_end(told: Sequence[Webhook | Listing]) -> dict[str, Any]:
+def expected_end(sources: Sequence[Webhook | Listing]) -> dict[str, Any]:
     """The newest snapshot, the latest activity, the mark."""
-    users = [user for one in told if isinstance(one, Listing) for user in one.users]
-    told_changes = [one.change for one in told if isinstance(one, Webhook)]
-    users += [change for change in told_changes if isinstance(change, User)]
-    sign_ins = [change.at for change in told_changes if isinstance(change, SignIn)]
+    users = [user for one in sources if isinstance(one, Listing) for user in one.users]
+    changes = [one.change for one in sources if isinstance(one, Webhook)]
+    users += [change for change in changes if isinstance(change, User)]
+    sign_ins = [change.at for change in changes if isinstance(change, SignIn)]
     end = stored_as(max(users, key=lambda user: user.updated_at))
     latest: dict[str, list[int]] = {name: [] for name in ACTIVITY}
     latest[SIGNED_IN] = sign_ins
     for user in users:
         for name in set(ACTIVITY) & user.fields.keys():
-            latest[name].append(int(user.fields[name]))
+            latest[name].append(number(user.fields, name) or 0)
     end |= {name: max(times) for name, times in latest.items() if times}
-    marks = [change.at for change in told_changes if isinstance(change, Deletion)]
+    marks = [change.at for change in changes if isinstance(change, Deletion)]
     return end | ({DELETED: max(marks)} if marks else {})
 
 
@@ -107,7 +108,7 @@ def with_a_run(events: Sequence[Webhook], listing: Listing) -> Iterator[list[Web
 @pytest.mark.parametrize("start", [None, APPS | PLACEHOLDER], ids=["no row", "placeholder"])
 @pytest.mark.parametrize("embedded", [True, False], ids=["session with user", "session alone"])
 @pytest.mark.parametrize("session_at", [1, 2, 3])
-def test_whatever_the_order_of_webhooks_and_wherever_a_run_is_the_row_ends_the_same(
+def test_webhooks_in_any_order_around_a_run_leave_the_same_row(
     session_at: int, embedded: bool, start: Row | None
 ) -> None:
     events, listings = life(session_at, embedded=embedded)
@@ -128,34 +129,34 @@ def test_whatever_the_order_of_webhooks_and_wherever_a_run_is_the_row_ends_the_s
 def lives(draw: st.DrawFn) -> list[Webhook | Listing]:
     """What there is to tell of a user, in any order and repetition, with runs at any time."""
     now, sign_in, users = START, None, list[User]()
-    told: list[Webhook | Listing] = []
+    sources: list[Webhook | Listing] = []
     for _ in range(draw(st.integers(1, 5))):
         now += draw(st.integers(1, 5)) * MINUTE
         if signs_in := draw(st.booleans()):
             sign_in = now
             if draw(st.booleans()):
-                told.append(Webhook(SignIn(ID, now), now))
+                sources.append(Webhook(SignIn(ID, now), now))
         now += draw(st.integers(0, 3))
-        active = {} if sign_in is None else dict.fromkeys(ACTIVITY, sign_in)
+        active: dict[str, FieldValue] = {} if sign_in is None else dict.fromkeys(ACTIVITY, sign_in)
         values = {name: value for name, value in draw(fields).items() if name not in ACTIVITY}
-        users.append(User(ID, now, values | active))
+        users.append(User(ID, now, values | active, ALL_NAMES))
         if not signs_in or draw(st.booleans()):
-            told.append(Webhook(users[-1], now))
+            sources.append(Webhook(users[-1], now))
         if draw(st.booleans()):
-            told.append(Listing((users[-1],), now + draw(st.integers(0, MINUTE - 4))))
-    told.append(Webhook(users[-1], now))
+            sources.append(Listing((users[-1],), now + draw(st.integers(0, MINUTE - 4))))
+    sources.append(Webhook(users[-1], now))
     if draw(st.booleans()):
         deleted_at = now + MINUTE
-        told.append(Webhook(Deletion(ID, deleted_at), deleted_at))
+        sources.append(Webhook(Deletion(ID, deleted_at), deleted_at))
         lag = draw(st.integers(0, DELETION_GRACE_MS))
-        told.append(Listing(draw(st.sampled_from([(), (users[-1],)])), deleted_at + lag))
-    again = draw(st.lists(st.sampled_from(told), max_size=5))
-    return draw(st.permutations([*told, *again]))
+        sources.append(Listing(draw(st.sampled_from([(), (users[-1],)])), deleted_at + lag))
+    again = draw(st.lists(st.sampled_from(sources), max_size=5))
+    return draw(st.permutations([*sources, *again]))
 
 
 @given(lives(), st.sampled_from([None, APPS, APPS | PLACEHOLDER]))
 @settings(max_examples=300)
-def test_whatever_comes_twice_or_late_the_row_ends_the_same(
+def test_repeated_and_late_changes_leave_the_same_row(
     arrivals: list[Webhook | Listing], start: Row | None
 ) -> None:
     kept = {} if start is None else APPS

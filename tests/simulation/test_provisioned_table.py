@@ -6,18 +6,20 @@ concurrent workers an equal share of the capacity, and keeps five minutes of wha
 
 import heapq
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.dynamodb import attribute, from_item
+from clerk_sync.aws.dynamodb import from_item
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.worker import Worker
+from clerk_sync.users.attributes import to_attribute
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User
@@ -116,7 +118,7 @@ class ProvisionedRun:
             messages.append(page.dump())
             if is_synced:
                 self.rows |= {user.id: _row(user) for user in page.users}
-        self.memory.runs.end_paging(run, OWNER, 2_000)
+        self.memory.runs.save(replace(run, paged_at=2_000), OWNER, 0)
         for worker in range(WORKERS):
             self._drain(Share(units / WORKERS), messages[worker::WORKERS])
 
@@ -163,7 +165,7 @@ class ProvisionedRun:
 
 def _row(user: User) -> dict[str, Any]:
     values = {"clerkUserId": user.id, **user.fields, "clerkUpdatedAt": user.updated_at}
-    return {name: attribute(value) for name, value in values.items()}
+    return {name: to_attribute(value) for name, value in values.items()}
 
 
 @pytest.mark.parametrize("is_synced", [False, True], ids=["first sync", "nothing changed"])

@@ -1,5 +1,6 @@
 """The dashboard of a deployed stack, in integration tests."""
 
+from dataclasses import replace
 from typing import Any
 
 from clerk_sync.clerk.checkpoint import Checkpoint
@@ -29,7 +30,8 @@ def start_run(
     run = Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=False, started_at=started_at)
     assert runs.start(run, after=runs.current(mode))
     assert runs.acquire(run.run_id, "me", started_at, started_at)
-    runs.expect(run.run_id, "me", expected)
+    run = replace(run, expected_users=expected)
+    runs.save(run, "me", 0)
     page = PendingPage("token", counts.total, [], Checkpoint())
     stack.pages.record_pending(run, "me", [page], 0)
     runs.save(page.added_to(run), "me", 0)

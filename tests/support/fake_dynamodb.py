@@ -207,8 +207,8 @@ def _summary(kind: str, request: Request) -> str:
     part = _key(request)[1]
     placeholders = re.findall(r":\w+", request.get("UpdateExpression", ""))
     values = _values(request)
-    told = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":checkpoint")
-    return f"{kind} {part} {told}".rstrip()
+    shown = " ".join(f"{name[1:]}={str(values[name])[:12]}" for name in placeholders if name != ":checkpoint")
+    return f"{kind} {part} {shown}".rstrip()
 
 
 def _check_placeholders(request: Request) -> None:

@@ -4,11 +4,15 @@ tests/integration/test_users_table_contract.py holds it against the real one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Self
 
 from clerk_sync.errors import RowRefused
-from clerk_sync.users.row import OWNED, Row, Value, is_marked, snapshot_version
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.row import Row, is_marked, snapshot_version
 from clerk_sync.users.table import Lost, Result, UsersTable, Written
+from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import Write
+from tests.support.strategies import ALL_OWNED
 
 Rows = dict[str, dict[str, Value]]
 
@@ -19,6 +23,8 @@ class FakeUsersTable(UsersTable):
     write that was asked for, `reads` and `gets` whose rows were read.
     """
 
+    names = DEFAULT_NAMES
+
     def __init__(self, rows: Mapping[str, Row] | None = None, *, refused: Iterable[str] = ()) -> None:
         self.rows: Rows = {user_id: dict(row) for user_id, row in (rows or {}).items()}
         self.refused = frozenset(refused)
@@ -28,6 +34,9 @@ class FakeUsersTable(UsersTable):
         self.updates: list[Write] = []
         self.reads: list[list[str]] = []
         self.gets: list[str] = []
+
+    def with_fields(self, names: Names) -> Self:  # noqa: ARG002
+        return self
 
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
         wanted = list(user_ids)
@@ -92,7 +101,7 @@ def is_unmarked(row: Row, now: int) -> bool:
 
 
 def owned(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name in OWNED}
+    return {name: value for name, value in row.items() if name in ALL_OWNED}
 
 
 def after(write: Write, row: Row | None) -> dict[str, Value]:

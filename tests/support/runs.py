@@ -1,5 +1,6 @@
 """RunsTable in memory, and runs that have got somewhere."""
 
+from dataclasses import replace
 from typing import Any
 
 from clerk_sync.audit.scan import SavedScans
@@ -57,7 +58,7 @@ class RunsInMemory:
         """Start a run of one page and end its paging; the page has an outcome if there are counts. The run's
         id is returned."""
         sent = self.send(self.start(run), PendingPage("t1", 9, [], Checkpoint(), deletions=deletions))
-        self.runs.end_paging(sent, OWNER, run.started_at, failure=failure)
+        self.runs.save(replace(sent, paged_at=run.started_at, failure=failure), OWNER, 0)
         if counts:
             assert self.pages.record_outcome(run.run_id, 1, "t1", PageOutcome(counts))
         return run.run_id

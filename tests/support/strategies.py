@@ -6,8 +6,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from clerk_sync.users.drift import Finding, FindingKind
-from clerk_sync.users.row import ACTIVITY, DELETED, OWNED, VERSION, Opaque, Value
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.fields import FIELDS, FieldType
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, owned
+from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import FieldValue, Json, Opaque, Value
 
 NOW = 1_800_000_000_000
 """The clock: later than any time here."""
@@ -34,15 +36,31 @@ CLERK_NAMES = (
     "last_active_at",
     "primary_email_address_id",
     "email_addresses",
+    "primary_phone_number_id",
+    "phone_numbers",
+    "external_id",
+    "banned",
+    "legal_accepted_at",
+    "public_metadata",
+    "unsafe_metadata",
 )
 
-fields: st.SearchStrategy[Mapping[str, str | int]] = st.fixed_dictionaries(
-    {},
-    optional={
-        name: st.integers(0, 9) if name in TIMES else st.sampled_from(["", "a", "b"])
-        for name in SYNCED_FIELDS
-    },
+metadata = st.sampled_from(
+    [{}, {"plan": "pro"}, {"a": [None, True, 1, 1.5, {}]}, {"a": [None, 1, 1, "1.5", []]}]
 )
+_OF_TYPE: dict[FieldType, st.SearchStrategy[FieldValue]] = {
+    FieldType.TEXT: st.sampled_from(["", "a", "b"]),
+    FieldType.TIME: st.integers(0, 9),
+    FieldType.FLAG: st.booleans().map(Json.of),
+    FieldType.METADATA: metadata.map(Json.of),
+}
+ALL_NAMES = tuple(FIELDS)
+ALL_OWNED = owned(ALL_NAMES)
+
+fields: st.SearchStrategy[Mapping[str, FieldValue]] = st.fixed_dictionaries(
+    {}, optional={name: _OF_TYPE[field.type] for name, field in FIELDS.items()}
+)
+"""Of all fields in the catalogue."""
 
 _ONE_ID = st.just("user_1")
 _VERSIONS = st.integers(0, 9)
@@ -54,7 +72,7 @@ def users(
     return st.builds(plausible, ids, versions, fields)
 
 
-def plausible(user_id: str, version: int, values: Mapping[str, str | int]) -> User:
+def plausible(user_id: str, version: int, values: Mapping[str, FieldValue]) -> User:
     """A snapshot as Clerk may give it: no activity after its own version."""
     return User(
         user_id,
@@ -63,11 +81,12 @@ def plausible(user_id: str, version: int, values: Mapping[str, str | int]) -> Us
             name: min(value, version) if name in ACTIVITY and isinstance(value, int) else value
             for name, value in values.items()
         },
+        ALL_NAMES,
     )
 
 
 changes: st.SearchStrategy[Change] = st.one_of(
-    st.builds(User, _ONE_ID, _VERSIONS, fields),
+    st.builds(User, _ONE_ID, _VERSIONS, fields, st.just(ALL_NAMES)),
     users(),
     st.builds(Deletion, _ONE_ID, _VERSIONS),
     st.builds(SignIn, _ONE_ID, _VERSIONS),
@@ -78,19 +97,22 @@ findings = st.builds(
     Finding,
     st.text(max_size=3),
     st.sampled_from(FindingKind),
-    st.lists(st.sampled_from(list(SYNCED_FIELDS)), unique=True, max_size=3).map(tuple),
+    st.lists(st.sampled_from(ALL_NAMES), unique=True, max_size=3).map(tuple),
     st.booleans(),
 )
 
 odd_values: st.SearchStrategy[Value] = st.sampled_from(
     [
         Opaque({"NULL": True}),
-        Opaque({"BOOL": False}),
+        Json("false"),
+        Json("true"),
+        Json("{}"),
+        1,
         "",
         "17",
         Opaque({"N": "1.5"}),
         Opaque({"L": []}),
-        Opaque({"M": {}}),
+        Opaque({"M": {"a": {"SS": ["a"]}}}),
         Opaque({"SS": ["a"]}),
     ]
 )
@@ -101,8 +123,8 @@ app_attributes: st.SearchStrategy[dict[str, Value]] = st.dictionaries(
 
 
 _right_values: dict[str, st.SearchStrategy[Value]] = {
-    name: st.integers(0, 9) if name in (*TIMES, VERSION, DELETED) else st.sampled_from(["", "a", "b"])
-    for name in OWNED
+    **{name: _OF_TYPE[field.type] for name, field in FIELDS.items()},
+    **dict.fromkeys((VERSION, DELETED), st.integers(0, 9)),
 }
 
 rows: st.SearchStrategy[dict[str, Value]] = st.builds(
@@ -114,11 +136,11 @@ rows: st.SearchStrategy[dict[str, Value]] = st.builds(
 
 
 def owned_part(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in OWNED if name in row}
+    return {name: row[name] for name in ALL_OWNED if name in row}
 
 
 def foreign_part(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in OWNED}
+    return {name: value for name, value in row.items() if name not in ALL_OWNED}
 
 
 def stored_as(user: User) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the other commands know of a local AWS that is kept up."""
+"""What other commands read about a local AWS that is kept up."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The launcher, as a process in a clean clone: what it says before, and while, it installs anything."""
+"""The launcher as a process in a clean clone: what it prints before and while it installs anything."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The session tokens that the other tests are signed in with, as PyJWT reads them."""
+"""The session tokens of the other tests, as PyJWT reads them."""
 
 import stat
 import time

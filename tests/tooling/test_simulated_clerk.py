@@ -372,9 +372,9 @@ class TestCursor:
     def test_listing_by_cursor_returns_every_user_once_although_times_are_equal(
         self, clerk: SimulatedClerk, client: httpx.Client, order: str, limit: int
     ) -> None:
-        met = [user_id for page in walk(client, limit, order) for user_id in page]
-        assert met == (clerk.ids() if order == "created_at" else clerk.ids()[::-1])
-        assert len(set(met)) == 60
+        listed = [user_id for page in walk(client, limit, order) for user_id in page]
+        assert listed == (clerk.ids() if order == "created_at" else clerk.ids()[::-1])
+        assert len(set(listed)) == 60
 
     def test_ascending_listing_includes_users_added_meanwhile(
         self, clerk: SimulatedClerk, client: httpx.Client
@@ -383,9 +383,9 @@ class TestCursor:
             clerk.add(*make_users(2, start=58 + 2 * number))
 
         clerk.on_request = grow
-        met = [user_id for page in walk(client, 10) for user_id in page]
-        assert len(met) == len(set(met)) == 76
-        assert met == clerk.ids()
+        listed = [user_id for page in walk(client, 10) for user_id in page]
+        assert len(listed) == len(set(listed)) == 76
+        assert listed == clerk.ids()
 
     @pytest.mark.parametrize("extra", [{"order_by": "updated_at"}, {"order_by": "-username"}, {"offset": 1}])
     def test_cursor_requires_created_at_order_and_no_offset(
@@ -490,9 +490,9 @@ class TestInstance:
                 return len({user_id for page in walk(client, 5) for user_id in page})
 
         with ThreadPoolExecutor(8) as pool:
-            met = list(pool.map(one_walk, range(16)))
+            sizes = list(pool.map(one_walk, range(16)))
         assert len(clerk) == 76
-        assert all(61 <= size <= 76 for size in met)
+        assert all(61 <= size <= 76 for size in sizes)
         assert {request.status for request in clerk.requests} == {200}
 
 

@@ -1,4 +1,4 @@
-"""What a user is called does nothing to the terminal in which it is shown."""
+"""A user's name can't control the terminal in which it is shown."""
 
 from typing import Any
 

@@ -37,7 +37,7 @@ def _send_deletions(
     """Find the rows of deleted users, and send a page that marks them."""
     lease.wait_for_outcomes()
     lease.has_progressed = True  # a scan that runs out of time is saved
-    missed, deletions = finder.find(clerk, lease.run, unlisted, lease.keep)
+    missed, deletions = finder.find(lease, clerk, unlisted)
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))

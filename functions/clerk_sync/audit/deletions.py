@@ -5,17 +5,16 @@ candidate. It counts if Clerk, asked for it by id, has no such user. If Clerk's 
 another instance's, no row is marked.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from clerk_sync.audit.scan import SavedScans, Scan
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import IdSet, not_listed
-from clerk_sync.runs.page_ledger import PageLedger
+from clerk_sync.runs.lease import Lease
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, USERS_NAMED
 from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
@@ -42,102 +41,88 @@ def reason_to_hold_back(gone: int, rows: int, run: Run, max_percent: float) -> s
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class DeletionFinder:
     """Finds the rows that an audit marks as deleted, after every user was read and written."""
 
-    def __init__(
-        self,
-        users_table: UsersTable,
-        runs: RunsTable,
-        pages: PageLedger,
-        scans: SavedScans,
-        *,
-        max_percent: float,
-        time_left: Callable[[], float],
-    ) -> None:
-        self._users_table = users_table
-        self._runs = runs
-        self._pages = pages
-        self._scans = scans
-        self._max_percent = max_percent
-        self._time_left = time_left
+    users_table: UsersTable
+    scans: SavedScans
+    max_percent: float
 
     def find(
-        self, clerk: ClerkClient, run: Run, unlisted: int, keep_lease: Callable[[], None]
+        self, lease: Lease, clerk: ClerkClient, unlisted: int
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
         """The record to save, and the deletions to send; none unless the run repairs.
 
         `unlisted` is the number of users that Clerk counts and did not list. Raises OutOfTime with the scan
-        saved, so that another call continues it; AwsError; and the errors of ClerkClient and `keep_lease`.
+        saved, so that another call continues it; AwsError; and the errors of ClerkClient and the lease.
         """
+        run = lease.run
         if run.settled_pages < run.pages:
             return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
         if unlisted:
             counts = counted(run.total_users + unlisted, "user")
             listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
-        scan = self._confirm(clerk, run, self._scan(run, keep_lease), keep_lease)
-        rows = self._users_table.read(scan.gone, consistent=True)
+        scan = self._confirm(lease, clerk, self._scan(lease))
+        rows = self.users_table.read(scan.gone, consistent=True)
         gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now_ms())]
         found = MissedDeletions(scan.rows, len(gone), tuple(gone[:USERS_NAMED]), unasked=scan.more)
         if not gone:
             return found, ()
-        held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, self._max_percent)
+        held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, self.max_percent)
         if held_back:
             return replace(found, held_back=held_back), ()
-        found = replace(found, listed_before=self._listed_before(run, scan, gone, keep_lease))
+        found = replace(found, listed_before=self._listed_before(lease, scan, gone))
         if run.dry_run:
             return found, ()
         now = now_ms()
         return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
 
-    def _scan(self, run: Run, keep_lease: Callable[[], None]) -> Scan:
+    def _scan(self, lease: Lease) -> Scan:
         """Scan the table for synced rows whose users Clerk has not listed."""
-        scan = self._scans.load(run)
+        scan = self.scans.load(lease.run)
         if scan.is_done:
             return scan
-        listed = IdSet(self._pages.id_digests(run.run_id))
-        for batch, last in self._users_table.unmarked(scan.after, now_ms()):
+        listed = IdSet(lease.resources.pages.id_digests(lease.run.run_id))
+        for batch, last in self.users_table.unmarked(scan.after, now_ms()):
             candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in listed)]
             more = scan.more + max(0, len(candidates) - MAX_DELETIONS)
             scan = Scan(last, last is None, scan.rows + len(batch), more, tuple(candidates[:MAX_DELETIONS]))
-            keep_lease()
-            self._stop_if_out_of_time(run, scan)
+            self._keep(lease, scan)
         return scan
 
-    def _confirm(self, clerk: ClerkClient, run: Run, scan: Scan, keep_lease: Callable[[], None]) -> Scan:
+    def _confirm(self, lease: Lease, clerk: ClerkClient, scan: Scan) -> Scan:
         """Ask Clerk for the candidates by id."""
         while scan.candidates:
-            self._stop_if_out_of_time(run, scan)
-            keep_lease()
+            self._keep(lease, scan)
             asked, left = scan.candidates[:IDS_PER_REQUEST], scan.candidates[IDS_PER_REQUEST:]
             try:
                 gone = _gone(clerk, asked)
             except (ClerkUnavailable, OutOfTime):
-                self._scans.save(run, scan)
+                self.scans.save(lease.run, scan)
                 raise
             scan = replace(scan, candidates=left, gone=(*scan.gone, *gone))
         return scan
 
-    def _listed_before(
-        self, run: Run, scan: Scan, gone: Sequence[str], keep_lease: Callable[[], None]
-    ) -> int:
+    def _listed_before(self, lease: Lease, scan: Scan, gone: Sequence[str]) -> int:
         """How many of the users who are gone were listed by an earlier run.
 
         The others may never have been in Clerk: a sample webhook makes a row too.
         """
         left = set(gone)
-        for run_id in self._runs.ids_before(run):
+        for run_id in lease.resources.runs.ids_before(lease.run):
             if not left:
                 break
-            self._stop_if_out_of_time(run, scan)
-            keep_lease()
-            left = not_listed(left, self._pages.id_digests(run_id))
+            self._keep(lease, scan)
+            left = not_listed(left, lease.resources.pages.id_digests(run_id))
         return len(gone) - len(left)
 
-    def _stop_if_out_of_time(self, run: Run, scan: Scan) -> None:
-        if self._time_left() <= 0:
-            self._scans.save(run, scan)
+    def _keep(self, lease: Lease, scan: Scan) -> None:
+        """Keep the lease; raise OutOfTime, with the scan saved, when only the reserve is left."""
+        lease.keep()
+        if lease.resources.is_out_of_time():
+            self.scans.save(lease.run, scan)
             raise OutOfTime
 
 

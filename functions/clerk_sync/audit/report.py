@@ -1,7 +1,7 @@
 """The audit's report: what is wrong with the table."""
 
 from collections.abc import Iterator
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 from clerk_sync.runs.run import ProblemResult, Run, Status
 from clerk_sync.text import counted
@@ -9,13 +9,8 @@ from clerk_sync.users.drift import AffectedUser, FindingGroup, FindingKind, Find
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
-KINDS: tuple[Literal["missing", "drifted", "placeholders", "notInClerk", "markedButAlive"], ...] = (
-    "missing",
-    "drifted",
-    "placeholders",
-    "notInClerk",
-    "markedButAlive",
-)
+Kind = Literal["missing", "drifted", "placeholders", "notInClerk", "markedButAlive"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Report(TypedDict):

@@ -1,7 +1,8 @@
 """The progress of an audit's scan of the users table, saved in RunsTable if the function is out of time."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
 
 from clerk_sync.aws.items import Items
 from clerk_sync.runs.run import Run
@@ -27,6 +28,9 @@ class Scan:
     gone: tuple[str, ...] = ()
 
 
+_SAVED = TypeAdapter(Scan)
+
+
 class SavedScans:
     """Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
@@ -36,13 +40,10 @@ class SavedScans:
     def save(self, run: Run, scan: Scan) -> None:
         """Save the run's scan."""
         self._items.update(
-            run.run_id, _SCAN, set_={"scan": json.dumps(asdict(scan)), "expiresAt": expires_at(run)}
+            run.run_id, _SCAN, set_={"scan": _SAVED.dump_json(scan).decode(), "expiresAt": expires_at(run)}
         )
 
     def load(self, run: Run) -> Scan:
         """The scan as it was saved last; a new one if there is none."""
         item = self._items.get(run.run_id, _SCAN)
-        if item is None:
-            return Scan()
-        values = json.loads(item["scan"])
-        return Scan(**{**values, "candidates": tuple(values["candidates"]), "gone": tuple(values["gone"])})
+        return _SAVED.validate_json(item["scan"]) if item else Scan()

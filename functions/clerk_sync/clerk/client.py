@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -23,7 +24,9 @@ from clerk_sync.errors import (
     OutOfTime,
     UserUnknown,
 )
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.user import read_users
+from clerk_sync.users.values import read_json
 
 type Query = Mapping[str, str | int | Sequence[str]]
 
@@ -56,7 +59,8 @@ class ClerkClient:
 
     `requests_per_second` is for all threads together. `time_left` returns the seconds that may still be
     spent. `on_wait` is called before each pause between tries, with its seconds and the reason. `http` is a
-    connection to share. `requests_made` counts the requests, `throttled` those that got a 429.
+    connection to share. `names` are the fields to read. `requests_made` counts the requests, `throttled`
+    those that got a 429.
 
     Only a 4xx with Clerk's own error code is final. Everything else is tried again, as a firewall, a proxy or
     a cut connection may be the cause. Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
@@ -75,8 +79,10 @@ class ClerkClient:
         on_wait: Callable[[float, str], None] = lambda *_: None,
         sleep: Callable[[float], None] = time.sleep,
         http: httpx.Client | None = None,
+        names: Names = DEFAULT_NAMES,
     ) -> None:
         self._url = api_url
+        self._names = names
         self._secret = secret
         self._interval = 1 / requests_per_second
         self._next_request_at = 0.0
@@ -100,9 +106,10 @@ class ClerkClient:
         self._http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
-        """`GET /users`: user objects, with only the fields that are synced. The default `order_by` is
+        """`GET /users`: user objects, with only what `parse_user` needs. The default `order_by` is
         `created_at`, oldest first. With `starting_after`, it raises CursorRefused too."""
-        return self._get("/users", {"order_by": "created_at", **query}, read_users)
+        read = partial(read_users, names=self._names)
+        return self._get("/users", {"order_by": "created_at", **query}, read)
 
     def user(self, user_id: str) -> Any:
         """`GET /users/{id}`: one user object. Raises UserUnknown too."""
@@ -195,7 +202,7 @@ class ClerkClient:
 
 def _user_with_id(user_id: str) -> Callable[[bytes], Any]:
     def read(body: bytes) -> Any:
-        user = json.loads(body)
+        user = read_json(body)
         if not isinstance(user, dict) or user.get("id") != user_id:
             raise ValueError("not this user")
         return user

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.clock import now_ms
+from clerk_sync.users.fields import Names
 from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
@@ -57,7 +58,7 @@ def latest_users(clerk: ClerkClient, table: UsersTable) -> LatestUsers:
     newest = clerk.users(order_by="-created_at", limit=USERS_LISTED)
     # Clerk's docs don't say where users who never were active stand in this order: leave them out.
     active = clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED)
-    newest, active = _parsed(newest, as_of), _parsed(active, as_of)
+    newest, active = _parsed(newest, as_of, table.names), _parsed(active, as_of, table.names)
     rows = table.read({user.id for user in (*newest, *active) if isinstance(user, User)})
     return LatestUsers(_listed(newest, rows, as_of), _listed(active, rows, as_of))
 
@@ -67,7 +68,7 @@ def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
     as_of = now_ms()
     is_email = "@" in wanted
     key = "email_address" if is_email else "user_id"
-    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of)
+    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of, table.names)
     ids = {user.id for user in users if isinstance(user, User)}
     rows = table.read(ids | (set() if is_email or users else {wanted}))
     orphan_row = None if users else row_state(None, rows.get(wanted), as_of)
@@ -83,8 +84,8 @@ def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None
     return RowState(number(without_future_times(row, as_of), DELETED), differing)
 
 
-def _parsed(payloads: Sequence[Any], now: int) -> list[User | UserProblem]:
-    return [parse_user(payload, now) for payload in payloads]
+def _parsed(payloads: Sequence[Any], now: int, names: Names) -> list[User | UserProblem]:
+    return [parse_user(payload, now, names) for payload in payloads]
 
 
 def _listed(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[ListedUser]:

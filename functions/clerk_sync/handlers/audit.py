@@ -16,12 +16,11 @@ from clerk_sync.handlers.runs import open_resources, users_table
 from clerk_sync.handlers.settings import AuditSettings
 from clerk_sync.log import logger
 from clerk_sync.runs.events import audit_request
-from clerk_sync.runs.resources import RESERVE_SECONDS
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Any, context: LambdaContext) -> Report:
-    """Event `{}` or any of the keys of AuditEvent → what is wrong with the table, as Report has it."""
+    """Event `{}` or any of the keys of AuditRequest → what is wrong with the table, as Report has it."""
     try:
         return _audit(event, _settings(), context)
     except ClerkSyncError as error:
@@ -30,16 +29,12 @@ def handler(event: Any, context: LambdaContext) -> Report:
 
 
 def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Report:
-    resources = open_resources(settings, context)
     finder = DeletionFinder(
         users_table(settings),
-        resources.runs,
-        resources.pages,
         SavedScans(Items(client("dynamodb"), settings.runs_table)),
-        max_percent=settings.max_deletions_percent,
-        time_left=lambda: resources.time_left() - RESERVE_SECONDS,
+        settings.max_deletions_percent,
     )
-    return audit(resources, audit_request(event), finder)
+    return audit(open_resources(settings, context), audit_request(event), finder)
 
 
 @cache

@@ -16,7 +16,7 @@ from clerk_sync.runs.run import RunResult
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: Any, context: LambdaContext) -> RunResult:
-    """Event `{}` or any of the keys of BackfillEvent → the run's record as RunResult has it."""
+    """Event `{}` or any of the keys of BackfillRequest → the run's record as RunResult has it."""
     try:
         return backfill(open_resources(_settings(), context), backfill_request(event))
     except ClerkSyncError as error:

@@ -65,12 +65,14 @@ def _users(wanted: str) -> LatestUsers | SearchResult:
     from clerk_sync.clerk.client import ClerkClient
 
     settings = DashboardSettings.from_env()
-    users_table = UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
+    dynamodb, key = client("dynamodb"), settings.users_table_key
+    users_table = UsersTable(dynamodb, settings.users_table, key, settings.names)
     deadline = time.monotonic() + _CLERK_SECONDS
     with ClerkClient(
         settings.clerk_api_url,
         read_secret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY"),
         time_left=lambda: deadline - time.monotonic(),
         http=httpx.Client(timeout=httpx.Timeout(4.0, connect=2.0)),
+        names=settings.names,
     ) as clerk:
         return search(clerk, users_table, wanted) if wanted else latest_users(clerk, users_table)

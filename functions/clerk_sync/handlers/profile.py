@@ -69,7 +69,7 @@ def _page_loads() -> PageLoads:
     settings = _settings()
     secret_key = CachedSecret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY")
     profiles = Profiles(
-        UsersTable(dynamodb(), settings.users_table, settings.users_table_key),
+        UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
         RefreshClaims(Items(dynamodb(), settings.runs_table)),
         ClerkLookup(settings.clerk_api_url, secret_key).user,
         max_age_ms=settings.profile_max_age_seconds * 1000,

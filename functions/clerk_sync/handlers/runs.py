@@ -17,6 +17,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 
@@ -31,7 +32,7 @@ def _requests_at_once(requests_per_second: float) -> int:
 
 def users_table(settings: BackfillSettings) -> UsersTable:
     """The table that the run keeps true."""
-    return UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key)
+    return UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key, settings.names)
 
 
 def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resources:
@@ -40,13 +41,14 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
-    def open_clerk(on_wait: Callable[[float, str], None]) -> ClerkClient:
+    def open_clerk(on_wait: Callable[[float, str], None], names: Names) -> ClerkClient:
         return ClerkClient(
             settings.clerk_api_url,
             read_secret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY"),
             requests_per_second=settings.clerk_requests_per_second,
             time_left=lambda: time_left() - RESERVE_SECONDS,
             on_wait=on_wait,
+            names=names,
         )
 
     def invoke_again(event: Mapping[str, Any]) -> None:
@@ -64,9 +66,10 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
         instance=TableInstance(items, settings.users_table),
         users_table=settings.users_table,
         open_clerk=open_clerk,
-        check_table=users_table(settings).check,
+        check_table=lambda names: users_table(settings).with_fields(names).check(),
         page_size=settings.page_size,
         create_missing=settings.create_missing_users,
+        names=settings.names,
         time_left=time_left,
         invoke_again=invoke_again,
         open_executor=lambda: ThreadPoolExecutor(max_requests),

@@ -5,11 +5,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from clerk_sync.handlers.environment import Environment, Flag, OneUrl, Texts, Url, Urls
-from clerk_sync.users.row import OWNED
+from clerk_sync.users.fields import FIELDS, Names, synced
+from clerk_sync.users.row import owned
 
 
 def _not_owned(key: str) -> str:
-    if key in OWNED:
+    if key in owned(tuple(FIELDS)):
         raise ValueError("The sync writes this attribute. Set UsersTableKey to the one with Clerk's user id")
     return key
 
@@ -30,21 +31,37 @@ class WorkerSettings(FunctionSettings):
     placeholder_patterns: Texts = ()
 
 
-class WebhookSettings(FunctionSettings):
+def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
+    synced(names)
+    return names
+
+
+class FieldsSettings(FunctionSettings):
+    """What the functions that take users from Clerk have in common."""
+
+    extra_fields: Annotated[Texts, AfterValidator(_extra)] = ()
+
+    @property
+    def names(self) -> Names:
+        """The names of the fields that are synced."""
+        return synced(self.extra_fields)
+
+
+class WebhookSettings(FieldsSettings):
     """Settings of WebhookFunction."""
 
     clerk_webhook_secret_parameter: str
     create_missing_users: Flag
 
 
-class DashboardSettings(FunctionSettings):
+class DashboardSettings(FieldsSettings):
     """Settings of DashboardFunction."""
 
     clerk_api_url: Url
     clerk_secret_key_parameter: str
 
 
-class ProfileSettings(FunctionSettings):
+class ProfileSettings(FieldsSettings):
     """Settings of ProfileFunction. Without a `clerk_jwt_key` the issuer's published keys are fetched."""
 
     clerk_api_url: Url
@@ -56,7 +73,7 @@ class ProfileSettings(FunctionSettings):
     create_missing_users: Flag
 
 
-class BackfillSettings(FunctionSettings):
+class BackfillSettings(FieldsSettings):
     """Settings of BackfillFunction."""
 
     clerk_api_url: Url

@@ -40,7 +40,8 @@ def _answer(event: Any) -> int:
         if len(content) > MAX_BYTES:
             return _rejected(413, "The body is larger than 1 MiB.")
         signed_at = verify_with(_secret(), content, headers(event))
-        _processor().process(parse_webhook(content, signed_at))
+        processor = _processor()
+        processor.process(parse_webhook(content, signed_at, processor.names))
     except SignatureError as error:
         return _rejected(401, str(error))
     except MessageError as error:
@@ -69,7 +70,7 @@ def _processor() -> WebhookProcessor:
     settings = _settings()
     items = Items(dynamodb(), settings.runs_table)
     return WebhookProcessor(
-        UsersTable(dynamodb(), settings.users_table, settings.users_table_key),
+        UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
         TableInstance(items, settings.users_table),
         Arrivals(items),
         create_missing=settings.create_missing_users,

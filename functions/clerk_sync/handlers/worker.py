@@ -1,6 +1,5 @@
 """WorkerFunction: takes pages from PagesQueue."""
 
-import re
 from functools import cache
 from typing import Any
 
@@ -39,11 +38,6 @@ def _settings() -> WorkerSettings:
     return WorkerSettings.from_env()
 
 
-@cache
-def _placeholders(settings: WorkerSettings) -> re.Pattern[str]:
-    return placeholder_pattern(settings.placeholder_patterns)
-
-
 def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
     def is_out_of_time() -> bool:
         return context.get_remaining_time_in_millis() < _RESERVE_MS
@@ -55,7 +49,7 @@ def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
         RunsTable(items),
         PageLedger(items),
         PagesQueue(client("sqs"), settings.pages_queue_url),
-        _placeholders(settings),
+        placeholder_pattern(settings.placeholder_patterns),
     )
 
 

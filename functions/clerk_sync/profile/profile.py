@@ -1,5 +1,6 @@
 """Page loads: the caller's row, refreshed from Clerk if it is older than the app tolerates."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from clerk_sync.errors import (
 )
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import RefreshClaims
-from clerk_sync.users.row import Opaque, Row, is_marked, snapshot_version
+from clerk_sync.users.fields import FIELDS, Names
+from clerk_sync.users.row import DELETED, VERSION, Row, is_marked, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
 from clerk_sync.users.user import User, UserProblem, parse_user
+from clerk_sync.users.values import Json, Value
 
 CLAIM_MS = 10_000
 """Longer than a page load takes to ask Clerk. Others wait that long for a row, and then ask themselves."""
@@ -37,9 +40,10 @@ class Profile:
     row: Row
     is_stale: bool = False
 
-    def shown(self, user_id: str) -> dict[str, Any]:
-        """What the caller gets: the sync's own attributes, unless they are of types that it never writes."""
-        values = {name: value for name, value in self.row.items() if not isinstance(value, Opaque)}
+    def shown(self, user_id: str, names: Names) -> dict[str, Any]:
+        """What the caller gets: those of these fields that a user may see, unless they are of other types
+        than the sync writes."""
+        values = {name: _plain(value) for name, value in self.row.items() if _is_shown(name, value, names)}
         return {"clerkUserId": user_id, **values, **({"stale": True} if self.is_stale else {})}
 
 
@@ -65,6 +69,8 @@ class Profiles:
         self._ask_clerk = ask_clerk
         self._max_age_ms = max_age_ms
         self._create_missing = create_missing
+        self.names = users_table.names
+        """The fields that are synced."""
         self._sleep = sleep
         self._down_until = 0
 
@@ -136,7 +142,7 @@ class Profiles:
         asked_at = now_ms()
         is_deleted = row is not None and is_marked(row, asked_at)
         try:
-            user = parse_user(self._ask(user_id, is_deleted), now_ms())
+            user = parse_user(self._ask(user_id, is_deleted), now_ms(), self.names)
         except UserUnknown:
             logger.warning("profile_unknown", clerkUserId=user_id)
             self._end_claim(user_id, claim)
@@ -173,7 +179,11 @@ class Profiles:
             return None if is_marked(unstored, asked_at) else Profile(unstored, is_stale=True)
         self._end_claim(user.id, claim, refreshed_at=asked_at)
         logger.info("profile_refreshed", clerkUserId=user.id, written=stored.is_written)
-        return None if stored.row is None or is_marked(stored.row, asked_at) else Profile(stored.row)
+        if stored.problem:
+            logger.warning("user_set_aside", clerkUserId=user.id, reason=stored.problem.reason)
+        if stored.row is None or is_marked(stored.row, asked_at):
+            return None
+        return Profile(stored.row, is_stale=stored.problem is not None)
 
     def _end_claim(self, user_id: str, claim: int | None, *, refreshed_at: int | None = None) -> None:
         if claim is None:
@@ -185,6 +195,16 @@ class Profiles:
                 self._claims.complete(user_id, claim, refreshed_at)
         except ClaimsUnavailable as error:
             logger.warning("claims_unavailable", reason=str(error))
+
+
+def _is_shown(name: str, value: Value, names: Names) -> bool:
+    if name in (VERSION, DELETED):
+        return isinstance(value, int)
+    return name in names and FIELDS[name].is_shown and FIELDS[name].holds(value)
+
+
+def _plain(value: Value) -> Any:
+    return json.loads(value.text) if isinstance(value, Json) else value
 
 
 def _usable_version(row: Row | None, now: int) -> int | None:

@@ -1,93 +1,75 @@
 """The events of BackfillFunction and AuditFunction, validated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from clerk_sync.errors import EventError
-from clerk_sync.runs.run import Mode
+
+_KEYS = '"waitSeconds" (a number from 0 to 840), "runId" (up to 100 letters, digits, ".", "_" or "-")'
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an event asks for. `create_missing` None means the parameter's value. `explicitly` holds the keys
-    and values that the event has, which a run under way must not contradict."""
+class _Event(BaseModel):
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, alias_generator=to_camel
+    )
 
-    mode: Mode
-    create_missing: bool | None
-    dry_run: bool
-    wait_seconds: int
-    run_id: str | None
-    explicitly: Mapping[str, Any]
+    wait_seconds: int = Field(45, ge=0, le=840)
+    run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")
 
-
-class Event(BaseModel):
-    """The keys that both functions take; each may be left out."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
-
-    waitSeconds: int = Field(45, ge=0, le=840)  # noqa: N815 - the event's own name
-    runId: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")  # noqa: N815
+    @property
+    def explicitly(self) -> Mapping[str, Any]:
+        """The keys and values that the event has, which a run under way must not contradict."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
 
 
-_EVENT_KEYS = '"waitSeconds" (a number from 0 to 840), "runId" (up to 100 letters, digits, ".", "_" or "-")'
-
-
-class AuditEvent(Event):
-    """What AuditFunction takes."""
-
-    repair: bool = False
-
-
-class BackfillEvent(Event):
-    """What BackfillFunction takes."""
+class BackfillRequest(_Event):
+    """What BackfillFunction takes. `create_missing` None means the parameter's value."""
 
     mode: Literal["full", "incremental"] = "full"
-    createMissing: bool | None = None  # noqa: N815
-    dryRun: bool = False  # noqa: N815
+    create_missing: bool | None = None
+    dry_run: bool = False
 
 
-def backfill_request(event: Any) -> Request:
+class AuditRequest(_Event):
+    """What AuditFunction takes. An audit that does not repair is a dry run."""
+
+    mode: ClassVar[Literal["audit"]] = "audit"
+    create_missing: ClassVar[None] = None
+    repair: bool = False
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is written."""
+        return not self.repair
+
+
+Request = BackfillRequest | AuditRequest
+
+
+def backfill_request(event: Any) -> BackfillRequest:
     """Raises EventError, which names the key at fault and lists the right ones."""
     keys = '"mode" ("full" or "incremental"), "createMissing" (true or false), "dryRun" (true or false)'
-    asked = _validated(BackfillEvent, event, keys)
-    return Request(
-        mode=asked.mode,
-        create_missing=asked.createMissing,
-        dry_run=asked.dryRun,
-        wait_seconds=asked.waitSeconds,
-        run_id=asked.runId,
-        explicitly=asked.model_dump(exclude_unset=True),
-    )
+    return _validated(BackfillRequest, event, keys)
 
 
-def audit_request(event: Any) -> Request:
-    """The same for AuditFunction. An audit that does not repair is a dry run."""
-    asked = _validated(AuditEvent, event, '"repair" (true or false)')
-    return Request(
-        mode="audit",
-        create_missing=None,
-        dry_run=not asked.repair,
-        wait_seconds=asked.waitSeconds,
-        run_id=asked.runId,
-        explicitly=asked.model_dump(exclude_unset=True),
-    )
+def audit_request(event: Any) -> AuditRequest:
+    """The same for AuditFunction."""
+    return _validated(AuditRequest, event, '"repair" (true or false)')
 
 
-def _validated[E: Event](model: type[E], event: Any, keys: str) -> E:
-    """The event as this model. Raises EventError, which lists the keys."""
+def _validated[E: _Event](model: type[E], event: Any, keys: str) -> E:
     try:
         return model.model_validate(event)
     except ValidationError as error:
         raise EventError(
-            f"Nothing was started: {_event_faults(error)}. The event is {{}} or any of: {keys}, "
-            f"{_EVENT_KEYS}."
+            f"Nothing was started: {_faults(error)}. The event is {{}} or any of: {keys}, {_KEYS}."
         ) from error
 
 
-def _event_faults(error: ValidationError) -> str:
+def _faults(error: ValidationError) -> str:
     said = {"extra_forbidden": "there is no such key", "string_pattern_mismatch": "it has other characters"}
     return "; ".join(
         f'"{fault["loc"][0]}": {said.get(fault["type"], fault["msg"])}' if fault["loc"] else "it is no object"

@@ -38,7 +38,7 @@ class Invocation:
         if self._starter.needs_new_run(self.run):
             self.run = self._starter.open()
             yield from self._turns()
-        logger.info("run_reported", runId=self.run.run_id, status=self.run.status)
+        logger.info("run_reported", status=self.run.status)
 
     def _turns(self) -> Iterator[Lease]:
         logger.append_keys(runId=self.run.run_id)

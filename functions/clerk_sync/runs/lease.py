@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -63,18 +63,20 @@ class Lease:
         Clerk instance's."""
         # Recovering comes before anything that may fail for good: a page that counts must be the run's.
         self._recover()
-        with self.resources.open_clerk(self._before_pause) as clerk:
+        with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
             try:
-                self.resources.check_table()
+                self.resources.check_table(self.run.names)
                 self._check_instance(clerk)
                 yield clerk
             finally:
                 count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
 
-    def expect(self, users: int) -> None:
-        """Record how many users Clerk counts."""
-        self.resources.runs.expect(self.run.run_id, self._owner, users)
-        self.run = replace(self.run, expected_users=users)
+    def save(self, **changes: Any) -> None:
+        """Record how far the run is paged, and these changes of its fields."""
+        run = replace(self.run, **changes)
+        with self._renewing:
+            self.resources.runs.save(run, self._owner, self._until())
+        self.run = run
 
     def send(self, messages: Sequence[tuple[str, PendingPage]]) -> None:
         """Record the run's next pages as pending and send their messages, as many as fit in one request."""
@@ -84,27 +86,22 @@ class Lease:
         self.resources.queue.send([message for message, _ in messages])
         for page in pages:
             self.run = page.added_to(self.run)
-            logger.info("page_sent", runId=self.run.run_id, page=self.run.pages, users=page.users)
-            for problem in page.malformed:
-                logger.warning(
-                    "user_set_aside",
-                    runId=self.run.run_id,
-                    page=self.run.pages,
-                    clerkUserId=problem.clerk_user_id,
-                    reason=problem.reason,
-                )
+            number = self.run.pages
+            logger.info("page_sent", page=number, users=page.users)
+            for user_id, reason in map(astuple, page.malformed):
+                logger.warning("user_set_aside", page=number, clerkUserId=user_id, reason=reason)
         self.has_progressed = True
 
     def wait_for_outcomes(self) -> None:
         """Wait until each page that was sent has an outcome, or none has got one for a while."""
         runs = self.resources.runs
-        runs.save(self.run, self._owner, self._until())
+        self.save()
         self.run = runs.get(self.run.run_id) or self.run
         settled, settled_at = self.run.settled_pages, now_ms()
         while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
             self.stop_if_out_of_time()
             self.resources.sleep(_POLL_SECONDS)
-            self._renew()
+            self.keep()
             self.run = runs.get(self.run.run_id) or self.run
             if self.run.settled_pages > settled:
                 settled, settled_at = self.run.settled_pages, now_ms()
@@ -124,11 +121,11 @@ class Lease:
     def end_paging(self, unlisted_users: int, deletions: MissedDeletions | None = None) -> None:
         """Record that no more pages follow, how many users Clerk counts and did not list, and what an audit
         found of users who are gone."""
-        run = replace(self.run, unlisted_users=unlisted_users, deletions=deletions or self.run.deletions)
         if unlisted_users:
-            logger.error("users_not_listed", runId=run.run_id, users=unlisted_users)
-        self.resources.runs.end_paging(run, self._owner, now_ms())
-        logger.info("run_paged", runId=run.run_id, pages=run.pages, users=run.total_users)
+            logger.error("users_not_listed", users=unlisted_users)
+        deletions = deletions or self.run.deletions
+        self.save(paged_at=now_ms(), unlisted_users=unlisted_users, deletions=deletions)
+        logger.info("run_paged", pages=self.run.pages, users=self.run.total_users)
 
     def _check_instance(self, clerk: ClerkClient) -> None:
         """Raise ClerkRefused if the key is another instance's: its users would get rows, and an audit would
@@ -143,8 +140,7 @@ class Lease:
                 "another instance on purpose, delete the item whose runId is 'instance' from RunsTable."
             )
         if self.run.instance_id != here:
-            self.resources.runs.set_instance(self.run.run_id, self._owner, here)
-            self.run = replace(self.run, instance_id=here)
+            self.save(instance_id=here)
 
     def _recover(self) -> None:
         pages_before = self.run.pages
@@ -154,7 +150,7 @@ class Lease:
         self.has_progressed = run.pages > pages_before
 
     def _before_pause(self, seconds: float, why: str) -> None:
-        logger.warning("clerk_retried", runId=self.run.run_id, seconds=round(seconds, 1), reason=why)
+        logger.warning("clerk_retried", seconds=round(seconds, 1), reason=why)
         self._renew(seconds)
 
     def _renew(self, pause_seconds: float = 0) -> None:
@@ -178,7 +174,7 @@ class Lease:
             case ClerkRefused() | SettingsError():
                 self._fail(str(error))
             case LeaseLost():
-                logger.warning("lease_lost", runId=self.run.run_id, reason=str(error))
+                logger.warning("lease_lost", reason=str(error))
             case OutOfTime():
                 self._release()
                 self._continue_in_new_invocation()
@@ -189,11 +185,11 @@ class Lease:
         return True
 
     def _fail(self, reason: str) -> None:
-        logger.error("run_failed", runId=self.run.run_id, reason=reason)
+        logger.error("run_failed", reason=reason)
         with suppress(LeaseLost):
             # A page whose send got no answer is recorded and not the run's: its outcome must not count.
             self._recover()
-            self.resources.runs.end_paging(self.run, self._owner, now_ms(), failure=reason)
+            self.save(paged_at=now_ms(), failure=reason)
 
     def _fail_or_stay_open(self, error: ClerkError | AwsError) -> None:
         if self.run.is_left_over(self._acquired_at):
@@ -210,7 +206,7 @@ class Lease:
             )
         self.resources.invoke_again(self._continuation)
         self.is_continued = True
-        logger.info("run_continued", runId=self.run.run_id)
+        logger.info("run_continued")
 
     def _release(self) -> None:
         with suppress(ClerkSyncError):

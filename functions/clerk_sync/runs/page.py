@@ -3,18 +3,20 @@
 import json
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
 from clerk_sync.users.drift import Findings, merge
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, User, UserProblem
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Names
+from clerk_sync.users.user import Change, Deletion, User, UserProblem
+from clerk_sync.users.values import FieldValue, Json
 
-VERSION = 2
+VERSION = 3
 """The format of the pages that are sent. Pages of the version before are read too: when the format changes,
 raise this, and give each new field a default that fits a page of the version before."""
 MAX_BYTES = 512 * 1024
@@ -22,10 +24,10 @@ MAX_BYTES = 512 * 1024
 
 
 _NEWER = "newer_version"
-_BYTES_OF_NAMES = 300
-_BYTES_OF_A_NUMBER = 20
+_BYTES_OF_A_VALUE = 50
+"""Its name and a number, flag or quotation marks."""
 _BYTES_OF_A_CHARACTER = 12
-"""Of one outside the Basic Multilingual Plane, as JSON escapes it."""
+"""The most that JSON escapes one to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Page(BaseModel):
 
     `number` counts the run's pages from 1. `token` distinguishes this copy of the page from one that an
     invocation sent just before it was cut off. `read_at` (ms) is when Clerk was asked. `webhooks_since` and
-    `full_run_at` (ms) are the run's, to decide what was wrong with a row.
+    `full_run_at` (ms) are the run's, to decide what was wrong with a row. `names` are the fields that its
+    users carry: no other attribute is written, whichever fields are synced by now.
 
     A page that DynamoDB throttles is continued in another message with the users that are left: `part` counts
     these from 0, `done` is the outcome of the users before, and `stalls` counts the parts in a row that got
@@ -64,6 +67,7 @@ class Page(BaseModel):
     read_at: int
     create_missing: bool
     dry_run: bool
+    names: Names = DEFAULT_NAMES
     users: tuple[User, ...]
     deletions: tuple[Deletion, ...] = ()
     webhooks_since: int | None = None
@@ -81,12 +85,25 @@ class Page(BaseModel):
             raise PydanticCustomError("older_version", "it is too old")
         return version
 
+    @field_validator("names")
+    @classmethod
+    def _known(cls, names: Names) -> Names:
+        if not FIELDS.keys() >= set(names):
+            raise ValueError("a field that is not synced")
+        return names
+
     @field_validator("users")
     @classmethod
-    def _only_synced_fields(cls, users: tuple[User, ...]) -> tuple[User, ...]:
-        if any(user.fields.keys() - SYNCED_FIELDS for user in users):
-            raise ValueError("a field that is not synced")
-        return users
+    def _with_names(cls, users: tuple[User, ...], info: ValidationInfo) -> tuple[User, ...]:
+        names = info.data.get("names", ())
+        for user in users:
+            if not set(names) >= {*user.fields, *user.refused} or user.fields.keys() & user.refused.keys():
+                raise ValueError("a field that the page does not carry")
+            if not all(FIELDS[name].holds(value) for name, value in user.fields.items()):
+                raise ValueError("a value of another type")
+        return tuple(
+            replace(user, names=tuple(name for name in names if name not in user.refused)) for user in users
+        )
 
     @classmethod
     def of(
@@ -107,6 +124,7 @@ class Page(BaseModel):
             read_at=read_at,
             create_missing=create_missing,
             dry_run=run.dry_run,
+            names=run.names,
             users=users,
             deletions=deletions,
             webhooks_since=run.webhooks_since,
@@ -134,9 +152,12 @@ class Page(BaseModel):
     def dump(self) -> str:
         """The message's body: all ASCII, as SQS refuses some characters that a name may hold."""
         # Without asdict, which copies every user: that would double the time that sending a page takes.
-        users = [{"id": u.id, "updated_at": u.updated_at, "fields": u.fields} for u in self.users]
-        deletions = [{"id": deletion.id, "at": deletion.at} for deletion in self.deletions]
-        return json.dumps({**dict(self), "users": users, "deletions": deletions, "done": asdict(self.done)})
+        users = [
+            {"id": user.id, "updated_at": user.updated_at, "fields": user.fields}
+            | ({"refused": user.refused} if user.refused else {})
+            for user in self.users
+        ]
+        return json.dumps({**dict(self), "users": users}, default=asdict)
 
     @classmethod
     def load(cls, body: str) -> Self:
@@ -181,10 +202,12 @@ def _size(user: User | UserProblem) -> int:
     """The most that a user takes as JSON, without making it."""
     if isinstance(user, UserProblem):
         return 0
-    return _BYTES_OF_NAMES + sum(_text_size(value) for value in (user.id, *user.fields.values()))
+    texts = (user.id, *user.fields.values(), *user.refused.values())
+    return _BYTES_OF_A_VALUE * (3 + len(texts)) + sum(_text_size(value) for value in texts)
 
 
-def _text_size(value: str | int) -> int:
-    if isinstance(value, int):
-        return _BYTES_OF_A_NUMBER
-    return len(value) * (2 if value.isascii() and value.isprintable() else _BYTES_OF_A_CHARACTER)
+def _text_size(value: FieldValue) -> int:
+    text = value.text if isinstance(value, Json) else value
+    if isinstance(text, int):
+        return 0
+    return len(text) * (2 if text.isascii() and text.isprintable() else _BYTES_OF_A_CHARACTER)

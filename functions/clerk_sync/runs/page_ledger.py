@@ -14,21 +14,10 @@ from clerk_sync.aws.dynamodb import Value
 from clerk_sync.aws.items import Items, put
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
+from clerk_sync.runs import page_record
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_plan import Plan, decode, encode
-from clerk_sync.runs.page_record import (
-    PAGE,
-    PendingPage,
-    count_in_run,
-    delete_page,
-    given_up,
-    load_problems,
-    new_record,
-    number_of,
-    part_of,
-    record_progress,
-    set_outcome,
-)
+from clerk_sync.runs.page_record import PAGE, PendingPage
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
 from clerk_sync.runs.run_record import load_deletions
 from clerk_sync.users.drift import Findings, group_by_kind, merge
@@ -49,8 +38,10 @@ class PageLedger:
     def record_pending(self, run: Run, owner: str, pages: Sequence[PendingPage], until: int) -> None:
         """Record the run's next pages before their messages are sent, as well as those that were sent before,
         and keep the lease until then (ms). Raises LeaseLost."""
-        puts = [put(new_record(run, number, page)) for number, page in enumerate(pages, run.pages + 1)]
-        if not self._items.transact(*puts, record_progress(run, owner, until)):
+        puts = [
+            put(page_record.new_record(run, number, page)) for number, page in enumerate(pages, run.pages + 1)
+        ]
+        if not self._items.transact(*puts, page_record.record_progress(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def recover(self, run: Run, owner: str, until: int) -> Run | None:
@@ -68,15 +59,15 @@ class PageLedger:
             users = page["userCount"] + page["malformedCount"]
             run = run.with_page(users, Checkpoint.load(page["checkpoint"]), load_deletions(page))
         deleted = left[len(settled) :]
-        progress = record_progress(run, owner, until, deleted)
-        return run if self._items.transact(*map(delete_page, deleted), progress) else None
+        progress = page_record.record_progress(run, owner, until, deleted)
+        return run if self._items.transact(*map(page_record.delete_page, deleted), progress) else None
 
     # While the workers write it
 
     def plan(self, page: Page) -> dict[str, Planned] | None:
         """What earlier deliveries of this message were to do. None if its outcome would not count: the page
         is done, or it was read again or continued in another message."""
-        record = self._items.get(page.run_id, part_of(page.number))
+        record = self._items.get(page.run_id, page_record.part_of(page.number))
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
         part = record.get("planPart", -1)
@@ -92,7 +83,7 @@ class PageLedger:
         findings = [planned.finding for user_id in ids if (planned := plan.get(user_id)) and planned.finding]
         if not self._items.update(
             page.run_id,
-            part_of(page.number),
+            page_record.part_of(page.number),
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
@@ -110,11 +101,11 @@ class PageLedger:
         It does so for nearly every page: one that is pending, has no malformed users and is not the last one
         left of its run. False if the page may be another one; then nothing is recorded.
         """
-        page = {"runId": run_id, "part": part_of(number), "pageToken": token, "state": "PENDING"}
+        page = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token, "state": "PENDING"}
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
         return self._items.transact(
-            set_outcome(page | {"malformedCount": 0}, "DONE", outcome),
-            count_in_run(page, "DONE", outcome.counts, is_not_last),
+            page_record.set_outcome(page | {"malformedCount": 0}, "DONE", outcome),
+            page_record.count_in_run(page, "DONE", outcome.counts, is_not_last),
         )
 
     def record_outcome(self, run_id: str, number: int, token: str, outcome: PageOutcome | None) -> bool:
@@ -125,14 +116,14 @@ class PageLedger:
         """
         state = "FAILED" if outcome is None else "DONE"
         for _ in range(_TRIES):
-            page = self._items.get(run_id, part_of(number))
+            page = self._items.get(run_id, page_record.part_of(number))
             if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
             counted = outcome or PageOutcome(Counts(errors=page["userCount"]))
             counted += PageOutcome(Counts(errors=page["malformedCount"]))
             if self._items.transact(
-                set_outcome(page, state, counted),
-                count_in_run(page, state, counted.counts, "attribute_exists(runId)"),
+                page_record.set_outcome(page, state, counted),
+                page_record.count_in_run(page, state, counted.counts, "attribute_exists(runId)"),
             ):
                 return True
         return False
@@ -144,7 +135,7 @@ class PageLedger:
         return [
             (number, page["pageToken"])
             for page in self._pages(run.run_id, "#state = :value", "PENDING")
-            if (number := number_of(page)) <= run.pages
+            if (number := page_record.number_of(page)) <= run.pages
         ]
 
     def problems(self, run: Run) -> list[UserProblem]:
@@ -154,8 +145,10 @@ class PageLedger:
             return problems
         for page in self._pages(run.run_id, "errorCount > :value", 0):
             if page["state"] == "FAILED":
-                problems.append(given_up(page))
-            problems += load_problems(page["malformed"]) + load_problems(page["problems"])
+                problems.append(page_record.given_up(page))
+            problems += page_record.load_problems(page["malformed"]) + page_record.load_problems(
+                page["problems"]
+            )
             if len(problems) >= PROBLEMS_SHOWN:
                 break
         return problems[:PROBLEMS_SHOWN]
@@ -175,4 +168,8 @@ class PageLedger:
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
         """The pages that are recorded and not added to the run."""
         numbers = count(run.pages + 1)
-        return [*takewhile(bool, (self._items.get(run.run_id, part_of(number)) or {} for number in numbers))]
+        return [
+            *takewhile(
+                bool, (self._items.get(run.run_id, page_record.part_of(number)) or {} for number in numbers)
+            )
+        ]

@@ -30,7 +30,7 @@ def read_users(lease: Lease, clerk: ClerkClient) -> int:
         try:
             _send_all(lease, list_changed(clerk, run.checkpoint, limit=limit, since=run.since))
         except TooManyChanges:
-            logger.info("too_many_changes", runId=run.run_id)
+            logger.info("too_many_changes")
         else:
             return 0
     listing = _all_users(lease, clerk)
@@ -43,7 +43,7 @@ def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
     expected = run.expected_users
     if expected is None:
         expected = clerk.count()
-        lease.expect(expected)
+        lease.save(expected_users=expected)
     return ParallelListing(
         clerk,
         run.checkpoint,
@@ -77,7 +77,9 @@ def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, 
     """The messages for one window's users, with their records: nearly always one. `first` is its number."""
     end = 0
     now = now_ms()
-    for number, part in enumerate(split([parse_user(payload, now) for payload in listed.users]), first):
+    for number, part in enumerate(
+        split([parse_user(payload, now, run.names) for payload in listed.users]), first
+    ):
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]

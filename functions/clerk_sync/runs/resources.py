@@ -10,6 +10,7 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.instance import TableInstance
 
 RESERVE_SECONDS = 30.0
@@ -22,7 +23,8 @@ class Resources:
 
     `instance` says which Clerk instance the users table belongs to. `open_clerk` makes a client; the client
     calls what it is given before each pause, with the seconds and the reason. `check_table` raises
-    SettingsError unless the users table fits. `create_missing` is the parameter's value. `time_left` gives
+    SettingsError unless the users table fits. Both are for the fields that a run syncs. `create_missing` and
+    `names`, the fields that a new run syncs, are the parameters' values. `time_left` gives
     the function's seconds. `invoke_again` starts another invocation with an event. `open_executor` makes one
     that sends up to `max_requests` requests to Clerk at once.
     """
@@ -32,14 +34,15 @@ class Resources:
     queue: PagesQueue
     instance: TableInstance
     users_table: str
-    open_clerk: Callable[[Callable[[float, str], None]], ClerkClient]
-    check_table: Callable[[], None]
+    open_clerk: Callable[[Callable[[float, str], None], Names], ClerkClient]
+    check_table: Callable[[Names], None]
     page_size: int
     create_missing: bool
     time_left: Callable[[], float]
     invoke_again: Callable[[Mapping[str, Any]], None]
     open_executor: Callable[[], Executor]
     max_requests: int
+    names: Names = DEFAULT_NAMES
     sleep: Callable[[float], None] = time.sleep
 
     def is_out_of_time(self) -> bool:

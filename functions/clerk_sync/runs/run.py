@@ -5,6 +5,7 @@ from operator import add, sub
 from typing import Literal, TypedDict
 
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Names
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 
@@ -101,11 +102,13 @@ class Scope:
     """What a run covers. A watermark that was set for another scope says nothing about this one.
 
     `instance_id` is the Clerk instance that the users table belongs to; None before the first run knows it.
+    `fields` are the names of the fields that are synced, separated by commas.
     """
 
     instance_id: str | None
     users_table: str
     create_missing: bool
+    fields: str = ",".join(DEFAULT_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,8 @@ class Run:
     of those are in the dead-letter queue. `unlisted_users` are those whom Clerk counts and did not list;
     `total_users` and `counts.errors` include them. `paged_at` is when the last page was sent; `failure` says
     why reading stopped early. `webhooks_since` is when the first webhook arrived, `full_run_at` when the last
-    complete full run was started, and `deletions` is what an audit found of users who are gone.
+    complete full run was started, and `deletions` is what an audit found of users who are gone. `fields` are
+    the names of the fields that it syncs, separated by commas.
     """
 
     run_id: str
@@ -152,6 +156,13 @@ class Run:
     webhooks_since: int | None = None
     full_run_at: int | None = None
     deletions: MissedDeletions | None = None
+    fields: str = ",".join(DEFAULT_NAMES)
+
+    @property
+    def names(self) -> Names:
+        """The names of the fields that it syncs, in the catalogue's order."""
+        fields = self.fields.split(",")
+        return tuple(name for name in FIELDS if name in fields)
 
     def with_page(self, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> "Run":
         """The run once one more page, of so many users, is sent."""
@@ -187,7 +198,8 @@ class Run:
         is_written = self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
         if not is_written or self.given_up_pages or self.unlisted_users:
             return None
-        return Watermark(self.started_at, Scope(self.instance_id, self.users_table, self.create_missing))
+        scope = Scope(self.instance_id, self.users_table, self.create_missing, self.fields)
+        return Watermark(self.started_at, scope)
 
     @property
     def has_drift(self) -> bool:

@@ -1,9 +1,11 @@
 """A run as RunsTable has it: the attributes of its record."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
 from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.alias_generators import to_camel
 
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
@@ -22,73 +24,62 @@ COUNT_NAMES = {
     "missed_by_webhooks": "missedByWebhooks",
     "findings": "findingsCount",
 }
+_NAMES = {
+    **{field.name: to_camel(field.name) for field in fields(Run) if field.name != "counts"},
+    "total_users": "totalClerkUsers",
+    "ended_at": "timestamp",
+}
+_SET_WHILE_PAGING = (
+    "instance_id",
+    "expected_users",
+    "pages",
+    "total_users",
+    "unlisted_users",
+    "checkpoint",
+    "deletions",
+    "paged_at",
+    "failure",
+)
+_DELETIONS = TypeAdapter(MissedDeletions)
 
 
-def new_record(run: Run) -> dict[str, Value | None]:
+def new_record(run: Run) -> dict[str, Value]:
     """The record of a run that starts."""
     return {
-        "runId": run.run_id,
         "part": RUN,
-        "mode": run.mode,
-        "status": run.status,
-        "createMissing": run.create_missing,
-        "dryRun": run.dry_run,
-        "startedAt": run.started_at,
-        "usersTable": run.users_table,
-        "instanceId": run.instance_id,
-        "since": run.since,
-        **progress(run),
-        "settledPages": 0,
-        "givenUpPages": 0,
+        **_values(run, _NAMES),
         **count_values(run.counts),
         "leaseUntil": 0,
-        "webhooksSince": run.webhooks_since,
-        "fullRunAt": run.full_run_at,
         "expiresAt": expires_at(run),
     }
 
 
 def load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds."""
-    counts, unlisted = load_counts(item), item.get("unlistedUsers", 0)
-    return Run(
-        run_id=item["runId"],
-        mode=item["mode"],
-        create_missing=item["createMissing"],
-        dry_run=item["dryRun"],
-        started_at=item["startedAt"],
-        users_table=item["usersTable"],
-        instance_id=item.get("instanceId"),
-        since=item.get("since"),
-        status=item["status"],
-        expected_users=item.get("expectedUsers"),
-        pages=item["pages"],
-        total_users=item["totalClerkUsers"] + unlisted,
-        settled_pages=item["settledPages"],
-        given_up_pages=item["givenUpPages"],
-        unlisted_users=unlisted,
-        counts=replace(counts, errors=counts.errors + unlisted),
-        checkpoint=Checkpoint.load(item["checkpoint"]),
-        paged_at=item.get("pagedAt"),
-        ended_at=item.get("timestamp"),
-        failure=item.get("failure"),
-        webhooks_since=item.get("webhooksSince"),
-        full_run_at=item.get("fullRunAt"),
-        deletions=load_deletions(item),
+    values = {name: item[attribute] for name, attribute in _NAMES.items() if attribute in item}
+    checkpoint, deletions = Checkpoint.load(item["checkpoint"]), load_deletions(item)
+    run = Run(**{**values, "checkpoint": checkpoint, "deletions": deletions}, counts=load_counts(item))
+    # The record has the users that were listed; the total and the errors include the others.
+    return replace(
+        run,
+        total_users=run.total_users + run.unlisted_users,
+        counts=run.counts + Counts(errors=run.unlisted_users),
     )
 
 
 def progress(run: Run) -> dict[str, Value]:
-    """The attributes that say how far a run was read."""
+    """The attributes that the invocation that pages the run sets."""
     # Set, not added up: the SDK repeats a call whose answer was lost.
-    values: dict[str, Value] = {
-        "pages": run.pages,
-        "totalClerkUsers": run.total_users,
+    return {**_values(run, _SET_WHILE_PAGING), "pagesButOne": run.pages - 1}
+
+
+def _values(run: Run, names: Iterable[str]) -> dict[str, Value]:
+    values = {
+        **{name: getattr(run, name) for name in names},
         "checkpoint": run.checkpoint.dump(),
+        "deletions": dump_deletions(run.deletions) if run.deletions else None,
     }
-    if run.deletions:
-        values["deletions"] = dump_deletions(run.deletions)
-    return values
+    return {_NAMES[name]: value for name, value in values.items() if value is not None}
 
 
 def expires_at(run: Run) -> int:
@@ -108,12 +99,9 @@ def load_counts(item: Mapping[str, Any]) -> Counts:
 
 def dump_deletions(deletions: MissedDeletions) -> str:
     """The `deletions` of a run or of a page."""
-    return json.dumps(asdict(deletions))
+    return _DELETIONS.dump_json(deletions).decode()
 
 
 def load_deletions(item: Mapping[str, Any]) -> MissedDeletions | None:
     """The reverse of `dump_deletions`; None where there are none."""
-    if "deletions" not in item:
-        return None
-    values = json.loads(item["deletions"])
-    return MissedDeletions(**{**values, "first": tuple(values["first"])})
+    return _DELETIONS.validate_json(item["deletions"]) if "deletions" in item else None

@@ -73,8 +73,8 @@ class RunStarter:
 
     def _join(self, run: Run) -> Run | None:
         """The run under way; None if it is over by now, or if the request needs a new one."""
-        r = self._resources
         # An invocation that was cut off after the last outcome left the run's status to the next one.
+        r = self._resources
         run = finish(r.runs, run.run_id, now_ms()) or run
         run = give_up_lost_pages(r.runs, r.pages, r.queue, run)
         if run.is_over or self.needs_new_run(run):
@@ -89,7 +89,7 @@ class RunStarter:
         currents = {mode: after if mode == request.mode else runs.current(mode) for mode in modes}
         webhooks = runs.webhooks()
         r = self._resources
-        scope = Scope(r.instance.read(), r.users_table, self._create_missing)
+        scope = Scope(r.instance.read(), r.users_table, self._create_missing, ",".join(r.names))
         run = Run(
             run_id=_new_run_id(request.mode),
             mode=request.mode,
@@ -97,6 +97,7 @@ class RunStarter:
             dry_run=request.dry_run,
             started_at=now_ms(),
             users_table=scope.users_table,
+            fields=scope.fields,
             since=_since(currents.values(), scope) if request.mode == "incremental" else None,
             webhooks_since=webhooks.first_at if webhooks else None,
             full_run_at=full.started_at if (full := currents["full"].watermark) else None,

@@ -14,18 +14,21 @@ Page loads keep theirs there too: see refresh_claims.py.
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import get_args
+
+from pydantic import TypeAdapter
 
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.aws.items import IS_NEW, Items, put
 from clerk_sync.errors import LeaseLost
-from clerk_sync.runs.run import Mode, Run, Scope, Watermark
+from clerk_sync.runs.run import Mode, Run, Watermark
 from clerk_sync.runs.run_record import RUN, load_run, new_record, progress
 from clerk_sync.webhook.arrivals import Arrivals, Webhooks
 
 RUNS_LISTED = 10
 """How many runs of a mode are listed without their ids being known."""
+_WATERMARK = TypeAdapter(Watermark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class RunsTable:
             return Current(None, None, None)
         run_id = pointer["currentRunId"]
         run = self.get(run_id)
-        watermark = (run and run.watermark) or _load_watermark(pointer)
+        watermark = run.watermark if run else None
+        if watermark is None and "watermark" in pointer:
+            watermark = _WATERMARK.validate_json(pointer["watermark"])
         return Current(run_id, run, watermark, json.loads(pointer["recentRuns"]))
 
     def latest(self, count: int = RUNS_LISTED) -> list[Run]:
@@ -76,7 +81,7 @@ class RunsTable:
             "runId": _current(run.mode),
             "part": "current",
             "currentRunId": run.run_id,
-            "watermark": json.dumps(asdict(after.watermark)) if after.watermark else None,
+            "watermark": _WATERMARK.dump_json(after.watermark).decode() if after.watermark else None,
             "recentRuns": json.dumps(dict(recent[:RUNS_LISTED])),
         }
         is_next, values = (
@@ -125,32 +130,13 @@ class RunsTable:
         self._as_owner(run_id, owner, {"leaseUntil": until})
 
     def save(self, run: Run, owner: str, until: int) -> None:
-        """Record the pages that were sent since the last ones were recorded as pending, and keep the lease
-        until then (ms). Raises LeaseLost."""
+        """Record how far the run is paged, and keep the lease until then (ms). Raises LeaseLost."""
         self._as_owner(run.run_id, owner, {**progress(run), "leaseUntil": until})
 
     def release(self, run: Run, owner: str) -> None:
-        """Record the pages that were sent, and give the lease back, so that no thread still under way can
+        """Record how far the run is paged, and give the lease back, so that no thread still under way can
         renew it. Raises LeaseLost."""
         self._as_owner(run.run_id, owner, {**progress(run), "leaseUntil": 0, "leaseOwner": ""})
-
-    def set_instance(self, run_id: str, owner: str, instance_id: str) -> None:
-        """Record which Clerk instance the run reads. Raises LeaseLost."""
-        self._as_owner(run_id, owner, {"instanceId": instance_id})
-
-    def expect(self, run_id: str, owner: str, users: int) -> None:
-        """Record how many users Clerk counts. Raises LeaseLost."""
-        self._as_owner(run_id, owner, {"expectedUsers": users})
-
-    def end_paging(self, run: Run, owner: str, now: int, *, failure: str | None = None) -> None:
-        """Record the pages that were sent, the number of users whom Clerk did not list, that no more pages
-        follow, and why if that is a failure. Raises LeaseLost."""
-        change = {**progress(run), "pagedAt": now, "pagesButOne": run.pages - 1, "leaseUntil": 0}
-        if run.unlisted_users:
-            change["unlistedUsers"] = run.unlisted_users
-        if failure:
-            change["failure"] = failure
-        self._as_owner(run.run_id, owner, change)
 
     def _as_owner(self, run_id: str, owner: str, change: Mapping[str, Value]) -> None:
         if not self._items.update(run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change):
@@ -161,13 +147,6 @@ class RunsTable:
     def webhooks(self) -> Webhooks | None:
         """When webhooks arrived, None if none ever did."""
         return self._arrivals.read()
-
-
-def _load_watermark(pointer: Mapping[str, str]) -> Watermark | None:
-    if "watermark" not in pointer:
-        return None
-    values = json.loads(pointer["watermark"])
-    return Watermark(values["started_at"], Scope(**values["scope"]))
 
 
 def _current(mode: Mode) -> str:

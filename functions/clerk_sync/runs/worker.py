@@ -60,7 +60,7 @@ class Worker:
         if plan is None:
             raise PageOutdated
         outcome = upsert(
-            self.users_table,
+            self.users_table.with_fields(page.names),
             page.changes,
             as_of=page.read_at,
             now=now_ms(),

@@ -8,7 +8,7 @@ from fnmatch import translate
 from typing import TypedDict
 
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, future_times, number, snapshot_version
-from clerk_sync.users.user import SYNCED_FIELDS, Change, User
+from clerk_sync.users.user import Change, User
 from clerk_sync.users.write_rule import Write
 
 RECENT_MS = 10 * 60 * 1000
@@ -76,7 +76,7 @@ class DriftClassifier:
         if not isinstance(change, User) or self._is_recent(change.updated_at):
             return None
         future = future_times(row or {}, now)
-        fields = tuple(name for name in SYNCED_FIELDS if name in write.changed)
+        fields = tuple(name for name in change.names if name in write.changed)
         fields += (VERSION,) if VERSION in future else ()
         expected = [name for name in fields if name not in future and self._is_expected(change, row, name)]
         kind = self._kind(row, write, fields, is_drift=len(expected) < len(fields))

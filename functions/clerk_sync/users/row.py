@@ -1,39 +1,29 @@
-"""A row of UsersTable as plain values: the attributes that the sync owns, and no others."""
+"""A row of UsersTable as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from clerk_sync.clock import is_from_future
-from clerk_sync.users.user import SYNCED_FIELDS
+from clerk_sync.users.fields import Names
+from clerk_sync.users.values import Value
 
 VERSION = "clerkUpdatedAt"
 DELETED = "clerkDeletedAt"
 SIGNED_IN = "lastSignInAt"
 ACTIVITY = (SIGNED_IN, "lastActiveAt")
 GUARDS = (VERSION, DELETED, *ACTIVITY)
-"""The times that the write rule goes by. A write takes effect only while they are as they were read."""
-OWNED = (*SYNCED_FIELDS, VERSION, DELETED)
-"""The only attributes that are ever read or written."""
+"""The times that the write rule compares. A write takes effect only while they are as they were read."""
 
 NO_SNAPSHOT = 0
 """The version of a row that an event alone made, such as a sign-in without a user. No snapshot has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
-    """A stored value of a type that the sync never writes, such as null, a boolean, a fraction or a list.
-
-    `stored` is what the database gave, so that a condition can ask for exactly that. It equals
-    nothing else: null is not absent, and true is not 1.
-    """
-
-    stored: Any
-
-
-type Value = str | int | Opaque
 type Row = Mapping[str, Value]
-"""The owned attributes that are there, without the key. An absent attribute has no entry."""
+"""The attributes that the sync owns, without the key. An absent attribute has no entry."""
+
+
+def owned(names: Names) -> Names:
+    """The attributes that the sync owns where these fields are synced. No others are read or written."""
+    return (*names, VERSION, DELETED)
 
 
 def number(row: Row, name: str) -> int | None:

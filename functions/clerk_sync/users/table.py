@@ -1,11 +1,12 @@
 """The edge to UsersTable: rows read and written in batches, DynamoDB's errors translated."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
@@ -21,8 +22,11 @@ from clerk_sync.aws.conditional_writes import (
 from clerk_sync.aws.dynamodb import Attribute, DynamoDB, Item, attribute
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import RowRefused, SettingsError, Throttled
-from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row, Value
+from clerk_sync.users.attributes import to_attribute, to_row, type_of
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.row import DELETED, VERSION, Row, owned
 from clerk_sync.users.user import FIRST_VERSION
+from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import Write
 
 KEYS_PER_READ = 100
@@ -45,13 +49,15 @@ type Result = Written | Lost | RowRefused | Throttled
 
 
 class UsersTable:
-    """Reads and writes the attributes that the sync owns, and no others."""
+    """Reads and writes the attributes that the sync owns, and no others: the fields of `names`, the version
+    and the mark."""
 
     def __init__(
         self,
         dynamodb: DynamoDB,
         table: str,
         key: str,
+        names: Names = DEFAULT_NAMES,
         *,
         is_out_of_time: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
@@ -59,12 +65,19 @@ class UsersTable:
         self._dynamodb = dynamodb
         self._table = table
         self._key = key
+        self.names = names
         self._attempts = partial(attempts, first=0.1, longest=5.0, sleep=sleep, is_out_of_time=is_out_of_time)
         self._writer = ConditionalWriter(dynamodb, table, key, self._attempts)
 
+    def with_fields(self, names: Names) -> Self:
+        """The same table for other fields."""
+        table = copy(self)
+        table.names = names
+        return table
+
     def check(self) -> None:
-        """Raise SettingsError unless the table exists and has the expected key, and no index is on a synced
-        attribute of another type: DynamoDB would refuse every row."""
+        """Raise SettingsError unless the table exists, has the expected key, and has no index on an owned
+        attribute with another type: DynamoDB would refuse every row."""
         with translated(f"looking at table {self._table!r}"):
             try:
                 table = self._dynamodb.describe_table(TableName=self._table)["Table"]
@@ -72,20 +85,21 @@ class UsersTable:
                 raise SettingsError(
                     f"There is no DynamoDB table {self._table!r} here: correct ExistingUsersTable."
                 ) from error
-        found = [(k["AttributeName"], k["KeyType"]) for k in table["KeySchema"]]
+        key = [(k["AttributeName"], k["KeyType"]) for k in table["KeySchema"]]
         types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
-        if found != [(self._key, "HASH")] or types.get(self._key) != "S":
-            names = ", ".join(f"{name} ({types.get(name)}, {kind})" for name, kind in found)
+        if key != [(self._key, "HASH")] or types.get(self._key) != "S":
+            found = ", ".join(f"{name} ({types.get(name)}, {kind})" for name, kind in key)
             raise SettingsError(
-                f"The key of table {self._table!r} is {names}, but UsersTableKey says {self._key!r}: the "
+                f"The key of table {self._table!r} is {found}, but UsersTableKey says {self._key!r}: the "
                 "table must have that one attribute, a string (S), as its whole key."
             )
-        odd = [f"{name} ({types[name]})" for name in OWNED if name in types and types[name] != _type_of(name)]
-        if odd:
+        indexed = [name for name in owned(self.names) if name in types]
+        if odd := [name for name in indexed if types[name] != type_of(name)]:
+            described = ", ".join(f"{name} ({types[name]})" for name in odd)
             raise SettingsError(
-                f"Table {self._table!r} has an index with {', '.join(odd)} in its key, and DynamoDB takes no "
-                "other type there. The sync writes times as numbers (N) and all else as text (S): remove the "
-                "index, or have it on another attribute."
+                f"Table {self._table!r} has an index with {described} in its key. DynamoDB takes no other "
+                "type there, but the sync writes times as numbers (N), texts as strings (S), and flags and "
+                "metadata as types that fit no index. Remove the index, or put it on another attribute."
             )
 
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
@@ -106,7 +120,7 @@ class UsersTable:
             for ids in batched(wanted, KEYS_PER_READ, strict=False):
                 keys = {user_id: {self._key: attribute(user_id)} for user_id in ids}
                 for item in self._read_batch(keys, consistent):
-                    rows[item[self._key]["S"]] = _row(item)
+                    rows[item[self._key]["S"]] = to_row(item, self.names)
                 unread -= set(ids) - keys.keys()
                 if keys:  # the time that is left is for writing what was read
                     break
@@ -115,7 +129,14 @@ class UsersTable:
     def write(self, writes: Sequence[Write]) -> list[Result]:
         """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
         results = self._writer.write_all([self._conditional(write) for write in writes])
-        return [_result(result) for result in results]
+        return [
+            Written()
+            if result is None
+            else self._lost(result)
+            if isinstance(result, ConditionFailed)
+            else result
+            for result in results
+        ]
 
     def update(self, write: Write) -> Written | Lost:
         """Carry out one write. A lost one hands over the row as it is, at no cost; None: there is no row.
@@ -123,7 +144,7 @@ class UsersTable:
         Raises RowRefused if DynamoDB will never take the row, and AwsError.
         """
         failed = self._writer.write(self._conditional(write))
-        return _lost(failed) if failed else Written()
+        return self._lost(failed) if failed else Written()
 
     def get(self, user_id: str) -> Row | None:
         """The owned attributes of one row as it is now, or None."""
@@ -131,11 +152,11 @@ class UsersTable:
             answer = self._dynamodb.get_item(
                 TableName=self._table,
                 Key={self._key: attribute(user_id)},
-                ProjectionExpression=", ".join(f"#{name}" for name in OWNED),
-                ExpressionAttributeNames={f"#{name}": name for name in OWNED},
+                ProjectionExpression=", ".join(f"#{name}" for name in owned(self.names)),
+                ExpressionAttributeNames={f"#{name}": name for name in owned(self.names)},
                 ConsistentRead=True,
             )
-        return _row(answer["Item"]) if "Item" in answer else None
+        return to_row(answer["Item"], self.names) if "Item" in answer else None
 
     def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
         """The ids of the rows that hold a snapshot and are not marked as deleted, from anywhere after a key.
@@ -165,7 +186,7 @@ class UsersTable:
 
     def _read_batch(self, keys: dict[str, Any], consistent: bool) -> Iterator[Item]:
         """Read rows, and take what is read out of `keys`, which are by user id."""
-        names = {f"#{n}": name for n, name in enumerate((self._key, *OWNED))}
+        names = {f"#{n}": name for n, name in enumerate((self._key, *owned(self.names)))}
         for _ in self._attempts(8):
             request = {
                 "Keys": list(keys.values()),
@@ -187,47 +208,16 @@ class UsersTable:
                 return
 
     def _conditional(self, write: Write) -> ConditionalWrite:
-        put = {name: _attribute(value) for name, value in write.put.items()}
-        return ConditionalWrite(write.user_id, put, write.remove, _expected(write))
+        put = {name: to_attribute(value) for name, value in write.put.items()}
+        expected = None if write.expected is None else _attributes(write.expected)
+        return ConditionalWrite(write.user_id, put, write.remove, expected)
+
+    def _result(self, result: WriteResult) -> Result:
+        return self._lost(result) if isinstance(result, ConditionFailed) else result or Written()
+
+    def _lost(self, failed: ConditionFailed) -> Lost:
+        return Lost(None if failed.item is None else to_row(failed.item, self.names))
 
 
-def _result(result: WriteResult) -> Result:
-    match result:
-        case None:
-            return Written()
-        case ConditionFailed():
-            return _lost(result)
-        case RowRefused() | Throttled():
-            return result
-
-
-def _lost(failed: ConditionFailed) -> Lost:
-    return Lost(None if failed.item is None else _row(failed.item))
-
-
-def _row(item: Item) -> Row:
-    return {name: _value(item[name]) for name in OWNED if name in item}
-
-
-def _value(typed: Attribute) -> Value:
-    match typed:
-        case {"S": str(text)}:
-            return text
-        case {"N": str(digits)} if digits.removeprefix("-").isdecimal():
-            return int(digits)
-    return Opaque(typed)
-
-
-def _expected(write: Write) -> dict[str, Attribute | None] | None:
-    if write.expected is None:
-        return None
-    return {name: None if value is None else _attribute(value) for name, value in write.expected.items()}
-
-
-def _attribute(value: Value) -> Attribute:
-    return value.stored if isinstance(value, Opaque) else attribute(value)
-
-
-def _type_of(name: str) -> str:
-    """The DynamoDB type of an owned attribute: those whose names end so are times (ms)."""
-    return "N" if name.endswith("At") else "S"
+def _attributes(values: Mapping[str, Value | None]) -> dict[str, Attribute | None]:
+    return {name: None if value is None else to_attribute(value) for name, value in values.items()}

@@ -1,8 +1,7 @@
-"""Brings rows of UsersTable up to the changes that are given."""
+"""Applies changes to rows of UsersTable: many at once, or one by itself."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
@@ -11,15 +10,12 @@ from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.user import Change, User, UserProblem
 from clerk_sync.users.write_rule import Verdict, Write, decide
 
-_DECISIONS = 6
-
-type Rule = Callable[[Change, Row | None], Write | Verdict]
-"""`decide`, with its times and settings."""
+_ATTEMPTS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a write does: whether it makes a new row, and what was wrong with the row that was there."""
+    """What a write does: whether it creates a row, and what was wrong with the row that was there."""
 
     creates: bool
     finding: Finding | None = None
@@ -27,9 +23,11 @@ class Planned:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of each user: `written`, or in a dry run would be, by user id; `unchanged_ids`, `skipped`,
-    `problems`; and `left` undone, as DynamoDB kept throttling or the time was over. `repeated` counts users
-    who were given more than once."""
+    """What became of each user.
+
+    `written` is what was written, or would be in a dry run, by user id. `left` was not done, because DynamoDB
+    kept throttling or the time was over. `repeated` counts users who were given more than once.
+    """
 
     written: dict[str, Planned] = field(default_factory=dict)
     unchanged_ids: list[str] = field(default_factory=list)
@@ -54,6 +52,16 @@ class Outcome:
     def findings(self) -> list[Finding]:
         return [planned.finding for planned in self.written.values() if planned.finding]
 
+    def add(self, change: Change, planned: Planned | None) -> None:
+        """Count a user whose row is as it should be, after a write if there is a plan. A user with a field
+        that was refused is a problem instead."""
+        if isinstance(change, User) and change.problem:
+            self.problems.append(change.problem)
+        elif planned:
+            self.written[change.id] = planned
+        else:
+            self.unchanged_ids.append(change.id)
+
 
 def upsert(
     table: UsersTable,
@@ -72,39 +80,53 @@ def upsert(
     finding. `before_writing` gets what is about to be written, by user id, before the first write. Raises
     AwsError if DynamoDB can't be read or written. Repeating the call is safe, whatever was written before.
     """
-    rule = partial(decide, as_of=as_of, now=now, create_missing=create_missing)
     outcome = Outcome()
     undecided = _newest(changes, outcome)
-    read, unread = table.read_available(undecided)
-    rows: Mapping[str, Row | None] = read
-    outcome.left += [undecided.pop(user_id) for user_id in unread]
-    for attempt in range(_DECISIONS):
-        writes = _decide_all(undecided, rows, outcome, rule)
-        plan = {write.user_id: _planned(undecided, rows, write, classifier, now) for write in writes}
-        if plan and not attempt:
+    rows: dict[str, Row | None] = {}
+    unknown = list(undecided)
+    for attempt in range(_ATTEMPTS):
+        # The first read need not be consistent: a write that was decided on an old row fails its condition.
+        read, unread = table.read_available(unknown, consistent=attempt > 0)
+        rows |= read
+        outcome.left += [undecided.pop(user_id) for user_id in unread]
+        plan: dict[str, Planned] = {}
+        writes: list[Write] = []
+        for change in undecided.values():
+            row = rows.get(change.id)
+            match decide(change, row, as_of=as_of, now=now, create_missing=create_missing):
+                case Write() as write:
+                    finding = classifier.classify(change, row, write, now) if classifier else None
+                    plan[change.id] = Planned(write.creates, finding)
+                    writes.append(write)
+                case Verdict.UNCHANGED:
+                    outcome.add(change, None)
+                case Verdict.SKIPPED:
+                    outcome.skipped += 1
+        if plan and attempt == 0:
             before_writing(plan)
-        results = _rehearse(writes, attempt) if dry_run else table.write(writes)
-        lost: dict[str, Row | None] = {}
+        # A dry run loses each row once, so that it too decides on rows as they are and not on old copies.
+        rehearsed = [Written() if attempt else Lost(None)] * len(writes)
+        results = rehearsed if dry_run else table.write(writes)
+        decided, undecided, rows = undecided, {}, {}
         for write, result in zip(writes, results, strict=True):
+            change = decided[write.user_id]
             match result:
                 case Written():
-                    outcome.written[write.user_id] = plan[write.user_id]
+                    outcome.add(change, plan[change.id])
+                case RowRefused() if isinstance(change, User) and (lighter := change.lighter(str(result))):
+                    undecided[change.id] = lighter
                 case RowRefused():
-                    outcome.problems.append(UserProblem(write.user_id, str(result)))
+                    outcome.problems.append(UserProblem(change.id, str(result)))
                 case Throttled():
-                    outcome.left.append(undecided[write.user_id])
+                    outcome.left.append(change)
                 case Lost(row):
-                    lost[write.user_id] = row
-        # An INSERT that finds a row doesn't return it, so these rows are read.
-        unknown = [user_id for user_id, row in lost.items() if row is None]
-        read, unread = table.read_available(unknown, consistent=True)
-        outcome.left += [undecided[user_id] for user_id in unread]
-        rows = {user_id: row for user_id, row in (lost | read).items() if user_id not in unread}
-        undecided = {user_id: undecided[user_id] for user_id in rows}
+                    undecided[change.id] = change
+                    rows |= {} if row is None else {change.id: row}
         if not undecided:
             return outcome
+        unknown = [user_id for user_id in undecided if user_id not in rows]
     outcome.problems += [
-        UserProblem(user_id, f"The row changed under each of {_DECISIONS} tries to write it")
+        UserProblem(user_id, f"The row changed under each of {_ATTEMPTS} tries to write it")
         for user_id in undecided
     ]
     return outcome
@@ -112,10 +134,12 @@ def upsert(
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row after one change; None: there is none, and none was to be made."""
+    """A row after one change, or None if there is none and none was to be created; and the fields that were
+    refused, if any."""
 
     row: Row | None
     is_written: bool
+    problem: UserProblem | None = None
 
 
 def store(
@@ -123,53 +147,26 @@ def store(
 ) -> Stored:
     """Apply the write rule to one change, given the row that was read. Times are in ms, as for `decide`.
 
-    Raises RowRefused when DynamoDB will never take the row, and AwsError.
+    Raises RowRefused if DynamoDB will never take the row, and AwsError.
     """
-    for _ in range(_DECISIONS):
+    for _ in range(_ATTEMPTS):
+        problem = change.problem if isinstance(change, User) else None
         decision = decide(change, row, as_of=as_of, now=now, create_missing=create_missing)
         if isinstance(decision, Verdict):
-            return Stored(row, is_written=False)
-        match table.update(decision):
-            case Lost(theirs):
-                row = theirs
-            case Written():
-                kept = {name: value for name, value in (row or {}).items() if name not in decision.remove}
-                return Stored(kept | dict(decision.put), is_written=True)
-    raise AwsError(f"The row of {change.id} changed under each of {_DECISIONS} tries to write it")
-
-
-def _decide_all(
-    undecided: Mapping[str, Change], rows: Mapping[str, Row | None], outcome: Outcome, rule: Rule
-) -> list[Write]:
-    """The writes there are to make; those users are counted for whom there is none."""
-    writes = []
-    for change in undecided.values():
-        decision = rule(change, rows.get(change.id))
-        match decision:
-            case Verdict.UNCHANGED:
-                outcome.unchanged_ids.append(change.id)
-            case Verdict.SKIPPED:
-                outcome.skipped += 1
-            case Write():
-                writes.append(decision)
-    return writes
-
-
-def _planned(
-    changes: Mapping[str, Change],
-    rows: Mapping[str, Row | None],
-    write: Write,
-    classifier: DriftClassifier | None,
-    now: int,
-) -> Planned:
-    change, row = changes[write.user_id], rows.get(write.user_id)
-    return Planned(write.creates, classifier.classify(change, row, write, now) if classifier else None)
-
-
-def _rehearse(writes: Sequence[Write], attempt: int) -> list[Written] | list[Lost]:
-    """A dry run's results. All are lost at first, so that it decides on rows as they are and not on old
-    copies, as a write would."""
-    return [Written()] * len(writes) if attempt else [Lost(None)] * len(writes)
+            return Stored(row, False, problem)
+        try:
+            result = table.update(decision)
+        except RowRefused as error:
+            lighter = change.lighter(str(error)) if isinstance(change, User) else None
+            if lighter is None:
+                raise
+            change = lighter
+            continue
+        if isinstance(result, Written):
+            kept = {name: value for name, value in (row or {}).items() if name not in decision.remove}
+            return Stored(kept | dict(decision.put), True, problem)
+        row = result.row
+    raise AwsError(f"The row of {change.id} changed under each of {_ATTEMPTS} tries to write it")
 
 
 def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
@@ -184,6 +181,6 @@ def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
 
 def _age(change: Change) -> tuple[int, int]:
     if isinstance(change, User):
-        activity = (change.fields.get(name, 0) for name in ACTIVITY)
-        return change.updated_at, sum(map(int, activity))
+        times = (change.fields.get(name) for name in ACTIVITY)
+        return change.updated_at, sum(at for at in times if isinstance(at, int))
     return change.at, change.at

@@ -1,44 +1,68 @@
-"""The user record: what is kept of a Clerk user, however it arrived."""
+"""The user record: what is kept of a Clerk user, whichever way it arrived."""
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from clerk_sync.clock import is_from_future
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Field, FieldType, Names, Primary
+from clerk_sync.users.values import FieldValue, Json, read_json
 
-SYNCED_FIELDS: Mapping[str, str] = {
-    "firstName": "first_name",
-    "lastName": "last_name",
-    "email": "primary_email",
-    "username": "username",
-    "imageUrl": "image_url",
-    "lastSignInAt": "last_sign_in_at",
-    "createdAt": "created_at",
-    "lastActiveAt": "last_active_at",
-}
-"""The table's attribute ← the attribute of `ClerkUser`. To sync another field, add it to both."""
+MAX_ID_LENGTH = 255
+"""Clerk's have some 32 characters. A key of DynamoDB holds 2,048 bytes, and a longer one fails its batch."""
+MAX_CHARACTERS = 64_000
+"""Of all texts of a user. A row of DynamoDB holds 400 KB, the app's attributes included."""
+MAX_MS = 10**15
+"""No time of Clerk's is this far from 1970, and a number of DynamoDB has 38 digits."""
+FIRST_VERSION = 1
+"""The lowest version of a snapshot: 0 is that of a row without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
     """One snapshot of a Clerk user.
 
-    `updated_at` (ms) is the snapshot's version; `fields` holds the attributes of SYNCED_FIELDS that
-    are not null in Clerk, strings or ms.
+    `updated_at` (ms) is the snapshot's version. `names` are the fields that it carries, and `fields` the
+    values of those that are not null in Clerk. `refused` says of other fields why it does not carry them:
+    their attributes stay as they are stored.
     """
 
     id: str
     updated_at: int
-    fields: Mapping[str, str | int]
+    fields: Mapping[str, FieldValue]
+    names: Names = DEFAULT_NAMES
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def refusing(self, name: str, reason: str) -> Self:
+        """The snapshot without this field."""
+        return replace(
+            self,
+            fields={other: value for other, value in self.fields.items() if other != name},
+            names=tuple(other for other in self.names if other != name),
+            refused={**self.refused, name: reason},
+        )
+
+    def lighter(self, reason: str) -> Self | None:
+        """The snapshot without its largest metadata, for a row that DynamoDB refuses; None if it has none."""
+        metadata = [name for name in self.names if FIELDS[name].type is FieldType.METADATA]
+        sizes = {len(str(self.fields[name])): name for name in metadata if name in self.fields}
+        return self.refusing(sizes[max(sizes)], reason) if sizes else None
+
+    @property
+    def problem(self) -> "UserProblem | None":
+        """The fields that it does not carry, as a problem; None if there are none."""
+        if not self.refused:
+            return None
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.refused.items())
+        return UserProblem(self.id, f"Not stored, unlike the other fields: {reasons}")
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A user was deleted in Clerk, at `at` (ms). Clerk deletes for good and gives no id out again."""
+    """A user was deleted in Clerk, at `at` (ms). Clerk deletes for good and never reuses an id."""
 
     id: str
     at: int
@@ -53,157 +77,160 @@ class SignIn:
 
 
 Change = User | Deletion | SignIn
-"""What there is to tell the table about a user."""
+"""What can happen to a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserProblem:
-    """A user that could not be synced, and why. `clerk_user_id` is None where not even that is known."""
+    """A user that could not be synced, and why. `clerk_user_id` is None if it is not known either."""
 
     clerk_user_id: str | None
     reason: str
 
 
-def _encodable(text: str) -> str:
-    text.encode()  # half of a surrogate pair is valid JSON, but nothing that DynamoDB can store
-    return text
+def parse_user(payload: Any, now: int, names: Names = DEFAULT_NAMES) -> User | UserProblem:
+    """Turn one Clerk user object, from the API or a webhook, into a snapshot that carries these fields.
 
-
-MAX_ID_LENGTH = 255
-"""Clerk's are some 32 long; a key of DynamoDB holds 2,048 bytes, and one that is longer fails its batch."""
-MAX_CHARACTERS = 64_000
-"""No name or address is this long; a row of DynamoDB holds 400 KB, the app's attributes included."""
-MAX_MS = 10**15
-"""No time of Clerk's is this far from 1970, and a number of DynamoDB has 38 digits."""
-
-FIRST_VERSION = 1
-"""The lowest version of a snapshot: 0 is that of a row without one."""
-
-_Text = Annotated[str, AfterValidator(_encodable)]
-_Ms = Annotated[int, Field(ge=-MAX_MS)]
-"""Before 1970 too, as users may be imported with the date at which they joined another system."""
-
-
-class ClerkUser(BaseModel):
-    """What is needed of Clerk's user object, checked; all the rest is ignored.
-
-    Shape: https://clerk.com/docs/reference/backend-api, `User`.
+    A malformed user is a problem that names Clerk's keys, never their values. A malformed extra field, or one
+    that DynamoDB can't hold, is refused and does not affect the others. A time more than a day ahead of `now`
+    (ms) is not Clerk's: in `updated_at` it makes the user malformed, elsewhere it is absent. So is empty
+    text.
     """
-
-    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
-
-    id: Annotated[_Text, Field(min_length=1, max_length=MAX_ID_LENGTH)]
-    updated_at: _Ms
-    first_name: _Text | None = None
-    last_name: _Text | None = None
-    username: _Text | None = None
-    image_url: _Text | None = None
-    last_sign_in_at: _Ms | None = None
-    created_at: _Ms | None = None
-    last_active_at: _Ms | None = None
-    primary_email_address_id: str | None = None
-    email_addresses: Any = None
-
-    @property
-    def primary_email(self) -> str | None:
-        """The primary address, which is often not the first; None for users who have none.
-
-        Raises ValueError when the address itself is not text.
-        """
-        if self.primary_email_address_id is None or not isinstance(self.email_addresses, list):
-            return None
-        for address in self.email_addresses:
-            if isinstance(address, dict) and address.get("id") == self.primary_email_address_id:
-                return _email_text(address.get("email_address"))
-        return None
-
-
-def _email_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("email_addresses: the primary e-mail address is not text")
+    user_id: Any = payload.get("id") if isinstance(payload, dict) else None
     try:
-        return _encodable(value)
-    except UnicodeEncodeError:
-        # The codec's own message would carry a piece of the address.
-        raise ValueError("email_addresses: the primary e-mail address is not valid text") from None
-
-
-def parse_user(payload: Any, now: int) -> User | UserProblem:
-    """Turn one Clerk user object, from the API or a webhook, into the user record.
-
-    A payload that cannot be one comes back as a problem that names the fields at fault, never their
-    values: one odd user must not cost the others on its page. A time more than a day ahead of `now` (ms)
-    is not Clerk's: the user is malformed if it is `updated_at`; any other is absent, and so is empty text.
-    """
-    try:
-        clerk = ClerkUser.model_validate(payload)
-        values = {name: getattr(clerk, source) for name, source in SYNCED_FIELDS.items()}
-    except ValidationError as error:
-        return UserProblem(_id_of(payload), "Clerk's user is malformed: " + _faults(error))
+        if not isinstance(payload, dict):
+            raise ValueError("it is not an object")
+        if not _read("id", _text, user_id) or len(user_id) > MAX_ID_LENGTH:
+            raise ValueError(f"id: it has no or more than {MAX_ID_LENGTH} characters")
+        version = _read("updated_at", _time, payload.get("updated_at"))
+        if is_from_future(version, now):
+            raise ValueError("updated_at: more than a day in the future")
+        fields: dict[str, FieldValue] = {}
+        refused: dict[str, str] = {}
+        for name in names:
+            try:
+                _add(fields, FIELDS[name], payload, now)
+            except ValueError as error:
+                if name in DEFAULT_NAMES:
+                    raise
+                refused[name] = str(error)
     except ValueError as error:
-        return UserProblem(_id_of(payload), f"Clerk's user is malformed: {error}")
-    if is_from_future(clerk.updated_at, now):
-        reason = "Clerk's user is malformed: updated_at: more than a day in the future"
-        return UserProblem(clerk.id, reason)
-    fields = {name: value for name, value in values.items() if not _is_absent(value, now)}
-    if sum(len(value) for value in fields.values() if isinstance(value, str)) > MAX_CHARACTERS:
-        return UserProblem(clerk.id, f"Clerk's user is malformed: more than {MAX_CHARACTERS:,} characters")
-    return User(clerk.id, max(clerk.updated_at, FIRST_VERSION), fields)
-
-
-def _is_absent(value: str | int | None, now: int) -> bool:
-    return value is None or value == "" or (isinstance(value, int) and is_from_future(value, now))
-
-
-def _objects(names: Iterable[str], **values: CoreSchema) -> CoreSchema:
-    """A list of objects, of which these names are kept; whatever in it is no object stays as it is."""
-    fields = {
-        name: core_schema.typed_dict_field(values.get(name, core_schema.any_schema()), required=False)
-        for name in names
-    }
-    return core_schema.list_schema(_or_anything(core_schema.typed_dict_schema(fields)))
-
-
-def _or_anything(schema: CoreSchema) -> CoreSchema:
-    return core_schema.union_schema([schema, core_schema.any_schema()], mode="left_to_right")
-
-
-_ADDRESSES = _or_anything(_objects(("id", "email_address")))
-_USERS = SchemaValidator(_objects(ClerkUser.model_fields, email_addresses=_ADDRESSES))
-
-
-def read_users(body: bytes) -> list[Any]:
-    """The user objects of a JSON list, each with what `parse_user` looks at and no more, in half of
-    json.loads's time. Raises ValueError or RecursionError if it is no list."""
-    users: list[Any]
-    try:
-        users = _USERS.validate_json(body)
-    except ValueError:
-        # It refuses half of a surrogate pair, which is one user's trouble and not the page's.
-        users = _USERS.validate_python(json.loads(body))
-    return users
+        return UserProblem(user_id if is_id(user_id) else None, f"Clerk's user is malformed: {error}")
+    carried = tuple(name for name in names if name not in refused) if refused else names
+    return User(user_id, max(version, FIRST_VERSION), fields, carried, refused)
 
 
 def is_id(value: Any) -> bool:
-    """Whether this looks like one of Clerk's ids, and may so be a key, a part of an address and logged."""
+    """Whether this looks like one of Clerk's ids, so that it may be a key, part of a URL, and logged."""
     return (
         isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH and value.isascii() and value.isprintable()
     )
 
 
-def _id_of(payload: Any) -> str | None:
-    found = payload.get("id") if isinstance(payload, dict) else None
-    return found if is_id(found) else None
+def _add(fields: dict[str, FieldValue], field: Field, payload: Mapping[str, Any], now: int) -> None:
+    """Add the field unless it is absent. Raises ValueError, which quotes no value."""
+    if isinstance(field.source, Primary):
+        key, found = field.source.items, _primary(payload, field.source)
+    else:
+        key, found = field.source, payload.get(field.source)
+    if found is None:
+        return
+    value = _read(key, _READERS[field.type], found)
+    if value == "" or (isinstance(value, int) and is_from_future(value, now)):
+        return
+    if sum(len(text) for text in (*fields.values(), value) if isinstance(text, str)) > MAX_CHARACTERS:
+        raise ValueError(f"{key}: the user has more than {MAX_CHARACTERS:,} characters of text")
+    fields[field.name] = value
 
 
-def _faults(error: ValidationError) -> str:
-    """Where a payload fails and how, without a word of the payload."""
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'it'}: {_fault_text(fault['type'], fault['msg'])}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    )
+def _read[T](key: str, reader: Callable[[Any], T], value: Any) -> T:
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
-def _fault_text(kind: str, message: str) -> str:
-    # A value_error quotes the text that could not be encoded; the other messages quote no input.
-    return "not valid text" if kind == "value_error" else message
+def _primary(payload: Mapping[str, Any], source: Primary) -> Any:
+    primary_id, items = payload.get(source.primary_id), payload.get(source.items)
+    if primary_id is None or not isinstance(items, list):
+        return None
+    _read(source.primary_id, _text, primary_id)
+    for item in items:
+        if isinstance(item, dict) and item.get("id") == primary_id:
+            return _read(source.items, _text, item.get(source.value))
+    return None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair; the codec's own message would quote it
+        raise ValueError("it is not valid text") from None
+    return value
+
+
+def _time(value: Any) -> int:
+    # Before 1970 too: users may be imported with the date on which they joined another system.
+    if type(value) is not int or value < -MAX_MS:
+        raise ValueError("it is not a time")
+    return value
+
+
+def _flag(value: Any) -> Json:
+    if not isinstance(value, bool):
+        raise ValueError("it is not true or false")
+    return Json.of(value)
+
+
+def _metadata(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    return Json.of(value)
+
+
+_READERS: Mapping[FieldType, Callable[[Any], FieldValue]] = {
+    FieldType.TEXT: _text,
+    FieldType.TIME: _time,
+    FieldType.FLAG: _flag,
+    FieldType.METADATA: _metadata,
+}
+
+
+def read_users(body: bytes, names: Names = DEFAULT_NAMES) -> list[Any]:
+    """The user objects of a JSON list, each with what `parse_user` needs for these fields. Raises ValueError
+    or RecursionError if it is no list."""
+    users: list[Any]
+    validator = _users_validator(names)
+    try:
+        if any(FIELDS[name].type is FieldType.METADATA for name in names):
+            raise ValueError("it would read fractions as float")
+        users = validator.validate_json(body)  # takes half of the time of json.loads
+    except ValueError:
+        # It also refuses half of a surrogate pair and long numbers, which must not affect the other users.
+        users = validator.validate_python(read_json(body))
+    return users
+
+
+@cache
+def _users_validator(names: Names) -> SchemaValidator:
+    keys: dict[str, CoreSchema] = dict.fromkeys(("id", "updated_at"), core_schema.any_schema())
+    for source in (FIELDS[name].source for name in names):
+        if isinstance(source, Primary):
+            keys[source.primary_id] = core_schema.any_schema()
+            inner = dict.fromkeys(("id", source.value), core_schema.any_schema())
+            keys[source.items] = _or_anything(_objects(inner))
+        else:
+            keys[source] = core_schema.any_schema()
+    return SchemaValidator(_objects(keys))
+
+
+def _objects(keys: Mapping[str, CoreSchema]) -> CoreSchema:
+    """A list of objects with only these keys; anything else in it stays as it is."""
+    fields = {name: core_schema.typed_dict_field(schema, required=False) for name, schema in keys.items()}
+    return core_schema.list_schema(_or_anything(core_schema.typed_dict_schema(fields)))
+
+
+def _or_anything(schema: CoreSchema) -> CoreSchema:
+    return core_schema.union_schema([schema, core_schema.any_schema()], mode="left_to_right")

@@ -1,7 +1,7 @@
 """The write rule: what a change in Clerk does to the row that is stored. Pure decisions, no I/O.
 
 Changes may arrive in any order, more than once, and interleaved: the row ends as if the newest snapshot had
-been applied last, with a mark if the user was deleted. Attributes outside OWNED belong to the app and appear
+been applied last, with a mark if the user was deleted. Attributes that the sync does not own appear
 in no decision.
 """
 
@@ -17,12 +17,12 @@ from clerk_sync.users.row import (
     SIGNED_IN,
     VERSION,
     Row,
-    Value,
     future_times,
     number,
     without_future_times,
 )
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import Value
 
 DELETION_GRACE_MS = 10 * 60 * 1000
 """How long after a deletion a snapshot may still show the user, because Clerk's own reads lag behind. A
@@ -103,7 +103,7 @@ def _snapshot(user: User, row: Row, as_of: int) -> dict[str, Value | None]:
     version = number(row, VERSION)
     if version is not None and user.updated_at < version:
         return {}
-    wanted: dict[str, Value | None] = dict.fromkeys(SYNCED_FIELDS)
+    wanted: dict[str, Value | None] = dict.fromkeys(user.names)
     wanted |= {**user.fields, VERSION: user.updated_at}
     if version is not None:
         wanted |= {name: _activity(user, row, name, version, as_of) for name in ACTIVITY}

@@ -1,12 +1,13 @@
 """Clerk's webhook events: what each means for the table."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.clock import is_from_future
 from clerk_sync.errors import MessageError
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.user import Change, Deletion, SignIn, User, UserProblem, is_id, parse_user
+from clerk_sync.users.values import read_json
 
 USER_EVENTS = frozenset({"user.created", "user.updated", "user.deleted", "session.created"})
 """The types that the endpoint in Clerk's dashboard subscribes to."""
@@ -35,15 +36,15 @@ class WebhookEvent:
     change: Change | UserProblem | Ignored
 
 
-def parse_webhook(body: bytes, signed_at: int) -> WebhookEvent:
-    """Read an envelope `{"type", "timestamp", "data", "instance_id", …}`.
+def parse_webhook(body: bytes, signed_at: int, names: Names = DEFAULT_NAMES) -> WebhookEvent:
+    """Read an envelope `{"type", "timestamp", "data", "instance_id", …}`, and these fields of the user in it.
 
     `signed_at` (ms) dates a deletion or a sign-in where the envelope has no usable time. It is the time of
     this delivery, which can be a day later than the event.
     Raises MessageError, which quotes nothing, if the body is not an event.
     """
     try:
-        envelope = json.loads(body)
+        envelope = read_json(body)
     except (ValueError, RecursionError):
         raise MessageError("The body is not JSON") from None
     match envelope:
@@ -54,7 +55,7 @@ def parse_webhook(body: bytes, signed_at: int) -> WebhookEvent:
                 kind,
                 instance_id if is_id(instance_id) else None,
                 timestamp or 0,
-                _change(kind, data, timestamp or signed_at, signed_at),
+                _change(kind, data, timestamp or signed_at, signed_at, names),
             )
     raise MessageError("The body is not an event with type and data")
 
@@ -67,24 +68,26 @@ def _time(value: Any, signed_at: int) -> int | None:
     return None if is_from_future(ms, signed_at) else ms
 
 
-def _change(kind: str, data: Any, at: int, signed_at: int) -> Change | UserProblem | Ignored:
+def _change(kind: str, data: Any, at: int, signed_at: int, names: Names) -> Change | UserProblem | Ignored:
     match kind, data:
         case "user.created" | "user.updated", _:
-            return parse_user(data, signed_at)
+            return parse_user(data, signed_at, names)
         case "user.deleted", {"id": user_id} if is_id(user_id):
             return Deletion(user_id, at)
         case "session.created", dict():
-            return _session(data, at, signed_at)
+            return _session(data, at, signed_at, names)
         case "user.deleted" | "session.created", _:
             return UserProblem(None, f"The {kind} event names no user")
     return Ignored("This type of event is not about a user")
 
 
-def _session(session: dict[str, Any], at: int, signed_at: int) -> Change | UserProblem | Ignored:
+def _session(
+    session: dict[str, Any], at: int, signed_at: int, names: Names
+) -> Change | UserProblem | Ignored:
     """A session embeds its user, as a rule; where that is unusable, the sign-in alone is known."""
     if session.get("actor"):
         return Ignored("Somebody else signed in as this user (impersonation)")
-    user, user_id = parse_user(session.get("user"), signed_at), session.get("user_id")
+    user, user_id = parse_user(session.get("user"), signed_at, names), session.get("user_id")
     if isinstance(user, User) and (user.id == user_id or not is_id(user_id)):
         return user
     if is_id(user_id):

@@ -20,8 +20,15 @@ class WebhookProcessor:
     whether a change is stored."""
 
     def __init__(
-        self, users_table: UsersTable, instance: TableInstance, arrivals: Arrivals, *, create_missing: bool
+        self,
+        users_table: UsersTable,
+        instance: TableInstance,
+        arrivals: Arrivals,
+        *,
+        create_missing: bool,
     ) -> None:
+        self.names = users_table.names
+        """The fields to read of the users in webhooks."""
         self._users_table = users_table
         self._instance = instance
         self._arrivals = arrivals
@@ -62,6 +69,8 @@ class WebhookProcessor:
         except RowRefused as error:
             _set_aside(event, change.id, str(error))
             return
+        if stored.problem:
+            logger.warning("user_set_aside", clerkUserId=change.id, reason=stored.problem.reason)
         logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
         count(WebhooksAccepted=1)
 

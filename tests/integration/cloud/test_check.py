@@ -33,7 +33,7 @@ type Plant = Callable[[Stack, SimulatedClerk], AbstractContextManager[object]]
 
 @pytest.fixture(scope="module")
 def healthy(deployed: Stack) -> Iterator[tuple[Stack, SimulatedClerk]]:
-    """A stack that has run in every mode, gets webhooks, and whose alarms have forgotten other tests."""
+    """A stack that has run in every mode and got a webhook, with its alarms reset."""
     deployed.reset()
     cloudwatch = deployed.aws.client("cloudwatch")
     for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{deployed.name}-")["MetricAlarms"]:
@@ -76,7 +76,7 @@ def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedC
     assert "sk_test_local" not in text
 
 
-# Each plants a fault, and takes it away again.
+# Each plants a fault and removes it again.
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def clerk_answers(clerk: SimulatedClerk, path: str, fault: Fault) -> Iterator[No
 
 @contextmanager
 def run_record(stack: Stack, mode: Any, **values: int) -> Iterator[None]:
-    """The last run of a mode with these added to its attributes."""
+    """The last run of a mode with these attributes changed."""
     run_id = stack.runs.current(mode).run_id
     assert run_id
     table = {"TableName": stack.outputs["RunsTable"], "Key": {"runId": {"S": run_id}, "part": {"S": "run"}}}
@@ -348,7 +348,7 @@ def test_check_without_an_answer_from_clerk_is_undecided(
 
 
 class Refusing:
-    """A client of whom every call is refused."""
+    """A client that rejects every call."""
 
     def __init__(self, code: str) -> None:
         self._code = code

@@ -25,9 +25,9 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "conte
 
 @dataclass
 class Counts:
-    """What was asked for: DynamoDB's operations, its units by table, and messages sent, in SQS's requests."""
+    """What was asked for: DynamoDB's requests and units by table, and messages sent, in SQS's requests."""
 
-    operations: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     units: dict[str, Units] = field(default_factory=dict)
     messages: int = 0
     message_parts: int = 0
@@ -39,8 +39,8 @@ class Counts:
                 self.messages += 1
                 self.message_parts += ceil(len(entry["MessageBody"].encode()) / SQS_BYTES)
         elif service.startswith("DynamoDB"):
-            self.operations[operation] += 1
             for table, part in units(operation, request, answer).items():
+                self.requests[table] += 1
                 self.units[table] = self.units.get(table, NO_UNITS) + part
 
 

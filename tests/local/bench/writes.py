@@ -80,7 +80,7 @@ def compare(aws: LocalAws, proxy: CountingProxy) -> str:
                 name,
                 detail,
                 f"{ROWS / seconds:,.0f}",
-                f"{counts.operations.total():,}",
+                f"{counts.requests.total():,}",
                 f"{counts.units[TABLE].write:,.0f}",
                 f"{cpu:,.1f}",
                 str(written),

@@ -37,7 +37,7 @@ class SimulatedClerk:
     """A Clerk instance whose users a test can change while they are read. A context manager, which serves.
 
     A user whose id is not a text is `nameless_1`, `nameless_2` and so on for the methods here. No answer shows
-    that name. `latency` and `rate_window` are in seconds; `rate_limit` is how many requests a window takes.
+    those names. `latency` and `rate_window` are in seconds; `rate_limit` is the number of requests a window.
     """
 
     def __init__(

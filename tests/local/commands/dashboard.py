@@ -46,6 +46,17 @@ def ask(aws: LocalAws, outputs: Outputs, params: dict[str, Any], context: dict[s
     return aws.invoke(outputs["DashboardFunction"], {**params, "widgetContext": context})
 
 
+def dashboard_page(theme: str, nonce: str, widgets: list[dict[str, Any]]) -> str:
+    """The page as HTML, before its script has asked for the widgets."""
+    panels = "".join(
+        f"<section><h2>{escape(widget['title'])}</h2>"
+        f'<div class="widget" data-params="{escape(json.dumps(widget["params"]))}"></div></section>'
+        for widget in widgets
+    )
+    page = Template(Path(__file__).with_suffix(".html").read_text())
+    return page.substitute(theme=theme, nonce=nonce, panels=panels)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     aws: LocalAws
@@ -67,7 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             "img-src https: http://127.0.0.1:*; "
             "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
         )
-        self._answer(_page(theme, nonce, custom_widgets(self.server.aws, self.server.outputs)), policy)
+        self._answer(
+            dashboard_page(theme, nonce, custom_widgets(self.server.aws, self.server.outputs)), policy
+        )
 
     def do_POST(self) -> None:
         if self.path != "/widget" or not self._is_for_us():
@@ -97,13 +110,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Print nothing: the terminal shows the addresses."""
-
-
-def _page(theme: str, nonce: str, widgets: list[dict[str, Any]]) -> str:
-    panels = "".join(
-        f"<section><h2>{escape(widget['title'])}</h2>"
-        f'<div class="widget" data-params="{escape(json.dumps(widget["params"]))}"></div></section>'
-        for widget in widgets
-    )
-    page = Template(Path(__file__).with_suffix(".html").read_text())
-    return page.substitute(theme=theme, nonce=nonce, panels=panels)

@@ -48,7 +48,7 @@ from tests.local.launcher.arguments import KEPT_PORT, PROGRAM
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
 APPS_OWN = {"plan": "pro", "theme": "dark"}
-USERS_NAMED = 3
+SHOWN = 3
 NEXT_STEPS = f"""
 Next:
   {PROGRAM} run --keep     keep it up to explore: the dashboard, webhooks, page loads
@@ -119,7 +119,7 @@ def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[st
     try:
         answer = httpx.get(
             f"{clerk_url}/users",
-            params={"limit": USERS_NAMED, "order_by": "created_at"},
+            params={"limit": SHOWN, "order_by": "created_at"},
             headers={"Authorization": f"Bearer {key}"},
             timeout=30,
         )
@@ -172,7 +172,7 @@ def _report(
     if result["status"] != "COMPLETED" or not planted:
         return
     print(f"\nRows of {outputs['UsersTable']}:")
-    for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), USERS_NAMED):
+    for user_id, row in islice(_rows(aws, outputs["UsersTable"], list(planted)), SHOWN):
         print(f"\n  {plain(user_id)}")
         if user_id in planted:
             print(f"    was  {json.dumps(planted[user_id])}")

@@ -16,6 +16,7 @@ PROGRAM = "python3 -m tests.local"
 KEPT_PORT = 4566
 """The port of a local AWS that stays up."""
 EVENT = Path("tests/events/webhook-user-updated.json")
+PICTURE = Path("docs/dashboard.png")
 MEASURES = ("sync", "imports", "paging", "writes", "load")
 MEASURED = ("sync", "imports")
 
@@ -171,6 +172,19 @@ def _bench(parser: Parser) -> None:
     _number(parser, "pages", 1, 50_000, "load: how long the queue gets", 2000)
 
 
+def _picture(parser: Parser) -> None:
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=PICTURE,
+        metavar="FILE",
+        help=f"where to write it (default: {PICTURE})",
+    )
+    parser.add_argument("--dark", action="store_true", help="in the console's dark theme")
+    _number(parser, "width", 300, 3_000, "its width, in CSS pixels", 1200)
+
+
 COMMANDS = {
     "run": Command(
         "tests.local.commands.run",
@@ -222,5 +236,12 @@ COMMANDS = {
         "DynamoDB. load: webhooks beside a full run, then a long queue, and whether anything is lost.",
         _bench,
         needs=("dev", "ministack", "sam", "bench"),
+    ),
+    "picture": Command(
+        "tests.local.commands.picture",
+        "draw the README's picture of the dashboard, with Chromium",
+        "Draws the dashboard's widgets with made-up runs and users in Chromium, and writes a PNG.",
+        _picture,
+        needs=("dev",),
     ),
 }

@@ -1,7 +1,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -171,20 +172,17 @@ class Audit:
         self.run = memory.run(run.run_id)
         self.scans = memory.scans
         self.time_left: Callable[[], float] = lambda: 1
-        self.finder = DeletionFinder(
-            table,
-            memory.runs,
-            memory.pages,
-            memory.scans,
-            max_percent=max_percent,
-            time_left=lambda: self.time_left(),
-        )
+        self.finder = DeletionFinder(cast(Any, table), memory.scans, max_percent)
         self.lease_kept = 0
 
     def find(
         self, clerk: ClerkClient, run: Run, unlisted: int = 0
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        return self.finder.find(clerk, run, unlisted, self._keep_lease)
+        resources = SimpleNamespace(
+            runs=self.memory.runs, pages=self.memory.pages, is_out_of_time=lambda: self.time_left() <= 0
+        )
+        lease: Any = SimpleNamespace(run=run, resources=resources, keep=self._keep_lease)
+        return self.finder.find(lease, clerk, unlisted)
 
     def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
         """Record a run that listed these users."""

@@ -11,7 +11,9 @@ from clerk_sync.handlers import profile as handlers_profile
 from clerk_sync.handlers.profile import handler
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.profile.profile import Profile
-from clerk_sync.users.row import Opaque, Row
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.row import Row
+from clerk_sync.users.values import Opaque
 from tests.local.clerk.session_tokens import new_key, session_token
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.page_loads import (
@@ -28,7 +30,7 @@ from tests.support.page_loads import (
 
 MAX_BYTES = 4 * 1024
 ROW: Row = {"firstName": "Grace", "email": "grace@mail.test", "clerkUpdatedAt": 1_700_000_000_000}
-USERS_NAMED = {
+SHOWN = {
     "clerkUserId": USER,
     "firstName": "Grace",
     "email": "grace@mail.test",
@@ -44,6 +46,7 @@ class ScriptedProfiles:
     row: Row | None = field(default_factory=lambda: ROW)
     is_stale: bool = False
     error: Exception | None = None
+    names: Names = DEFAULT_NAMES
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def get(self, user_id: str) -> Profile | None:
@@ -95,7 +98,7 @@ def body(response: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("path", ["me", USER])
 def test_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfiles) -> None:
     response = answer(event(method, path=path))
-    assert (response["statusCode"], body(response)) == (200, USERS_NAMED)
+    assert (response["statusCode"], body(response)) == (200, SHOWN)
     assert response["headers"]["Content-Type"] == "application/json"
     assert response["headers"]["Cache-Control"] == "no-store"
     assert profiles.asked == [(method, USER)]
@@ -104,7 +107,7 @@ def test_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfi
 def test_stale_row_is_marked_stale(profiles: ScriptedProfiles) -> None:
     profiles.is_stale = True
     response = answer(event())
-    assert (response["statusCode"], body(response)) == (200, {**USERS_NAMED, "stale": True})
+    assert (response["statusCode"], body(response)) == (200, {**SHOWN, "stale": True})
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])

@@ -12,7 +12,8 @@ from clerk_sync.handlers.settings import (
     WebhookSettings,
     WorkerSettings,
 )
-from clerk_sync.users.row import OWNED
+from clerk_sync.users.fields import FIELDS
+from clerk_sync.users.row import owned
 from tests.local.aws.local_aws import ROOT
 
 RIGHT = {
@@ -179,7 +180,7 @@ def test_bounds_are_inclusive(name: str, low: str, high: str) -> None:
 
 
 @pytest.mark.parametrize("settings", NEEDED)
-@pytest.mark.parametrize("key", OWNED)
+@pytest.mark.parametrize("key", owned(tuple(FIELDS)))
 def test_table_key_that_the_sync_writes_is_refused(settings: Settings, key: str) -> None:
     with pytest.raises(SettingsError, match="USERS_TABLE_KEY") as error:
         settings.from_env(RIGHT | {"USERS_TABLE_KEY": key})

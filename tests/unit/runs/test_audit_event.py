@@ -5,21 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.errors import EventError
-from clerk_sync.runs.events import Request, audit_request
+from clerk_sync.runs.events import audit_request
 from tests.support.strategies import any_text, json_values
 
 KEYS = ("repair", "waitSeconds", "runId")
 
 
 def test_an_empty_event_is_an_audit_that_repairs_nothing() -> None:
-    assert audit_request({}) == Request("audit", None, True, 45, None, {})
+    request = audit_request({})
+    assert (request.mode, request.create_missing, request.dry_run) == ("audit", None, True)
+    assert (request.wait_seconds, request.run_id, request.explicitly) == (45, None, {})
 
 
 def test_each_key_is_optional() -> None:
-    assert audit_request({"repair": True}) == Request("audit", None, False, 45, None, {"repair": True})
-    assert audit_request({"repair": False}) == Request("audit", None, True, 45, None, {"repair": False})
+    for repair in (True, False):
+        request = audit_request({"repair": repair})
+        assert request.dry_run is not repair
+        assert request.explicitly == {"repair": repair}
     event = {"waitSeconds": 0, "runId": "audit-1"}
-    assert audit_request(event) == Request("audit", None, True, 0, "audit-1", event)
+    request = audit_request(event)
+    assert (request.wait_seconds, request.run_id, request.explicitly) == (0, "audit-1", event)
 
 
 WRONG: dict[str, list[Any]] = {

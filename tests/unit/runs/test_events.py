@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.errors import EventError
-from clerk_sync.runs.events import Request, backfill_request
+from clerk_sync.runs.events import backfill_request
 from tests.support.strategies import any_text, json_values
 
 KEYS = {
@@ -18,7 +18,10 @@ KEYS = {
 
 
 def test_an_empty_event_is_a_full_run_that_waits_45_seconds() -> None:
-    assert backfill_request({}) == Request("full", None, False, 45, None, {})
+    request = backfill_request({})
+    assert (request.mode, request.create_missing, request.dry_run) == ("full", None, False)
+    assert (request.wait_seconds, request.run_id) == (45, None)
+    assert request.explicitly == {}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_many_ids_take_little_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payloads", "met"),
+    ("payloads", "expected"),
     [
         ([], []),
         ([{"id": "a"}, {"id": "b", "updated_at": "odd"}], ["a", "b"]),
@@ -57,9 +57,9 @@ def test_many_ids_take_little_memory() -> None:
         ([{"id": "a"}, {"id": "a"}], ["a", "a"]),
     ],
 )
-def test_each_user_with_an_id_has_a_digest_of_eight_bytes(payloads: list[Any], met: list[str]) -> None:
-    assert digests(payloads) == page_of(met)
-    assert len(digests(payloads)) == 8 * len(met)
+def test_each_user_with_an_id_has_a_digest_of_eight_bytes(payloads: list[Any], expected: list[str]) -> None:
+    assert digests(payloads) == page_of(expected)
+    assert len(digests(payloads)) == 8 * len(expected)
 
 
 @given(st.lists(st.lists(ids, max_size=8), max_size=5), st.lists(ids, max_size=8))

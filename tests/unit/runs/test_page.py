@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
-from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, Deletion, User, UserProblem, parse_user
+from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.user import MAX_CHARACTERS, Deletion, User, UserProblem, parse_user
 from tests.local.clerk.fake_users import make_users
 from tests.support.strategies import NOW, TIMES, any_text, json_values
 
@@ -24,7 +25,7 @@ users = st.builds(
     st.integers(0, 10**15),
     st.fixed_dictionaries(
         {},
-        optional={name: st.integers(0, 10**15) if name in TIMES else st.text() for name in SYNCED_FIELDS},
+        optional={name: st.integers(0, 10**15) if name in TIMES else st.text() for name in DEFAULT_NAMES},
     ),
 )
 pages = st.builds(
@@ -144,9 +145,9 @@ def test_a_page_of_the_version_before_is_read(raise_version: Callable[[int], Non
     assert json.loads(example().dump())["version"] == page_module.VERSION
 
 
-def test_a_page_of_version_1_is_read(raise_version: Callable[[int], None]) -> None:
-    sent = {name: value for name, value in body(version=1).items() if name not in ("part", "stalls", "done")}
-    assert Page.load(json.dumps(sent)) == example(version=1)
+def test_page_of_version_2_carries_the_default_fields() -> None:
+    sent = {name: value for name, value in body(version=2).items() if name != "names"}
+    assert Page.load(json.dumps(sent)) == example(version=2)
 
 
 def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int], None]) -> None:

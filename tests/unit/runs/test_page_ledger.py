@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,7 +91,7 @@ missed = st.builds(
 def test_what_an_audit_found_of_deletions_stays_with_its_run(found: MissedDeletions) -> None:
     memory = RunsInMemory()
     run = memory.send(memory.start(RUN), PendingPage("t1", 3, [], Checkpoint(), deletions=found))
-    memory.runs.end_paging(run, OWNER, 5_000)
+    memory.runs.save(replace(run, paged_at=5_000), OWNER, 0)
     assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(updated=3)))
     memory.runs.finish(RUN.run_id, 6_000)
     ended = memory.run(RUN.run_id)

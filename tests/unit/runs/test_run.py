@@ -128,8 +128,8 @@ counts = st.builds(Counts, *[st.integers(0, 9)] * 7)
 
 
 @given(counts)
-def test_the_counts_of_a_result_add_up(told: Counts) -> None:
-    result = replace(RUN, total_users=told.total, counts=told).result([], None, 0)
+def test_the_counts_of_a_result_add_up(counts: Counts) -> None:
+    result = replace(RUN, total_users=counts.total, counts=counts).result([], None, 0)
     assert result["totalClerkUsers"] == result["successCount"] + result["skippedCount"] + result["errorCount"]
 
 

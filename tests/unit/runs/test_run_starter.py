@@ -87,8 +87,8 @@ def resources(memory: RunsInMemory, clerk: type[EmptyClerk] = EmptyClerk) -> Res
         queue=BusyQueue(),
         instance=memory.instance,
         users_table="users",
-        open_clerk=lambda _: clerk(),
-        check_table=lambda: None,
+        open_clerk=lambda *_: clerk(),
+        check_table=lambda _: None,
         page_size=100,
         create_missing=True,
         time_left=lambda: 900,
@@ -201,11 +201,11 @@ def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 
     """A full run that has ended, an hour ago, with a page for each outcome; None: its page was given up."""
     memory.instance.remember("ins_1")
     run = memory.start(replace(a_run("full", NOW - HOUR_MS), users_table="users"))
-    memory.runs.set_instance(run.run_id, OWNER, "ins_1")
+    run = replace(run, instance_id="ins_1")
     problems = [UserProblem(f"user_{n}", "odd") for n in range(malformed)]
     for number, _ in enumerate(outcomes, 1):
         run = memory.send(run, PendingPage(f"t{number}", 9, problems, Checkpoint()))
-    memory.runs.end_paging(run, OWNER, run.started_at)
+    memory.runs.save(replace(run, paged_at=run.started_at), OWNER, 0)
     for number, outcome in enumerate(outcomes, 1):
         assert memory.pages.record_outcome(
             run.run_id, number, f"t{number}", PageOutcome(outcome) if outcome else None
@@ -259,7 +259,7 @@ def test_incremental_run_that_was_given_up_leaves_the_watermark_where_it_was(mem
         run = memory.runs.acquire(run_id, OWNER, NOW, UNTIL)
         assert run
         sent = memory.send(run, PendingPage("t1", 9, [], Checkpoint()))
-        memory.runs.end_paging(sent, OWNER, NOW)
+        memory.runs.save(replace(sent, paged_at=NOW), OWNER, 0)
         memory.pages.record_outcome(run_id, 1, "t1", None)
         finish(memory.runs, run_id, NOW)
 

@@ -90,7 +90,7 @@ def test_a_start_that_comes_second_leaves_no_trace(runs: RunsTable) -> None:
 def test_a_run_is_listed_as_it_is_now(runs: RunsTable) -> None:
     start(runs, a_run(1))
     runs.acquire("full-1", "me", now=1, until=2)
-    runs.expect("full-1", "me", 50)
+    runs.save(replace(a_run(1), expected_users=50), "me", 2)
     assert runs.latest() == [replace(a_run(1), expected_users=50)]
 
 
@@ -119,7 +119,7 @@ def test_unlisted_users_count_in_the_total_and_the_errors_of_a_run_that_is_over(
     start(runs, run)
     runs.acquire(run.run_id, "me", now=1, until=2)
     for _ in range(2):  # the SDK repeats a call whose answer was lost
-        runs.end_paging(replace(run, unlisted_users=3), "me", 5)
+        runs.save(replace(run, unlisted_users=3, paged_at=5), "me", 0)
     over, has_changed = runs.finish(run.run_id, 9)
     assert over
     assert (over.status, has_changed) == ("COMPLETED_WITH_ERRORS", True)

@@ -76,7 +76,7 @@ class Scene:
         self.memory = RunsInMemory()
         sent = PendingPage("t1", 3, [], Checkpoint())
         run = self.memory.send(self.memory.start(replace(RUN, dry_run=False)), sent)
-        self.memory.runs.end_paging(run, OWNER, 2_000)
+        self.memory.runs.save(replace(run, paged_at=2_000), OWNER, 0)
         users = (ADA, User("eve", 3, {"lastName": "Eve"}), User("new", 3, {}))
         self.page = Page.of(run, 1, 10 * DELETION_GRACE_MS, create_missing=True, users=users)
         self.page = self.page.model_copy(update={"token": "t1"})

@@ -19,13 +19,14 @@ from clerk_sync.users.drift import (
     merge,
     placeholder_pattern,
 )
+from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, upsert
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.user import Change, Deletion, SignIn, User
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
-from tests.support.strategies import findings, owned_part, rows, stored_as, users
+from tests.support.strategies import ALL_NAMES, findings, owned_part, rows, stored_as, users
 
 GLOBS = ("*@example.com", "*.example", "User", "Test User", "Unknown")
 READ_AT = 10 * DELETION_GRACE_MS
@@ -88,9 +89,9 @@ def test_a_row_is_wrong_in_the_first_way_that_applies(
     assert found(ADA, stored) == Finding("ada", kind, fields, missed_by_webhook=False)
 
 
-@pytest.mark.parametrize("name", SYNCED_FIELDS)
+@pytest.mark.parametrize("name", DEFAULT_NAMES)
 def test_each_field_can_drift(name: str) -> None:
-    everything = User("ada", 9, {n: 5 if n.endswith("At") else "x" for n in SYNCED_FIELDS})
+    everything = User("ada", 9, {n: 5 if n.endswith("At") else "x" for n in DEFAULT_NAMES})
     stored = {n: value for n, value in stored_as(everything).items() if n != name}
     assert found(everything, stored) == Finding("ada", FindingKind.DRIFTED, (name,), missed_by_webhook=False)
 
@@ -347,7 +348,7 @@ def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
         assert outcome.findings == [], "nothing was wrong"
         return
     before, after = owned_part(stored or {}), owned_part(table.rows["user_1"])
-    differing = tuple(name for name in SYNCED_FIELDS if before.get(name) != after.get(name))
+    differing = tuple(name for name in ALL_NAMES if before.get(name) != after.get(name))
     for finding in outcome.findings:
         assert finding.user_id == "user_1"
         assert finding.fields == (differing if stored is not None else ())
@@ -365,13 +366,13 @@ def test_a_finding_holds_no_value() -> None:
     theirs = User(
         "ada",
         5,
-        {name: 123_456_789 if name.endswith("At") else SECRET + "in Clerk" for name in SYNCED_FIELDS},
+        {name: 123_456_789 if name.endswith("At") else SECRET + "in Clerk" for name in DEFAULT_NAMES},
     )
-    stored: Row = {name: 987654321 if name.endswith("At") else SECRET for name in SYNCED_FIELDS}
+    stored: Row = {name: 987654321 if name.endswith("At") else SECRET for name in DEFAULT_NAMES}
     for globs in ([], [SECRET]):
         finding = found(theirs, stored, placeholders=placeholder_pattern(globs))
         assert finding
-        assert finding.fields == tuple(SYNCED_FIELDS)
+        assert finding.fields == tuple(DEFAULT_NAMES)
         told = json.dumps(group_by_kind([finding])) + repr(finding)
         assert not re.search(f"{SECRET}|123456789|987654321", told)
 

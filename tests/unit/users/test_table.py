@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from clerk_sync.aws.dynamodb import attribute
 from clerk_sync.errors import AwsError, RowRefused, SettingsError, Throttled
-from clerk_sync.users.row import DELETED, OWNED, VERSION, Opaque, Row
+from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.row import DELETED, VERSION, Row, owned
 from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.user import Change, User, parse_user
+from clerk_sync.users.values import Json, Opaque
 from clerk_sync.users.write_rule import Write, decide
 from tests.local.clerk.fake_users import make_user
-from tests.support.strategies import changes, rows, stored_as
+from tests.support.strategies import ALL_NAMES, changes, rows, stored_as
 
 type Answer = dict[str, Any]
 
@@ -395,7 +397,7 @@ def test_an_updates_expressions_use_just_what_is_given_for_them(
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         assert set(used) == {*names, *values}
         assert all(re.fullmatch(r"[#:]\w+", placeholder) for placeholder in used), "DynamoDB takes no others"
-        assert set(names.values()) <= {key, *OWNED}
+        assert set(names.values()) <= {key, *owned(ALL_NAMES)}
         assert request["Key"] == {key: attribute(write.user_id)}
         assert request["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
@@ -512,7 +514,7 @@ def test_one_row_is_read_as_it_is_now_and_only_what_the_sync_owns_of_it(key: str
     assert request["ConsistentRead"] is True
     projected = request["ProjectionExpression"].split(", ")
     names = request["ExpressionAttributeNames"]
-    assert [names[placeholder] for placeholder in projected] == list(OWNED)
+    assert [names[placeholder] for placeholder in projected] == list(owned(DEFAULT_NAMES))
     assert names.keys() == set(projected)
 
 
@@ -585,15 +587,13 @@ def test_only_the_key_and_what_the_sync_owns_is_read() -> None:
     [request] = dynamodb.asked
     names = request["Users"]["ExpressionAttributeNames"]
     projected = re.split(r",\s*", request["Users"]["ProjectionExpression"])
-    assert {names[placeholder] for placeholder in projected} == {"clerkUserId", *OWNED}
+    assert {names[placeholder] for placeholder in projected} == {"clerkUserId", *owned(DEFAULT_NAMES)}
 
 
-ODD = (
+ODD: tuple[Any, ...] = (
     {"NULL": True},
-    {"BOOL": True},
-    {"BOOL": False},
     *({"N": text} for text in ("1.5", "-0.5", "1e200")),
-    *({"L": []}, {"M": {"a": {"N": "1"}}}, {"SS": ["a"]}, {"NS": ["1"]}, {"B": b"1"}),
+    *({"L": []}, {"M": {"a": {"SS": ["a"]}}}, {"SS": ["a"]}, {"NS": ["1"]}, {"B": b"1"}),
 )
 
 
@@ -603,6 +603,9 @@ ODD = (
         ({"S": ""}, ""),
         ({"S": "1"}, "1"),
         *(({"N": str(number)}, number) for number in (0, 1, -17_280_000_000, 10**30)),
+        ({"BOOL": True}, Json("true")),
+        ({"BOOL": False}, Json("false")),
+        ({"M": {"b": {"N": "1.5"}, "a": {"L": [{"NULL": True}]}}}, Json('{"a":[null],"b":1.5}')),
         *((odd, Opaque(odd)) for odd in ODD),
     ],
 )
@@ -613,8 +616,16 @@ def test_stored_value_is_read_as_a_plain_one_and_asked_for_as_it_was_stored(type
     assert request["ExpressionAttributeValues"] == {":was_clerkUpdatedAt": typed}
 
 
+JSON: tuple[Any, ...] = (
+    {"BOOL": True},
+    {"BOOL": False},
+    *({"M": {"a": {"N": "1"}}}, {"M": {"a": {"S": "1"}}}, {"M": {"a": {"BOOL": True}}}),
+    *({"M": {"a": {"NULL": True}}}, {"M": {"a": {"L": []}}}, {"M": {}}),
+)
+
+
 def test_no_two_stored_values_of_different_types_are_read_as_equal() -> None:
-    items = [{}, *({VERSION: typed} for typed in ({"S": "1"}, {"N": "1"}, *ODD))]
+    items = [{}, *({VERSION: typed} for typed in ({"S": "1"}, {"N": "1"}, *JSON, *ODD))]
     read = [table_on(FakeDynamoDb(lambda _, item=item: {"Item": item})).get("u") for item in items]  # type: ignore[misc]
     assert all(read.count(row) == 1 for row in read)
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.errors import AwsError, RowRefused
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, Value
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, Stored, store, upsert
 from clerk_sync.users.user import Change, User
+from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted

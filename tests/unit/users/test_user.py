@@ -1,14 +1,18 @@
 import json
+import re
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.clock import DAY_MS
-from clerk_sync.users.user import MAX_CHARACTERS, SYNCED_FIELDS, User, UserProblem, parse_user, read_users
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS
+from clerk_sync.users.user import MAX_CHARACTERS, User, UserProblem, parse_user, read_users
+from clerk_sync.users.values import Json
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
-from tests.support.strategies import CLERK_NAMES, NOW, any_text, json_values
+from tests.support.strategies import ALL_NAMES, CLERK_NAMES, NOW, any_text, json_values
 
 TEXT_FIELDS = ("first_name", "last_name", "username", "image_url")
 TIME_FIELDS = ("last_sign_in_at", "created_at", "last_active_at")
@@ -54,7 +58,7 @@ def test_what_is_not_null_in_clerk_is_kept_and_nothing_else(payload: dict[str, A
 
 def test_every_kind_of_user_is_readable_and_every_field_is_sometimes_absent() -> None:
     users = [parsed(payload) for payload in make_users(400)]
-    for name in SYNCED_FIELDS.keys() - {"imageUrl", "createdAt"}:
+    for name in set(DEFAULT_NAMES) - {"imageUrl", "createdAt"}:
         assert {name in user.fields for user in users} == {True, False}, name
 
 
@@ -138,7 +142,7 @@ def test_a_time_that_is_none_is_a_problem_that_names_the_field(field: str, value
 @pytest.mark.parametrize("field", TIME_FIELDS)
 @pytest.mark.parametrize("value", [0, -1, -17_280_000_000])
 def test_time_of_1970_or_before_is_kept(field: str, value: int) -> None:
-    [name] = [name for name, source in SYNCED_FIELDS.items() if source == field]
+    [name] = [name for name in DEFAULT_NAMES if FIELDS[name].source == field]
     assert parsed(make_user(0) | {field: value}).fields[name] == value
 
 
@@ -212,15 +216,18 @@ nearly_users = payloads.map(lambda odd: make_user(2) | odd)
 
 @given(payloads | nearly_users | json_values)
 def test_any_json_is_a_storable_user_or_a_problem(payload: Any) -> None:
-    found = parse_user(payload, NOW)
+    found = parse_user(payload, NOW, ALL_NAMES)
     if isinstance(found, User):
         assert found.id.encode()
-        assert found.fields.keys() <= SYNCED_FIELDS.keys()
-        for value in (found.updated_at, *found.fields.values()):
-            if isinstance(value, str):
-                assert value.encode()
-            else:
+        assert -(10**15) <= found.updated_at <= NOW + DAY_MS
+        assert {*found.names, *found.refused} == set(ALL_NAMES)
+        for name, value in found.fields.items():
+            assert FIELDS[name].holds(value)
+            if isinstance(value, int):
                 assert -(10**15) <= value <= NOW + DAY_MS
+            TypeSerializer().serialize(value.value if isinstance(value, Json) else value)
+        assert set(DEFAULT_NAMES) <= set(found.names)
+        assert not re.search(MARK, str(found.refused))
     else:
         # Both go to logs and to the result.
         json.dumps([found.clerk_user_id, found.reason]).encode()

@@ -5,25 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.users.row import (
-    ACTIVITY,
-    DELETED,
-    OWNED,
-    VERSION,
-    Opaque,
-    Row,
-    Value,
-    number,
-    snapshot_version,
-)
+from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, number, snapshot_version
 from clerk_sync.users.row import future_times as future_times_of
 from clerk_sync.users.table import Written
 from clerk_sync.users.upsert import store, upsert
-from clerk_sync.users.user import SYNCED_FIELDS, Change, Deletion, SignIn, User
+from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import Opaque, Value
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Verdict, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import (
+    ALL_NAMES,
+    ALL_OWNED,
     NOW,
     app_attributes,
     changes,
@@ -125,7 +119,7 @@ def test_what_is_the_apps_stays_and_does_not_matter(
 def test_a_write_names_only_what_the_sync_owns(user: User, row: Row | None, as_of: int) -> None:
     decision = decide(user, row, as_of=as_of, now=NOW, create_missing=True)
     if isinstance(decision, Write):
-        assert {*decision.put, *decision.remove, *(decision.expected or {})} <= set(OWNED)
+        assert {*decision.put, *decision.remove, *(decision.expected or {})} <= set(ALL_OWNED)
         assert decision.creates == (row is None)
 
 
@@ -195,7 +189,7 @@ def test_snapshot_writes_every_field_even_those_that_are_right(version: int) -> 
     row = stored_as(User(ID, 5, {"firstName": "Ada", "lastName": "Abel"}))
     write = written(User(ID, version, {"firstName": "Ada", "lastName": "Eze"}), row)
     assert write.put == {"firstName": "Ada", "lastName": "Eze", VERSION: version}
-    assert {*write.put, *write.remove} >= {*SYNCED_FIELDS, VERSION}
+    assert {*write.put, *write.remove} >= {*DEFAULT_NAMES, VERSION}
     assert set(write.changed) == {"lastName"} | ({VERSION} if version == 6 else set())
 
 
@@ -291,7 +285,7 @@ def lives(draw: st.DrawFn) -> tuple[list[tuple[Change, int]], Row]:
             sign_in = now
             told.append((SignIn(ID, now), now))
             now += draw(st.integers(0, 3))
-        latest = User(ID, now, dict(draw(fields)) | dict.fromkeys(ACTIVITY, sign_in))
+        latest = User(ID, now, dict(draw(fields)) | dict.fromkeys(ACTIVITY, sign_in), ALL_NAMES)
         told.append((latest, now))
     assert latest is not None
     end: dict[str, Any] = {**stored_as(latest)}
