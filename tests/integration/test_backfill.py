@@ -542,7 +542,7 @@ def test_pages_lost_from_the_queue_are_counted_as_errors(stack: Stack) -> None:
 
 
 def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
-    """A run whose invocation ended after its first page, of so many users, was recorded and before it was sent."""
+    """A run whose invocation ended when its first page, of so many users, was recorded but not sent."""
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)

@@ -36,7 +36,7 @@ _PICTURE_PATH = re.compile(r"/pictures/([\w-]+)\.svg")
 class SimulatedClerk:
     """A Clerk instance whose users a test can change while they are read. A context manager, which serves.
 
-    A user whose id is not a text is `nameless_1`, `nameless_2` and so on for the methods here. No answer shows
+    A user whose id is not a text is `nameless_1`, `nameless_2` and so on for these methods. No answer shows
     those names. `latency` and `rate_window` are in seconds; `rate_limit` is the number of requests a window.
     """
 
