@@ -14,14 +14,14 @@ from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.table import Lost, UsersTable, Written
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import User, parse_user
-from clerk_sync.users.values import Opaque, Value
+from clerk_sync.users.values import Json, Opaque, Value
 from clerk_sync.users.write_rule import Write
 from tests.local.aws.local_aws import LocalAws
 from tests.local.clerk.fake_users import make_user
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import owned_part, stored_as
 
-NULL, TRUE, FALSE = map(Opaque, ({"NULL": True}, {"BOOL": True}, {"BOOL": False}))
+NULL, TRUE, FALSE = Opaque({"NULL": True}), Json("true"), Json("false")
 ODD = [
     *("", "5", NULL, FALSE),
     *map(Opaque, ({"N": "1.5"}, {"L": []}, {"M": {}}, {"SS": ["a"]}, {"NS": ["5"]})),

@@ -80,6 +80,13 @@ def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedC
 
 
 @contextmanager
+def no_webhook_secret(stack: Stack) -> Iterator[None]:
+    with secret(stack, WEBHOOK_SECRET, None):
+        stack.kill("WebhookFunction")  # its process still has the secret
+        yield
+
+
+@contextmanager
 def secret(stack: Stack, name: str, value: str | None) -> Iterator[None]:
     ssm = stack.aws.client("ssm")
     was = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
@@ -258,7 +265,7 @@ FAULTS: dict[str, tuple[Plant, set[str]]] = {
     "a publishable key": (lambda s, _: secret(s, SECRET_KEY, "pk_test_x"), {"secret key"}),
     "a key that Clerk refuses": (lambda s, _: secret(s, SECRET_KEY, "sk_test_other"), {"Clerk"}),
     "a key of another instance": (lambda _, c: clerk_has(c, "instance_id", "ins_other"), {"instance"}),
-    "no webhook secret": (lambda s, _: secret(s, WEBHOOK_SECRET, None), {"webhook secret"}),
+    "no webhook secret": (lambda s, _: no_webhook_secret(s), {"webhook secret", "webhook signatures"}),
     "a webhook secret that is cut": (lambda s, _: secret(s, WEBHOOK_SECRET, "whsec_%"), {"webhook secret"}),
     "a function with another webhook secret": (
         lambda s, _: configured(s, "WebhookFunction", CLERK_WEBHOOK_SECRET=OTHER_SECRET),
