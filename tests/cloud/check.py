@@ -11,6 +11,7 @@ from tests.cloud.checks import (
     alarms,
     clerk,
     deployment,
+    extra_fields,
     functions,
     page_loads,
     queues,
@@ -25,6 +26,7 @@ from tests.cloud.stack import Stack, StackError, find_stack
 CHECKS: Mapping[str, Callable[[Stack], Iterator[Result]]] = {
     "stack": deployment.look,
     "functions": functions.look,
+    "extra fields": extra_fields.look,
     "Clerk": clerk.look,
     "users table": users_table.look,
     "webhooks": webhooks.look,

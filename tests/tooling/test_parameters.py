@@ -48,6 +48,9 @@ ExistingUsersTable Prod.users_2-eu
 ExistingUsersTable none-of-them
 UsersTableKey sub
 UsersTableKey emails
+ExtraFields
+ExtraFields phoneNumber
+ExtraFields phoneNumber,web3Wallet,publicMetadata
 ClerkIssuer https://clerk.your.app
 ClerkIssuer https://happy-cat-1.clerk.accounts.dev/
 ClerkIssuer http://127.0.0.1:8400
@@ -101,6 +104,11 @@ ExistingUsersTable None
 ExistingUsersTable ""
 UsersTableKey
 UsersTableKey user id
+ExtraFields phoneNumber, banned
+ExtraFields phoneNumber,
+ExtraFields phone-number
+ExtraFields public_metadata
+ExtraFields ""
 CreateMissingUsers yes
 CreateMissingUsers True
 ClerkIssuer none

@@ -23,13 +23,17 @@ OUTPUTS = frozenset(
     }
 )
 PROFILE_OUTPUT = "ProfileFunction"
-"""Only where page loads are on."""
+"""Only if page loads are answered."""
+STREAM_OUTPUT = "UsersTableStreamArn"
+"""Only of a table that the stack creates."""
 
 
 def look(stack: Stack) -> Iterator[Result]:
     yield status_result(stack.name, stack.status)
     has_page_loads = bool(stack.parameters.get("ClerkIssuer"))
-    yield outputs_result(stack.outputs, OUTPUTS | ({PROFILE_OUTPUT} if has_page_loads else set()))
+    has_own_table = not stack.parameters.get("ExistingUsersTable")
+    conditional = [(PROFILE_OUTPUT, has_page_loads), (STREAM_OUTPUT, has_own_table)]
+    yield outputs_result(stack.outputs, OUTPUTS | {name for name, is_there in conditional if is_there})
 
 
 def status_result(name: str, status: str) -> Result:

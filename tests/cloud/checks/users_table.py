@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from clerk_sync.errors import SettingsError
+from clerk_sync.users.fields import FIELDS, synced
 from clerk_sync.users.table import UsersTable
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
@@ -10,8 +11,9 @@ from tests.cloud.stack import Stack
 
 def look(stack: Stack) -> Iterator[Result]:
     name, key = stack.outputs["UsersTable"], stack.parameters["UsersTableKey"]
+    extra = [field for field in stack.parameters.get("ExtraFields", "").split(",") if field in FIELDS]
     try:
-        UsersTable(stack.client("dynamodb"), name, key).check()
+        UsersTable(stack.client("dynamodb"), name, key, synced(extra)).check()
     except SettingsError as error:
         to_do = "Change the table, or deploy with the right ExistingUsersTable and UsersTableKey."
         yield wrong("users table", str(error), to_do)

@@ -261,6 +261,10 @@ OTHER_KEYS = Fault.status(200, body=json.dumps(jwks({"other": new_key()})).encod
 REACHED = {"webhook endpoint", "webhook signatures"}
 
 FAULTS: dict[str, tuple[Plant, set[str]]] = {
+    "an unknown extra field": (
+        lambda s, _: configured(s, "WebhookFunction", EXTRA_FIELDS="password"),
+        {"WebhookFunction"},
+    ),
     "no secret key": (lambda s, _: secret(s, SECRET_KEY, None), {"secret key"}),
     "a publishable key": (lambda s, _: secret(s, SECRET_KEY, "pk_test_x"), {"secret key"}),
     "a key that Clerk refuses": (lambda s, _: secret(s, SECRET_KEY, "sk_test_other"), {"Clerk"}),

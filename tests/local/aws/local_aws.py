@@ -196,6 +196,7 @@ class LocalAws:
             KeySchema=was["KeySchema"],
             AttributeDefinitions=was["AttributeDefinitions"],
             BillingMode="PAY_PER_REQUEST",
+            **({"StreamSpecification": was["StreamSpecification"]} if "StreamSpecification" in was else {}),
         )
 
     def invoke(self, function: str, event: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clerk_sync.handlers.environment import Environment
-from tests.cloud.checks import alarms, clerk, deployment, functions, queues, schedules, secrets
+from tests.cloud.checks import alarms, clerk, deployment, extra_fields, functions, queues, schedules, secrets
 from tests.cloud.checks.secrets import Stored
 from tests.cloud.result import Mark, Result
 from tests.local.aws.local_aws import ROOT
@@ -45,7 +45,14 @@ def test_an_output_that_is_missing_is_named() -> None:
 def test_the_outputs_that_are_expected_are_the_template_s() -> None:
     _, _, section = (ROOT / "template.yaml").read_text().partition("\nOutputs:\n")
     names = set(re.findall(r"^  (\w+):$", section, re.MULTILINE))
-    assert names == deployment.OUTPUTS | {deployment.PROFILE_OUTPUT}
+    assert names == deployment.OUTPUTS | {deployment.PROFILE_OUTPUT, deployment.STREAM_OUTPUT}
+
+
+def test_extra_field_that_is_unknown_is_wrong() -> None:
+    result = extra_fields.extra_fields_result("phoneNumber,password")
+    assert_wrong(result, "can't name password. It can name: phoneNumber, ", "ExtraFields")
+    assert extra_fields.extra_fields_result("").mark is Mark.OK
+    assert extra_fields.extra_fields_result("phoneNumber,publicMetadata").mark is Mark.OK
 
 
 def test_an_environment_variable_is_a_parameter_in_upper_case() -> None:
