@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-from pydantic_core import SchemaValidator, core_schema
-
 from clerk_sync.clock import is_from_future
-from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, Names, Primary
-from clerk_sync.users.values import FieldValue, Json, check_text, read_json
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, Names
+from clerk_sync.users.values import FieldValue, Json, check_text
 
 MAX_ID_LENGTH = 255
 """Clerk's have some 32 characters. A key of DynamoDB holds 2,048 bytes, and a longer one fails its batch."""
@@ -151,30 +148,3 @@ def _read(key: str, value: Any, kind: FieldType) -> FieldValue:
         return value if kind is FieldType.TIME else Json.of(value)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
-
-
-def read_users(body: bytes, names: Names = DEFAULT_NAMES) -> list[Any]:
-    """The user objects of a JSON list, each with what `parse_user` needs for these fields. Raises ValueError
-    or RecursionError if it is no list."""
-    users: list[Any]
-    try:
-        if any(FIELDS[name].type is FieldType.METADATA for name in names):
-            raise ValueError("it would read fractions as float")
-        users = _users_validator(names).validate_json(body)  # takes half of the time of json.loads
-    except ValueError:
-        # It also refuses half of a surrogate pair and long numbers, which must not affect the other users.
-        users = _users_validator(names).validate_python(read_json(body))
-    return users
-
-
-@cache
-def _users_validator(names: Names) -> SchemaValidator:
-    keys = ["id", "updated_at"]
-    for source in (FIELDS[name].source for name in names):
-        keys += [source.items, source.primary_id] if isinstance(source, Primary) else [source]
-    field = core_schema.typed_dict_field(core_schema.any_schema(), required=False)
-    user = core_schema.typed_dict_schema(dict.fromkeys(keys, field))
-    anything = core_schema.any_schema()
-    return SchemaValidator(
-        core_schema.list_schema(core_schema.union_schema([user, anything], mode="left_to_right"))
-    )
