@@ -1,28 +1,20 @@
 """Plain values and the typed attribute values of DynamoDB's API, such as `{"S": "Ada"}`."""
 
-from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
-
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
 from clerk_sync.users.fields import FIELDS, Names
 from clerk_sync.users.row import Row, owned
 from clerk_sync.users.values import Json, Opaque, Value, plain
 
-_to_python: Callable[[Any], Any] = TypeDeserializer().deserialize
-_from_python: Callable[[Any], Attribute] = TypeSerializer().serialize
-
 
 def to_attribute(value: Value) -> Attribute:
     """A value as DynamoDB has it."""
-    match value:
-        case Opaque(stored):
-            typed: Attribute = stored
-            return typed
-        case Json():
-            return _from_python(plain(value))
-    return attribute(value)
+    if isinstance(value, Opaque):
+        typed: Attribute = value.stored
+        return typed
+    return _typed(plain(value))
 
 
 def to_row(item: Item, names: Names) -> Row:
@@ -43,7 +35,35 @@ def _value(typed: Attribute) -> Value:
             return int(digits)
         case {"BOOL": _} | {"M": _}:
             try:
-                return Json.of(_to_python(typed))
+                return Json.of(_untyped(typed))
             except ValueError:  # the sync never writes such a value
                 pass
     return Opaque(typed)
+
+
+def _typed(value: Any) -> Attribute:
+    match value:
+        case dict():
+            return {"M": {key: _typed(item) for key, item in value.items()}}
+        case list():
+            return {"L": [_typed(item) for item in value]}
+        case Decimal():
+            return {"N": str(value)}
+        case None:
+            return {"NULL": True}
+    return attribute(value)
+
+
+def _untyped(typed: Attribute) -> Any:
+    match typed:
+        case {"M": items}:
+            return {key: _untyped(item) for key, item in items.items()}
+        case {"L": items}:
+            return [_untyped(item) for item in items]
+        case {"N": digits}:
+            return Decimal(digits)
+        case {"NULL": _}:
+            return None
+        case {"S": value} | {"BOOL": value}:
+            return value
+    raise ValueError("JSON has no such type")
