@@ -1,4 +1,33 @@
+"""How the tests are run: samples or all, and files side by side in several processes (pytest-xdist)."""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
 import pytest
+
+SLOWEST_FIRST = (
+    "test_backfill.py",
+    "test_deployment.py",
+    "test_page_loads.py",
+    "test_audit.py",
+    "test_faults.py",
+    "test_ctrl_c.py",
+    "test_interruptions.py",
+    "test_check.py",
+    "test_run.py",
+    "test_webhooks.py",
+    "test_dashboard.py",
+    "test_dashboard_page.py",
+    "test_attacks.py",
+    "test_alarms.py",
+    "test_odd_rows.py",
+    "test_lint_transformed.py",
+    "test_follow.py",
+)
+"""The files that take longest. Side by side they begin first, so that none is left alone at the end."""
+HANDED_OVER = pytest.StashKey[list[dict[str, Any]]]()
+"""What each process that ran tests handed over at its end, in `workeroutput`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,3 +41,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def thorough(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--thorough"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More processes than processors, as the integration tests mostly wait."""
+    return 2 * (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        ranks = {name: rank for rank, name in enumerate(SLOWEST_FIRST)}
+        items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(HANDED_OVER, []).append(getattr(node, "workeroutput", {}))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Tests of what all processes did come last, and in this one."""
+    result = yield
+    last = {test for one in session.config.stash.get(HANDED_OVER, []) for test in one.get("last", [])}
+    if last:
+        collected = session.testscollected
+        items = session.perform_collect(sorted(last))
+        session.testscollected = collected + len(items)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    return result

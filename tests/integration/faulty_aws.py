@@ -1,4 +1,4 @@
-"""An AWS in trouble: stands in front of the local one, for functions that are told to go through it."""
+"""An AWS that fails: a proxy in front of the local one, for functions that are configured to use it."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ _FORWARDED = {"content-type", "x-amz-target", "authorization", "x-amz-date", "x-
 
 @dataclass(frozen=True)
 class Answer:
-    """What AWS says."""
+    """An answer of AWS."""
 
     status: int
     body: Any
@@ -37,7 +37,7 @@ class Answer:
 
 
 def error(status: int, code: str, **more: Any) -> Trouble:
-    """Refuse the call."""
+    """Answer with this error."""
 
     def refuse(_: Body, __: Forward) -> Answer:
         return Answer(status, {"__type": f"com.amazonaws#{code}", "message": "simulated", **more})
@@ -46,21 +46,21 @@ def error(status: int, code: str, **more: Any) -> Trouble:
 
 
 def html(_: Body, __: Forward) -> Answer:
-    """Answer as a proxy in front of AWS would."""
+    """Answer with a page of a proxy in front of AWS."""
     return Answer(503, "<html><body>Service unavailable</body></html>", "text/html")
 
 
 def hang_up(_: Body, __: Forward) -> None:
-    """Do nothing, and say nothing."""
+    """Close the connection without doing anything."""
 
 
 def lose_answer(body: Body, forward: Forward) -> None:
-    """Do it, but say nothing."""
+    """Make the change, but close the connection without an answer."""
     forward(body)
 
 
 def unprocessed(body: Body, forward: Forward) -> Answer:
-    """Read every other key alone."""
+    """Read only every other key."""
     [(table, asked)] = body["RequestItems"].items()
     left = {**asked, "Keys": asked["Keys"][1::2]}
     answer = forward({**body, "RequestItems": {table: {**asked, "Keys": asked["Keys"][::2]}}})
@@ -73,7 +73,7 @@ def nothing_processed(body: Body, _: Forward) -> Answer:
 
 
 def throttled_statements(body: Body, forward: Forward) -> Answer:
-    """Carry out every other statement alone."""
+    """Carry out only every other statement."""
     answer = forward({**body, "Statements": body["Statements"][::2]})
     done = iter(answer.body["Responses"])
     codes = ("ThrottlingError", "InternalServerError", "TransactionConflict", "RequestLimitExceeded")
@@ -85,7 +85,7 @@ def throttled_statements(body: Body, forward: Forward) -> Answer:
 
 
 def refused_messages(body: Body, forward: Forward) -> Answer:
-    """Take every other message alone, and not the first."""
+    """Accept only every other message, not the first."""
     refused, taken = body["Entries"][::2], body["Entries"][1::2]
     answer = forward({**body, "Entries": taken}) if taken else Answer(200, {"Successful": []})
     failed = [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in refused]
@@ -93,7 +93,7 @@ def refused_messages(body: Body, forward: Forward) -> Answer:
 
 
 def in_another_transaction(body: Body, _: Forward) -> Answer:
-    """Cancel a transaction because somebody else's is under way."""
+    """Cancel a transaction because of another one on the same item."""
     reasons = [{"Code": "TransactionConflict"}, *[{"Code": "None"}] * (len(body["TransactItems"]) - 1)]
     code = "com.amazonaws#TransactionCanceledException"
     return Answer(400, {"__type": code, "message": "simulated", "CancellationReasons": reasons})
@@ -118,7 +118,7 @@ OF_ONE: Mapping[str, tuple[Trouble, ...]] = {
 
 
 def at_random(seed: int, share: float) -> Plan:
-    """That share of the calls in trouble; the same of each operation's whenever the seed is the same."""
+    """This share of the calls fails. The same seed fails the same calls of each operation."""
 
     def trouble(operation: str, number: int) -> Trouble | None:
         dice = Random(f"{seed} {operation} {number}")
@@ -128,20 +128,20 @@ def at_random(seed: int, share: float) -> Plan:
 
 
 def reads_half_of_a_page(operation: str, number: int) -> Trouble | None:
-    """BatchGetItem reads every other key, then no key for as long as one delivery goes on trying."""
+    """BatchGetItem reads every other key, then none until one delivery gives up."""
     if operation != "BatchGetItem" or number > 8:
         return None
     return unprocessed if number == 1 else nothing_processed
 
 
 def always(trouble: Trouble, *operations: str) -> Plan:
-    """Whenever one of these is called."""
+    """Every call of these operations."""
     return lambda operation, _: trouble if operation in operations else None
 
 
 def kills_at_random(seed: int, kills: int, among: int, kill: Callable[[], object]) -> Plan:
-    """So many of the first calls that change something end with their caller's death: before it is done what
-    they are to do, or right afterwards."""
+    """Kills the caller during `kills` of the first `among` calls that change something: before the change is
+    made, or right after it."""
 
     def die(_: Body, __: Forward) -> None:
         kill()
@@ -161,14 +161,14 @@ def kills_at_random(seed: int, kills: int, among: int, kill: Callable[[], object
 
 
 class FaultyAws:
-    """A context manager. `calls` counts what was called, `met` the calls that met with trouble."""
+    """A context manager. `calls` counts the calls by operation, `failed` those that got a planted failure."""
 
     def __init__(self, endpoint: str, plan: Plan) -> None:
         self._plan = plan
         self._address = urlsplit(endpoint).netloc
         self._lock = threading.Lock()
         self.calls: Counter[str] = Counter()
-        self.met: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -182,7 +182,7 @@ class FaultyAws:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its address."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def _answer(self, headers: Mapping[str, str], body: Body) -> Answer | None:
@@ -194,7 +194,7 @@ class FaultyAws:
         with self._lock:
             self.calls[operation] += 1
             trouble = self._plan(operation, self.calls[operation])
-            self.met[operation] += trouble is not None
+            self.failed[operation] += trouble is not None
         return trouble(body, forward) if trouble else forward(body)
 
     def _forward(self, headers: Mapping[str, str], body: Body) -> Answer:
@@ -213,7 +213,7 @@ class _Server(ThreadingHTTPServer):
     answer: Callable[[Mapping[str, str], Body], Answer | None]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A function that is killed hangs up.
+        # A killed function closes its connection.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -226,25 +226,25 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         body = self.rfile.read(length)
-        # A function that is killed may leave half a call.
+        # A killed function may have sent only half of a request.
         answer = self.server.answer(dict(self.headers), json.loads(body)) if len(body) == length else None
         if answer is None:
             self.close_connection = True
             return
-        said = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(said.encode())))
+        self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
-        self.wfile.write(said.encode())
+        self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def through(stack: Stack, plan: Plan, *functions: str) -> Iterator[FaultyAws]:
-    """These functions with such an AWS, for a while."""
+    """The functions use an AWS with these failures, for a while."""
     with FaultyAws(stack.aws.endpoint, plan) as aws, ExitStack() as configured:
         for function in functions:
             endpoints = stack.configured(

@@ -1,4 +1,4 @@
-"""The deployed stack, as the tests use it."""
+"""A deployed stack, as the tests use it."""
 
 import json
 import os
@@ -30,16 +30,16 @@ type Row = dict[str, Any]
 
 
 def wanted_row(payload: Mapping[str, Any]) -> Row:
-    """The attributes that the sync is to keep for this Clerk user."""
+    """The attributes that the sync should write for this Clerk user."""
     user = parse_user(payload, now_ms())
     assert isinstance(user, User)
     return {**user.fields, "clerkUpdatedAt": user.updated_at}
 
 
 class Stack:
-    """One deployment of template.yaml on the local AWS, with a Clerk at an address of its own.
+    """A deployment of template.yaml on the local AWS, with its own simulated Clerk.
 
-    Every optional part is deployed unless `parameters` say otherwise.
+    Every optional part is deployed unless `parameters` turn it off.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Stack:
 
     @contextmanager
     def clerk(self, users: list[dict[str, Any]], **options: Any) -> Iterator[SimulatedClerk]:
-        """A Clerk with these users, where the stack looks for it."""
+        """A Clerk with these users, at the address that the stack uses."""
         with SimulatedClerk(users=users, port=self._clerk_port, **options) as clerk:
             yield clerk
 
@@ -95,7 +95,7 @@ class Stack:
         return self.aws.invoke(self.outputs["AuditFunction"], {} if event is None else event)
 
     def start_backfill(self, event: Any = None) -> Future[Any]:
-        """The same in the background."""
+        """`backfill` in the background."""
         return self._pool.submit(self.backfill, event)
 
     def finished(self, run_id: str, seconds: float = 60) -> Any:
@@ -105,8 +105,20 @@ class Stack:
             seconds,
         )
 
+    def wait_for_continuations(self, run_id: str) -> None:
+        """Wait until all invocations that continue this run have ended. MiniStack 1.5.33 repeats one that is
+        cut off, with the function's settings of that time."""
+
+        def have_ended() -> bool:
+            lines = [line for line in self.function_log() if run_id in line]
+            return sum("run_reported" in line for line in lines) > sum(
+                "run_continued" in line for line in lines
+            )
+
+        eventually(have_ended)
+
     def change_run(self, run_id: str, name: str, value: int) -> None:
-        """Set one attribute of a run's record, as passing time would."""
+        """Set one attribute of a run's record, for example as if time had passed."""
         self.aws.client("dynamodb").update_item(
             TableName=self.outputs["RunsTable"],
             Key=to_item({"runId": run_id, "part": "run"}),
@@ -116,11 +128,11 @@ class Stack:
         )
 
     def current_run_id(self) -> str:
-        """The run that was started last."""
+        """The id of the latest full run."""
         return eventually(lambda: self.runs.current("full").run_id or "")
 
     def kill(self, function: str) -> int:
-        """Kill the processes of a function at once, as an instance's failure would. Returns how many."""
+        """Kill the processes of a function, like a crash of its instances. Returns how many."""
         # Another clone's tests may be running a function of the same name.
         found = processes_with(f"{self.aws.folder}/ministack-lambda-{self.outputs[function]}-")
         for process in found:
@@ -129,7 +141,7 @@ class Stack:
 
     @contextmanager
     def configured(self, function: str, *, timeout: int | None = None, **variables: str) -> Iterator[None]:
-        """The function with another time-out or other environment variables, for a while."""
+        """The function with another timeout (s) or other environment variables, for a while."""
         client, name = self.aws.client("lambda"), self.outputs[function]
         was = client.get_function_configuration(FunctionName=name)
         environment = {"Variables": was["Environment"]["Variables"] | variables}
@@ -145,7 +157,7 @@ class Stack:
 
     @contextmanager
     def workers_paused(self) -> Iterator[None]:
-        """Pages stay in the queue for a while."""
+        """No worker takes pages from the queue, for a while."""
         client = self.aws.client("lambda")
         mappings = client.list_event_source_mappings(FunctionName=self.outputs["WorkerFunction"])
         uuid = mappings["EventSourceMappings"][0]["UUID"]
@@ -178,7 +190,7 @@ class Stack:
             yield
 
     def dead_letter_arn(self) -> str:
-        """What the redrive policy and a redrive call PagesDeadLetterQueue."""
+        """The ARN of PagesDeadLetterQueue."""
         answer = self.aws.client("sqs").get_queue_attributes(
             QueueUrl=self.outputs["PagesDeadLetterQueue"], AttributeNames=["QueueArn"]
         )
@@ -209,7 +221,7 @@ class Stack:
         )
 
     def webhooks_since(self, moment: int) -> None:
-        """As if the first and only webhook had come then (ms)."""
+        """Record that the only webhook so far arrived then (ms)."""
         Arrivals(Items(self.aws.client("dynamodb"), self.outputs["RunsTable"])).record(moment)
 
     def dead_letters(self) -> int:
@@ -229,7 +241,7 @@ class Stack:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def taken_messages(self) -> list[str]:
-        """What is on PagesQueue, which is empty then."""
+        """Take every message off PagesQueue and return the bodies."""
         sqs, url = self.aws.client("sqs"), self.outputs["PagesQueue"]
         taken = []
         while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -261,24 +273,24 @@ class Stack:
         }
 
     def recorded(self) -> Iterator[str]:
-        """What is in RunsTable, from where results and reports take what they tell."""
+        """The items of RunsTable, from which results and reports are made."""
         for page in (
             self.aws.client("dynamodb").get_paginator("scan").paginate(TableName=self.outputs["RunsTable"])
         ):
             yield from map(str, page["Items"])
 
     def dashboards(self) -> Iterator[str]:
-        """The bodies of the dashboards there are."""
+        """The bodies of all dashboards."""
         client = self.aws.client("cloudwatch")
         for entry in client.list_dashboards()["DashboardEntries"]:
             yield client.get_dashboard(DashboardName=entry["DashboardName"])["DashboardBody"]
 
     def log(self) -> str:
-        """All that was logged since the local AWS started, its own log included."""
+        """Everything logged since the local AWS started, its own log included."""
         return "\n".join([self.aws.log.read_text(errors="replace"), *self.function_log()])
 
     def function_log(self) -> Iterator[str]:
-        """What the functions have logged since the local AWS started."""
+        """The log lines of all functions since the local AWS started."""
         logs = self.aws.client("logs")
         for group in logs.describe_log_groups()["logGroups"]:
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
@@ -286,7 +298,7 @@ class Stack:
 
 
 def assert_conserved(result: Mapping[str, Any]) -> None:
-    """The law that holds at the end of every run."""
+    """The counts of a run that is over add up."""
     parts = ("createdCount", "updatedCount", "unchangedCount", "skippedCount", "errorCount")
     assert result["totalClerkUsers"] == sum(result[part] for part in parts), json.dumps(result)
     assert result["successCount"] == sum(result[part] for part in parts[:3])
@@ -294,7 +306,7 @@ def assert_conserved(result: Mapping[str, Any]) -> None:
 
 
 def assert_true_to_clerk(rows: Mapping[str, Row], payloads: list[dict[str, Any]]) -> None:
-    """Every one of these users has a row that holds exactly what Clerk does; the app's attributes apart."""
+    """Each of these users has a row with exactly Clerk's values, apart from the app's attributes."""
     ours = owned(DEFAULT_NAMES)
     for payload in payloads:
         row = rows[payload["id"]]

@@ -1,4 +1,4 @@
-"""What somebody may send who means no good, and users whose data does."""
+"""Hostile requests, and users with hostile data."""
 
 import json
 import re
@@ -41,7 +41,7 @@ TRICKS = (
 
 
 def http(host: str, port: int, request: bytes) -> tuple[int, bytes]:
-    """The answer's status and all that came, 0 if the connection was closed without one."""
+    """The status and the whole answer; 0 if the connection was closed without one."""
     with closing(socket.create_connection((host, port), timeout=30)) as connection:
         try:
             connection.sendall(request)
@@ -53,7 +53,7 @@ def http(host: str, port: int, request: bytes) -> tuple[int, bytes]:
 
 
 class Attacker:
-    """Makes up requests; the same for the same seed."""
+    """Makes up requests. The same seed gives the same requests."""
 
     def __init__(self, stack: Stack, token: str, seed: int) -> None:
         self._dice = Random(seed)
@@ -147,7 +147,7 @@ class Attacker:
         return dice.choice(makers)()
 
 
-def test_whatever_is_sent_there_is_no_5xx_and_nothing_of_the_inside(stack: Stack) -> None:
+def test_hostile_requests_cause_no_5xx_and_reveal_no_internals(stack: Stack) -> None:
     user = make_user(1)
     address = urlsplit(stack.outputs["ApiUrl"])
     assert address.hostname
@@ -164,11 +164,11 @@ def test_whatever_is_sent_there_is_no_5xx_and_nothing_of_the_inside(stack: Stack
     assert min(answered[status] for status in (200, 204, 400, 401, 413)) >= 5, answered
 
 
-# Users whose data does
+# Hostile user data
 
 
 def tricky_users() -> list[User]:
-    """One for each trick that is played in every text; then those whose ids are tricks."""
+    """For each trick, a user with it in every text; then for each trick, one with it as id too."""
     users = [make_user(5 * n) for n in range(2 * len(TRICKS))]
     for user, trick in zip(users, TRICKS * 2, strict=True):
         user |= {"first_name": trick, "last_name": trick, "username": trick, "image_url": trick}
@@ -185,7 +185,7 @@ def assert_stored_exactly(stack: Stack, users: list[User]) -> None:
     assert stack.rows() == {user["id"]: wanted_row(user) for user in stored}
 
 
-def test_what_breaks_out_elsewhere_is_stored_as_it_is_or_set_aside(stack: Stack) -> None:
+def test_hostile_user_data_is_stored_unchanged_or_set_aside(stack: Stack) -> None:
     users = tricky_users()
     with stack.clerk(users) as clerk:
         result = stack.backfill()
@@ -226,7 +226,7 @@ def test_what_breaks_out_elsewhere_is_stored_as_it_is_or_set_aside(stack: Stack)
 
 
 def assert_harmless(html: str) -> None:
-    """Nothing of a user's has become markup or can be heard by a terminal."""
+    """No user data became markup or a terminal's control sequence."""
     assert "<script" not in html
     assert "<img src=x" not in html
     assert html.count("<cwdb-action") == html.count("</cwdb-action>")
@@ -235,7 +235,7 @@ def assert_harmless(html: str) -> None:
 
 
 def assert_log_is_whole(stack: Stack) -> None:
-    """Each line is one of ours: none was begun by somebody's name, and none can be heard by a terminal."""
+    """Each line is one of ours: user data started no line, and no control character is in one."""
     for line in stack.function_log():
         assert line.isascii()
         assert line.rstrip("\r\n").replace("\t", " ").isprintable()

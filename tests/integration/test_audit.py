@@ -1,4 +1,4 @@
-"""The audit on the deployed stack: what it reports of a table with planted defects, and what it fixes."""
+"""The audit on the deployed stack: what it reports about planted defects, and what it fixes."""
 
 import json
 import time
@@ -11,7 +11,8 @@ from clerk_sync.users.fields import DEFAULT_NAMES
 from tests.integration.stack import Stack, assert_true_to_clerk, eventually, wanted_row
 from tests.local.aws.local_aws import FunctionError
 from tests.local.clerk.fake_users import User, make_user, make_users
-from tests.local.clerk.simulated_clerk import Fault, Request, SimulatedClerk
+from tests.local.clerk.faults import Fault, Request
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.support.deployed_api import event, post
 
 HOUR_MS = 3_600_000
@@ -280,7 +281,7 @@ def test_changes_that_webhooks_missed_are_counted(stack: Stack) -> None:
     )
 
 
-def test_webhooks_are_blamed_for_a_deletion_only_if_a_run_listed_the_user(stack: Stack) -> None:
+def test_deletion_counts_as_missed_by_webhooks_only_if_a_run_listed_the_user(stack: Stack) -> None:
     users = make_users(8)
     sample = make_user(900)
     with stack.clerk(users) as clerk:

@@ -11,7 +11,7 @@ from clerk_sync.runs.run import Counts
 from clerk_sync.users.user import UserProblem
 from tests.integration.stack import Stack, wanted_row
 from tests.local.clerk.fake_users import make_user, make_users
-from tests.local.clerk.simulated_clerk import Fault
+from tests.local.clerk.faults import Fault
 from tests.local.commands.dashboard import custom_widgets
 from tests.support.deployed_dashboard import show, start_run
 from tests.support.widgets import Parsed
@@ -37,7 +37,7 @@ def dashboard_body(stack: Stack) -> Any:
     return json.loads(stack.aws.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
 
 
-def test_the_dashboard_body_names_every_function_and_its_widgets_do_not_overlap(stack: Stack) -> None:
+def test_dashboard_shows_every_function_in_widgets_that_do_not_overlap(stack: Stack) -> None:
     body = dashboard_body(stack)
     assert [widget["title"] for widget in custom_widgets(stack.aws, stack.outputs)] == ["Runs", "Users"]
     for widget in custom_widgets(stack.aws, stack.outputs):
@@ -56,13 +56,13 @@ def test_the_dashboard_body_names_every_function_and_its_widgets_do_not_overlap(
     assert stack.outputs["UsersTable"] in dumped
 
 
-def test_the_graphs_show_the_deployed_api(stack: Stack) -> None:
+def test_graphs_show_the_deployed_api(stack: Stack) -> None:
     apis = {api["name"] for api in stack.aws.client("apigateway").get_rest_apis()["items"]}
     assert stack.name in apis
     assert f'"ApiName", "{stack.name}", "Stage", "v1"' in json.dumps(dashboard_body(stack))
 
 
-def test_the_log_queries_search_existing_groups_and_use_each_variable(stack: Stack) -> None:
+def test_log_queries_search_existing_groups_and_use_each_variable(stack: Stack) -> None:
     body = dashboard_body(stack)
     groups = {group["logGroupName"] for group in stack.aws.client("logs").describe_log_groups()["logGroups"]}
     queries = [widget["properties"]["query"] for widget in body["widgets"] if widget["type"] == "log"]
@@ -75,7 +75,7 @@ def test_the_log_queries_search_existing_groups_and_use_each_variable(stack: Sta
         assert any(f"/{variable['pattern']}/" in query for query in queries)
 
 
-def test_the_function_describes_itself(stack: Stack) -> None:
+def test_dashboard_function_describes_itself(stack: Stack) -> None:
     described = stack.aws.invoke(stack.outputs["DashboardFunction"], {"describe": True})
     assert described.startswith("## clerk-sync")
 
@@ -83,11 +83,11 @@ def test_the_function_describes_itself(stack: Stack) -> None:
 # Runs
 
 
-def test_without_runs_it_says_how_to_start_one(stack: Stack) -> None:
+def test_runs_widget_without_runs_says_how_to_start_one(stack: Stack) -> None:
     assert "No run yet" in text(show(stack, "runs"))
 
 
-def test_runs_that_are_over_or_in_progress_are_shown_with_errors_newest_first(stack: Stack) -> None:
+def test_runs_widget_shows_runs_newest_first_with_their_errors(stack: Stack) -> None:
     users = make_users(12)
     with stack.clerk(users):
         done = stack.backfill()
@@ -108,7 +108,7 @@ def test_runs_that_are_over_or_in_progress_are_shown_with_errors_newest_first(st
         assert words in shown
 
 
-def test_a_failed_run_says_why(stack: Stack) -> None:
+def test_runs_widget_shows_why_a_run_failed(stack: Stack) -> None:
     with stack.clerk(make_users(3)) as clerk:
         clerk.on_request = lambda *_: Fault.status(401)
         stack.backfill()
@@ -117,7 +117,7 @@ def test_a_failed_run_says_why(stack: Stack) -> None:
     assert "Clerk refuses the secret key in the SSM parameter /clerk-sync/secret-key" in shown
 
 
-def test_the_last_ten_runs_of_all_modes_are_shown(stack: Stack) -> None:
+def test_runs_widget_shows_the_last_ten_runs_of_all_modes(stack: Stack) -> None:
     for n in range(4):
         for mode in ("full", "incremental", "audit"):
             start_run(stack, mode, 1_790_000_000_000 + n, 5, Counts(unchanged=5))
@@ -128,7 +128,7 @@ def test_the_last_ten_runs_of_all_modes_are_shown(stack: Stack) -> None:
 # Users
 
 
-def test_the_newest_and_the_most_recently_active_users_are_shown(
+def test_users_widget_shows_newest_and_most_recently_active_users(
     stack: Stack, people: list[dict[str, Any]]
 ) -> None:
     stack.delete_row(people[-1]["id"])
@@ -144,7 +144,7 @@ def test_the_newest_and_the_most_recently_active_users_are_shown(
     assert set(parsed.values("img", "src")) <= {user["image_url"] for user in people}
 
 
-def test_the_users_widget_makes_two_requests_for_any_number_of_users(stack: Stack) -> None:
+def test_users_widget_makes_two_requests_for_any_number_of_users(stack: Stack) -> None:
     with stack.clerk(make_users(1_000)) as clerk:
         show(stack, "users")
         assert [request.path for request in clerk.requests] == ["/v1/users"] * 2
@@ -154,7 +154,7 @@ def test_the_users_widget_makes_two_requests_for_any_number_of_users(stack: Stac
         assert len(clerk.requests) == 3
 
 
-def test_a_search_finds_a_user_by_address_and_by_id(stack: Stack, people: list[dict[str, Any]]) -> None:
+def test_search_finds_a_user_by_address_and_by_id(stack: Stack, people: list[dict[str, Any]]) -> None:
     user = people[14]
     address = next(
         e["email_address"] for e in user["email_addresses"] if e["id"] == user["primary_email_address_id"]
@@ -165,7 +165,7 @@ def test_a_search_finds_a_user_by_address_and_by_id(stack: Stack, people: list[d
         assert shown.count("Up to date") == 1
 
 
-def test_a_search_finds_the_row_of_a_deleted_user(stack: Stack, people: list[dict[str, Any]]) -> None:
+def test_search_finds_the_row_of_a_deleted_user(stack: Stack, people: list[dict[str, Any]]) -> None:
     stack.put_row("user_gone", clerkUpdatedAt=1, clerkDeletedAt=2)
     assert "The row in the table is marked as deleted." in text(show(stack, "users", "user_gone"))
     assert "Search for a whole user id or e-mail address" in text(show(stack, "users", "user_never"))
@@ -180,7 +180,7 @@ def test_a_search_finds_the_row_of_a_deleted_user(stack: Stack, people: list[dic
     ],
     ids=["401", "500", "silent"],
 )
-def test_when_clerk_fails_the_users_widget_says_so_and_runs_are_still_shown(
+def test_users_widget_reports_a_clerk_failure_and_runs_widget_still_works(
     stack: Stack, fault: Fault, said: str
 ) -> None:
     with stack.clerk(make_users(3)) as clerk:
@@ -191,11 +191,11 @@ def test_when_clerk_fails_the_users_widget_says_so_and_runs_are_still_shown(
     assert "No run yet" in text(show(stack, "runs"))
 
 
-def test_when_clerk_is_unreachable_the_users_widget_says_so(stack: Stack) -> None:
+def test_users_widget_reports_that_clerk_is_unreachable(stack: Stack) -> None:
     assert "gives no usable answer" in text(show(stack, "users", "ada@mail.test"))
 
 
-def test_neither_names_nor_searches_are_logged(stack: Stack) -> None:
+def test_dashboard_logs_neither_names_nor_searches(stack: Stack) -> None:
     user = make_user(1) | {"first_name": "Marked-first", "last_name": ["Marked-odd"]}
     with stack.clerk([user, make_user(2) | {"first_name": "Marked-second"}]) as clerk:
         show(stack, "users")

@@ -1,4 +1,4 @@
-"""The local page with the dashboard's widgets, in a browser: it works, and a user's name stays text."""
+"""The local page with the dashboard's widgets, in a browser."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +58,7 @@ def page(stack: Stack, clerk: SimulatedClerk, users: list[dict[str, Any]], open_
 
 
 def settled(page: Page) -> None:
-    """Wait until both widgets are loaded, and none is being reloaded."""
+    """Wait until both widgets are loaded."""
     expect(page.locator(".widget .clerk-sync")).to_have_count(2)
     expect(page.locator(".widget[aria-busy=true]")).to_have_count(0)
 
@@ -75,7 +75,7 @@ def test_both_widgets_are_shown(page: Page) -> None:
     expect(page.locator("cwdb-action").first).to_be_hidden()
 
 
-def test_a_hostile_name_stays_text(page: Page, users: list[dict[str, Any]]) -> None:
+def test_hostile_name_is_shown_as_text(page: Page, users: list[dict[str, Any]]) -> None:
     shown = page.locator(".cs-name.cs-strong").all_text_contents()
     assert {f"{name} {name}"[:100] for name in HOSTILE} == {name[:100] for name in shown}
     assert page.locator(".widget script, .widget iframe, .widget [onload], .widget [onerror]").count() == 0
@@ -84,7 +84,7 @@ def test_a_hostile_name_stays_text(page: Page, users: list[dict[str, Any]]) -> N
     assert page.title() == "clerk-sync"
 
 
-def test_a_users_picture_is_shown(clerk: SimulatedClerk, page: Page) -> None:
+def test_picture_of_a_user_is_shown(clerk: SimulatedClerk, page: Page) -> None:
     user = make_user(9)
     clerk.add(user | {"image_url": f"{clerk.pictures}/{user['id']}.svg"})
     page.get_by_text("Refresh").last.click()
@@ -92,7 +92,7 @@ def test_a_users_picture_is_shown(clerk: SimulatedClerk, page: Page) -> None:
     eventually(lambda: any(one.evaluate("(picture) => picture.naturalWidth") for one in pictures.all()))
 
 
-def test_a_script_inside_a_widget_does_not_run(page: Page) -> None:
+def test_script_inside_a_widget_does_not_run(page: Page) -> None:
     page.evaluate(
         """() => document.querySelector(".widget").innerHTML = `
             <img src="x" onerror="document.title = 'run'"><script>document.title = 'run'</scr` + `ipt>
@@ -104,7 +104,7 @@ def test_a_script_inside_a_widget_does_not_run(page: Page) -> None:
     assert page.title() == "clerk-sync"
 
 
-def test_a_link_switches_the_theme(page: Page) -> None:
+def test_link_switches_the_theme(page: Page) -> None:
     def colour() -> str:
         found: str = page.locator(".clerk-sync").first.evaluate("(shown) => getComputedStyle(shown).color")
         return found
@@ -119,7 +119,7 @@ def test_a_link_switches_the_theme(page: Page) -> None:
 
 
 @pytest.mark.parametrize("by", ["button", "key"])
-def test_a_search_shows_one_user_and_show_all_the_lists_again(
+def test_search_shows_one_user_and_show_all_returns_to_the_lists(
     by: str, page: Page, users: list[dict[str, Any]]
 ) -> None:
     page.get_by_placeholder("E-mail address or user id").fill(users[2]["id"])
@@ -135,7 +135,7 @@ def test_a_search_shows_one_user_and_show_all_the_lists_again(
     expect(page.get_by_placeholder("E-mail address or user id")).to_have_value("")
 
 
-def test_a_hostile_search_stays_text(page: Page) -> None:
+def test_hostile_search_is_shown_as_text(page: Page) -> None:
     page.get_by_placeholder("E-mail address or user id").fill(HOSTILE[1])
     page.get_by_text("Search", exact=True).click()
     expect(page.get_by_text("Clerk has no user")).to_contain_text("onerror")
@@ -143,7 +143,7 @@ def test_a_hostile_search_stays_text(page: Page) -> None:
     expect(page.get_by_placeholder("E-mail address or user id")).to_have_value(HOSTILE[1])
 
 
-def test_the_refresh_button_reloads_a_widget(stack: Stack, page: Page) -> None:
+def test_refresh_button_reloads_a_widget(stack: Stack, page: Page) -> None:
     start_run(stack, "audit", 1_790_000_000_001, 50, Counts(unchanged=25))
     page.get_by_text("Refresh").first.click()
     expect(page.get_by_text("50% · 25 of 50 users")).to_be_visible()
@@ -160,14 +160,14 @@ def test_widgets_fit_any_width_and_turn_rows_into_cards_when_narrow(page: Page) 
         assert page.locator("th").first.is_visible() == has_headings
 
 
-def test_a_request_for_another_host_name_is_rejected(page: Page) -> None:
+def test_request_for_another_host_name_is_rejected(page: Page) -> None:
     answer = page.request.get(page.url, headers={"Host": "evil.test"})
     assert answer.status == 404
     answer = page.request.post(f"{page.url}widget", headers={"Host": "evil.test"}, data="{}")
     assert answer.status == 404
 
 
-def test_the_page_loads_only_pictures_from_elsewhere(page: Page) -> None:
+def test_page_loads_only_pictures_from_other_hosts(page: Page) -> None:
     asked: list[Request] = []
     page.on("request", lambda request: asked.append(request))
     page.reload()

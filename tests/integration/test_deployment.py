@@ -1,4 +1,4 @@
-"""The bundle: its artifact, what it deploys, another table than its own, and what its logs give away."""
+"""The bundle: its artifact, the deployed resources, an existing table, and the logs."""
 
 import json
 import re
@@ -26,7 +26,7 @@ HANDLERS = ["backfill", "audit", "worker", "webhook", "profile", "dashboard"]
 RUNTIME = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"]
 
 
-def test_the_artifact_is_small_and_imports_alone(tmp_path: Path) -> None:
+def test_artifact_is_small_and_imports_without_other_packages(tmp_path: Path) -> None:
     artifact = build() / "BackfillFunction"
     zipped = tmp_path / "artifact.zip"
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -61,7 +61,7 @@ def licence_of(package: Distribution) -> str:
     return metadata.get("License-Expression") or metadata["License"]
 
 
-def test_the_docs_name_the_licence_of_every_deployed_package() -> None:
+def test_docs_name_the_licence_of_every_deployed_package() -> None:
     deployed: dict[str, set[str]] = {}
     for package in distributions(path=[str(build() / "BackfillFunction")]):
         deployed.setdefault(licence_of(package), set()).add(package.name.lower().replace("_", "-"))
@@ -118,9 +118,9 @@ def test_all_conditions_on_deploys_every_resource(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def minimal(aws: LocalAws) -> Stack:
-    """A stack with every condition off, so with an existing table, which has a key of its own.
+    """A stack with every condition off. It uses an existing table with another key.
 
-    Its code is uploaded as SAM CLI zips it; the other stack's is mounted.
+    Its code is uploaded as SAM CLI zips it; that of the other stack is mounted.
     """
     aws.client("dynamodb").create_table(
         TableName=ALL_OFF["ExistingUsersTable"],
@@ -144,7 +144,7 @@ def test_failed_first_deployment_leaves_no_table(aws: LocalAws) -> None:
     template = transformed(ALL_ON)
     tables = {name: one for name, one in template["Resources"].items() if name.endswith("Table")}
     assert tables.keys() == {"UsersTable", "RunsTable"}
-    fault = {  # which nobody signals
+    fault = {  # never signalled
         "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
         "Fault": {
             "Type": "AWS::CloudFormation::WaitCondition",
@@ -173,7 +173,7 @@ def test_schedules_set_to_never_are_disabled(minimal: Stack) -> None:
     assert {schedule["State"] for schedule in schedules} == {"DISABLED"}
 
 
-def test_an_existing_table_with_its_own_key_is_synced(minimal: Stack) -> None:
+def test_existing_table_with_its_own_key_is_synced(minimal: Stack) -> None:
     stack, users = minimal, make_users(25)
     assert stack.outputs["UsersTable"] == ALL_OFF["ExistingUsersTable"]
     for user in users[:20]:
@@ -236,7 +236,7 @@ def test_event_for_sam_local_invoke_works(stack: Stack, file: str) -> None:
         assert answer.items() >= wanted.items()
 
 
-def test_the_logs_hold_no_personal_data_and_no_secret(stack: Stack) -> None:
+def test_logs_contain_no_personal_data_and_no_secret(stack: Stack) -> None:
     secrets = ["sk_test_local", LOCAL_SECRET]
     people = []
     for n in range(40):

@@ -1,4 +1,4 @@
-"""Runs on the deployed stack while AWS, Clerk or the queue is in trouble, in many places at once."""
+"""Runs on the deployed stack while AWS, Clerk or the queue fails in many places at once."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from tests.integration.faulty_aws import (
 from tests.integration.stack import Stack, assert_conserved, assert_true_to_clerk, eventually
 from tests.local.aws.local_aws import FunctionError
 from tests.local.clerk.fake_users import User, make_users
-from tests.local.clerk.simulated_clerk import Fault, Request
+from tests.local.clerk.faults import Fault, Request
 from tests.support.deployed_api import event, post
 
 
@@ -30,7 +30,7 @@ def small_pages(stack: Stack) -> AbstractContextManager[None]:
 
 
 def driven(stack: Stack) -> str:
-    """The id of a run whose pages are all settled; BackfillFunction is invoked as often as it is cut off."""
+    """The id of a run whose pages are all done. BackfillFunction is invoked again each time it is cut off."""
     for _ in range(12):
         try:
             stack.backfill({"waitSeconds": 0})
@@ -41,7 +41,7 @@ def driven(stack: Stack) -> str:
             run_id = eventually(lambda: _settled_run(stack))
             eventually(stack.is_drained)  # or a second delivery would write into the next test's table
             return run_id
-    raise AssertionError("no end in sight")
+    raise AssertionError("the run did not end within 12 invocations")
 
 
 def _settled_run(stack: Stack) -> str:
@@ -67,13 +67,13 @@ def failed(result: Any) -> set[str]:
 # AWS
 
 
-def test_whatever_aws_does_the_run_ends_right(stack: Stack) -> None:
+def test_run_is_correct_despite_aws_failures(stack: Stack) -> None:
     users = make_users(120)
     troubled = ("BackfillFunction", "WorkerFunction")
     with stack.clerk(users), small_pages(stack), through(stack, at_random(2, 0.15), *troubled) as aws:
         run_id = driven(stack)
 
-    assert sum(aws.met.values()) >= 10
+    assert sum(aws.failed.values()) >= 10
     assert_right(stack, stack.finished(run_id), users)
     assert stack.dead_letters() == 0
 
@@ -82,14 +82,14 @@ def test_throttled_page_continues_in_a_new_message(stack: Stack) -> None:
     users = make_users(60)
     with stack.clerk(users), through(stack, reads_half_of_a_page, "WorkerFunction") as aws:
         result = stack.finished(stack.backfill({"waitSeconds": 0})["runId"])
-    assert aws.met["BatchGetItem"] == 8
+    assert aws.failed["BatchGetItem"] == 8
     assert "page_throttled" in stack.log()
     assert_right(stack, result, users)
     assert result["createdCount"] == 60
     assert stack.dead_letters() == 0
 
 
-def test_functions_may_be_killed_before_and_after_what_they_change(stack: Stack) -> None:
+def test_run_is_correct_though_functions_are_killed_around_their_writes(stack: Stack) -> None:
     users = make_users(80)
     backfills = kills_at_random(1, 4, 15, lambda: stack.kill("BackfillFunction"))
     workers = kills_at_random(1, 2, 6, lambda: stack.kill("WorkerFunction"))
@@ -102,14 +102,14 @@ def test_functions_may_be_killed_before_and_after_what_they_change(stack: Stack)
     ):
         run_id = driven(stack)
 
-    assert (sum(one.met.values()), sum(other.met.values())) == (4, 2)
+    assert (sum(one.failed.values()), sum(other.failed.values())) == (4, 2)
     assert_right(stack, stack.finished(run_id), users)
 
 
 # SSM
 
 
-def test_while_ssm_is_down_all_are_told_to_come_back_and_nothing_is_lost(stack: Stack) -> None:
+def test_ssm_outage_loses_nothing_and_callers_are_told_to_retry(stack: Stack) -> None:
     users = make_users(30)
     down = always(error(500, "InternalServerError"), "GetParameter")
     functions = ("BackfillFunction", "WebhookFunction", "ProfileFunction")
@@ -138,7 +138,7 @@ def test_while_ssm_is_down_all_are_told_to_come_back_and_nothing_is_lost(stack: 
 # The queue
 
 
-def test_messages_may_arrive_twice_in_any_order_among_foreign_ones(stack: Stack) -> None:
+def test_run_is_correct_with_repeated_reordered_and_foreign_messages(stack: Stack) -> None:
     users = make_users(160)
     with stack.clerk(users), small_pages(stack):
         with stack.workers_paused():
@@ -182,7 +182,7 @@ BUSY = (
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_clerk_does_the_run_ends_right(stack: Stack, seed: int) -> None:
+def test_run_is_correct_despite_clerk_failures(stack: Stack, seed: int) -> None:
     users = make_users(400)
     odd, gone = users[Random(seed).randrange(50, 400)]["id"], set[str]()
     with stack.clerk(users) as clerk, small_pages(stack):
@@ -211,11 +211,13 @@ def test_whatever_clerk_does_the_run_ends_right(stack: Stack, seed: int) -> None
     assert_true_to_clerk(rows, [user for user in users if user["id"] not in {odd, *gone}])
 
 
-@pytest.mark.parametrize("told", [0, 5_000])
-def test_wrong_count_of_clerks_loses_no_user_and_unlisted_users_are_errors(stack: Stack, told: int) -> None:
+@pytest.mark.parametrize("counted", [0, 5_000])
+def test_wrong_count_from_clerk_loses_no_user_and_unlisted_users_are_errors(
+    stack: Stack, counted: int
+) -> None:
     users = make_users(130)
-    unlisted = max(0, told - len(users))
-    count = Fault.status(200, body=json.dumps({"object": "total_count", "total_count": told}).encode())
+    unlisted = max(0, counted - len(users))
+    count = Fault.status(200, body=json.dumps({"object": "total_count", "total_count": counted}).encode())
     with stack.clerk(users) as clerk, small_pages(stack):
         clerk.on_request = lambda _, request: count if request.path.endswith("/count") else None
         result = stack.backfill()

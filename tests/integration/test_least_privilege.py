@@ -1,13 +1,10 @@
-"""Each role allows what its function does in the whole of these tests, no more and no less. Runs last."""
-
-from collections.abc import Iterator
-from typing import Any
+"""Each role allows exactly what its function does in these tests."""
 
 import pytest
 
-from tests.integration.conftest import IS_WHOLE
+from tests.integration.conftest import IS_WHOLE, STACK
+from tests.integration.permissions import Actions, Permissions, allowed_by
 from tests.integration.stack import Stack
-from tests.local.aws.local_aws import LocalAws
 
 FUNCTIONS = [f"{name}Function" for name in ("Backfill", "Audit", "Worker", "Webhook", "Profile", "Dashboard")]
 
@@ -25,63 +22,35 @@ BY_LAMBDA_FOR = {
     "WorkerFunction": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
 }
 PLANTED = {"table/nowhere"}
-"""Tests tell a function of a table that there is not, to see it fail."""
+"""Tests give a function the name of a table that does not exist, to see it fail."""
 
 
-def functions(aws: LocalAws) -> Iterator[tuple[str, str]]:
-    """Every deployed function, and its role."""
-    for page in aws.client("lambda").get_paginator("list_functions").paginate():
-        for function in page["Functions"]:
-            yield function["FunctionName"], function["Role"].rpartition("/")[2]
+def used(permissions: Permissions) -> Actions:
+    return {(action, arn) for action, arn in permissions["used"] if arn.rpartition(":")[2] not in PLANTED}
 
 
-def statements(aws: LocalAws, role: str) -> Iterator[dict[str, Any]]:
-    iam = aws.client("iam")
-    assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
-    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        yield from iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
-
-
-def each(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-def allowed(aws: LocalAws, role: str) -> set[tuple[str, str]]:
-    found = set()
-    for statement in statements(aws, role):
-        assert statement.keys() == {"Effect", "Action", "Resource"}
-        assert statement["Effect"] == "Allow"
-        found |= {(a, r) for a in each(statement["Action"]) for r in each(statement["Resource"])}
-    return found
-
-
-def made(aws: LocalAws, function: str) -> set[tuple[str, str]]:
-    actions = set().union(*(call.actions for call in aws.calls() if call.function == function))
-    return {(action, arn) for action, arn in actions if arn.rpartition(":")[2] not in PLANTED}
-
-
-def test_no_function_does_what_its_role_forbids(aws: LocalAws, deployed: Stack) -> None:
-    forbidden = {name: made(aws, name) - allowed(aws, role) for name, role in functions(aws)}
+def test_no_function_does_what_its_role_forbids(permissions: dict[str, Permissions]) -> None:
+    forbidden = {name: used(one) - one["allowed"] for name, one in permissions.items()}
     assert {name: sorted(actions) for name, actions in forbidden.items() if actions} == {}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_role_allows_what_its_function_never_does(
-    deployed: Stack, function: str, request: pytest.FixtureRequest
+    permissions: dict[str, Permissions], function: str, request: pytest.FixtureRequest
 ) -> None:
     if not request.config.stash[IS_WHOLE]:
         pytest.skip("only some of the tests were chosen")
-    name = deployed.outputs[function]
+    [found] = [one for name, one in permissions.items() if name.startswith(f"{STACK}-{function}-")]
     by_lambda = BY_LAMBDA | BY_LAMBDA_FOR.get(function, set())
-    unused = allowed(deployed.aws, dict(functions(deployed.aws))[name]) - made(deployed.aws, name)
+    unused = found["allowed"] - used(found)
     assert sorted((action, arn) for action, arn in unused if action not in by_lambda) == []
 
 
-def test_no_role_allows_anything_on_whatever_there_is(deployed: Stack) -> None:
+def test_no_role_allows_an_action_on_every_resource(deployed: Stack) -> None:
     client = deployed.aws.client("cloudformation")
     resources = client.describe_stack_resources(StackName=deployed.name)["StackResources"]
     roles = {
-        resource["LogicalResourceId"]: allowed(deployed.aws, resource["PhysicalResourceId"])
+        resource["LogicalResourceId"]: allowed_by(deployed.aws, resource["PhysicalResourceId"])
         for resource in resources
         if resource["ResourceType"] == "AWS::IAM::Role" and resource["LogicalResourceId"] != "ApiLogsRole"
     }

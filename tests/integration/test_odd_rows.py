@@ -14,7 +14,7 @@ MICROSECONDS = 1_700_000_000_000_000
 
 
 def plant_times_from_the_future(stack: Stack, users: list[User]) -> None:
-    """A version, a mark and an activity in microseconds, and a version that is right beside the last."""
+    """Plant a version, a mark and an activity in microseconds, the last beside a correct version."""
     version, mark, activity = users
     stack.put_row(version["id"], clerkUpdatedAt=MICROSECONDS, email="old@corp.test")
     stack.put_row(mark["id"], clerkDeletedAt=MICROSECONDS)
@@ -68,7 +68,7 @@ def test_audit_reports_and_repairs_times_from_the_future(stack: Stack) -> None:
 
 
 def refused_by_partiql(body: Body, forward: Forward) -> Answer:
-    """PartiQL refuses every other statement, as it would one that it can't parse."""
+    """PartiQL rejects every other statement, as if it could not parse it."""
     answer = forward({**body, "Statements": body["Statements"][1::2]})
     taken = iter(answer.body.get("Responses", ()))
     refused = {"Error": {"Code": "ValidationError", "Message": "Statement wasn't well formed"}}

@@ -1,4 +1,4 @@
-"""Page loads over HTTP: the app's calls with session tokens, Clerk well and unwell, and the webhooks."""
+"""Page loads over HTTP: the app's requests with session tokens, with Clerk and AWS working and failing."""
 
 import json
 import re
@@ -17,8 +17,9 @@ from tests.integration.faulty_aws import Answer, Body, Forward, Plan, Trouble, a
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT
 from tests.local.clerk.fake_users import make_user
+from tests.local.clerk.faults import Fault, Hook
 from tests.local.clerk.session_tokens import KID, new_key, public_pem, session_key, session_token
-from tests.local.clerk.simulated_clerk import Fault, Hook, SimulatedClerk
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.support.deployed_api import changed, event, load, post
 from tests.support.fake_refresh_claims import CONTRACT
 
@@ -27,30 +28,30 @@ PEM = public_pem(session_key())
 
 
 def shown(user: dict[str, Any]) -> Row:
-    """What a page is given of this Clerk user."""
+    """The answer to a page load of this Clerk user."""
     return {"clerkUserId": user["id"], **wanted_row(user)}
 
 
 def asked(clerk: SimulatedClerk) -> list[str]:
-    """The users that Clerk was asked for, its keys apart."""
+    """The paths of the requests for users; those for keys are left out."""
     return [request.path for request in clerk.requests if request.path.startswith("/v1/users")]
 
 
 def everything(stack: Stack) -> list[Any]:
-    """Both tables, whole."""
+    """All items of both tables."""
     dynamodb = stack.aws.client("dynamodb")
     return [dynamodb.scan(TableName=stack.outputs[table])["Items"] for table in ("UsersTable", "RunsTable")]
 
 
 def at_users(fault: Fault) -> Hook:
-    """Clerk with this trouble, while its keys are well."""
+    """Requests for users fail; requests for keys do not."""
     return lambda _, request: fault if request.path.startswith("/v1/users") else None
 
 
 # What a page load does
 
 
-def test_a_new_user_gets_a_row_and_is_asked_for_once(stack: Stack) -> None:
+def test_new_user_gets_a_row_with_one_request_to_clerk(stack: Stack) -> None:
     user = make_user(2)
     with stack.clerk([user]) as clerk:
         for _ in range(3):
@@ -62,7 +63,7 @@ def test_a_new_user_gets_a_row_and_is_asked_for_once(stack: Stack) -> None:
     assert stack.rows() == {user["id"]: wanted_row(user)}
 
 
-def test_a_stale_row_is_brought_up_to_date_and_the_apps_attributes_stay_unseen(stack: Stack) -> None:
+def test_stale_row_is_refreshed_and_the_apps_attributes_are_not_returned(stack: Stack) -> None:
     user = make_user(3)
     stack.put_row(user["id"], plan="pro", **wanted_row(changed(user, -60, "Old")))
     with stack.clerk([user]) as clerk:
@@ -73,7 +74,7 @@ def test_a_stale_row_is_brought_up_to_date_and_the_apps_attributes_stay_unseen(s
 
 
 @pytest.mark.parametrize("placeholder", [{}, {"firstName": "Test", "email": "user@example.com"}])
-def test_a_placeholder_becomes_the_user(stack: Stack, placeholder: dict[str, str]) -> None:
+def test_placeholder_row_is_replaced_by_the_users_data(stack: Stack, placeholder: dict[str, str]) -> None:
     user = make_user(4)
     stack.put_row(user["id"], plan="pro", **placeholder)
     with stack.clerk([user]) as clerk:
@@ -83,7 +84,7 @@ def test_a_placeholder_becomes_the_user(stack: Stack, placeholder: dict[str, str
     assert stack.rows() == {user["id"]: {"plan": "pro", **wanted_row(user)}}
 
 
-def test_a_row_that_clerk_lately_told_of_is_returned_without_asking(stack: Stack) -> None:
+def test_fresh_row_is_returned_without_asking_clerk(stack: Stack) -> None:
     user = make_user(5) | {"updated_at": int(time.time() * 1000) - 60_000}
     stack.put_row(user["id"], **wanted_row(user))
     with stack.clerk([user]) as clerk:
@@ -91,7 +92,7 @@ def test_a_row_that_clerk_lately_told_of_is_returned_without_asking(stack: Stack
         assert asked(clerk) == []
 
 
-def test_getting_a_row_changes_nothing(stack: Stack) -> None:
+def test_get_changes_nothing(stack: Stack) -> None:
     user = make_user(6)
     with stack.clerk([user]) as clerk:
         answer = load(stack, clerk.token(user["id"]), "GET")
@@ -105,7 +106,7 @@ def test_getting_a_row_changes_nothing(stack: Stack) -> None:
         assert asked(clerk) == []
 
 
-def test_new_user_whom_clerk_does_not_know_yet_is_asked_for_twice_and_is_to_try_later(stack: Stack) -> None:
+def test_new_user_unknown_to_clerk_is_requested_twice_and_gets_503(stack: Stack) -> None:
     user = make_user(7)
     with stack.clerk([]) as clerk:
         answer = load(stack, clerk.token(user["id"]))
@@ -117,7 +118,7 @@ def test_new_user_whom_clerk_does_not_know_yet_is_asked_for_twice_and_is_to_try_
         assert load(stack, clerk.token(user["id"])).json() == shown(user)
 
 
-def test_user_whom_clerk_knows_half_a_second_later_gets_a_row(stack: Stack) -> None:
+def test_user_known_to_clerk_half_a_second_later_gets_a_row(stack: Stack) -> None:
     user = make_user(7)
     with stack.clerk([user]) as clerk:
         unknown = Fault.status(404, body=json.dumps({"errors": [{"code": "resource_not_found"}]}).encode())
@@ -127,7 +128,7 @@ def test_user_whom_clerk_knows_half_a_second_later_gets_a_row(stack: Stack) -> N
         assert len(asked(clerk)) == 2
 
 
-def test_deleted_user_is_a_404_however_fresh_the_row(stack: Stack) -> None:
+def test_deleted_user_gets_404_even_with_a_fresh_row(stack: Stack) -> None:
     user = make_user(7)
     with stack.clerk([user]) as clerk:
         token = clerk.token(user["id"])
@@ -145,7 +146,7 @@ def test_deleted_user_is_a_404_however_fresh_the_row(stack: Stack) -> None:
         assert load(stack, token, "GET").status_code == 404
 
 
-def test_without_creating_a_new_user_is_a_404_that_costs_clerk_nothing(stack: Stack) -> None:
+def test_new_user_gets_404_without_a_request_to_clerk_if_rows_are_not_created(stack: Stack) -> None:
     user, known = make_user(7), make_user(8)
     stack.put_row(known["id"], plan="pro")
     with stack.clerk([user, known]) as clerk, stack.configured(FUNCTION, CREATE_MISSING_USERS="false"):
@@ -158,12 +159,12 @@ def test_without_creating_a_new_user_is_a_404_that_costs_clerk_nothing(stack: St
 # Many at once
 
 
-def test_of_many_page_loads_of_a_new_user_few_ask_clerk_and_all_get_the_row(stack: Stack) -> None:
+def test_concurrent_page_loads_of_a_new_user_share_few_requests_to_clerk(stack: Stack) -> None:
     user = make_user(9)
     with stack.clerk([user], latency=0.2) as clerk, ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: load(stack, clerk.token(user["id"])), range(10)))
         assert 1 <= len(asked(clerk)) <= 3
-    # One that comes between the writing of the row and the note of it can't know how fresh the row is.
+    # One that reads the row before it is noted as fresh can't know that it is.
     bodies = [{n: value for n, value in answer.json().items() if n != "stale"} for answer in answers]
     assert [answer.status_code for answer in answers] == [200] * 10
     assert bodies == [shown(user)] * 10
@@ -171,7 +172,7 @@ def test_of_many_page_loads_of_a_new_user_few_ask_clerk_and_all_get_the_row(stac
 
 
 @pytest.mark.parametrize("seconds", [-5, 0])
-def test_a_page_load_and_its_webhook_at_once_leave_one_right_row(stack: Stack, seconds: int) -> None:
+def test_concurrent_page_load_and_webhook_leave_one_correct_row(stack: Stack, seconds: int) -> None:
     users = [make_user(n) for n in range(20, 26)]
     with stack.clerk(users) as clerk, ThreadPoolExecutor(2) as pool:
         for user in users:
@@ -183,7 +184,7 @@ def test_a_page_load_and_its_webhook_at_once_leave_one_right_row(stack: Stack, s
     assert stack.rows() == {user["id"]: wanted_row(user) for user in users}
 
 
-# Who is not let in
+# Access
 
 
 def forgeries(issuer: str, user_id: str) -> dict[str, str | None]:
@@ -207,7 +208,7 @@ def forgeries(issuer: str, user_id: str) -> dict[str, str | None]:
         "an issuer like it": session_token(user_id, issuer + "/"),
         "another app": session_token(user_id, issuer, azp="https://evil.test"),
         "pending": session_token(user_id, issuer, sts="pending"),
-        "nobody": session_token("", issuer),
+        "an empty user id": session_token("", issuer),
         "no session": session_token(user_id, issuer, sid=None),
         "OAuth access token": session_token(
             user_id, issuer, header={"typ": "at+jwt"}, sid=None, azp=None, sts=None, exp=now + 86_400
@@ -221,23 +222,23 @@ def forgeries(issuer: str, user_id: str) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_without_a_good_token_nothing_is_read_or_written(stack: Stack, method: str) -> None:
+def test_invalid_token_reads_and_writes_nothing(stack: Stack, method: str) -> None:
     known, unknown = make_user(10), make_user(11)
     stack.put_row(known["id"], firstName="Known", plan="pro")
     before = everything(stack)
     with stack.clerk([known, unknown]) as clerk:
         for user in (known, unknown):
-            refused = forgeries(clerk.issuer, user["id"])
-            answers = {why: load(stack, token, method) for why, token in refused.items()}
-            assert {why: answer.status_code for why, answer in answers.items()} == dict.fromkeys(refused, 401)
+            forged = forgeries(clerk.issuer, user["id"])
+            answers = {why: load(stack, token, method) for why, token in forged.items()}
+            assert {why: answer.status_code for why, answer in answers.items()} == dict.fromkeys(forged, 401)
             assert {answer.text for answer in answers.values()} == {'{"error": "Sign in."}'}
         assert asked(clerk) == []
-        assert len(clerk.requests) <= 2, "unknown keys make it look for new ones again and again"
+        assert len(clerk.requests) <= 2, "unknown key ids cause repeated requests for keys"
     assert everything(stack) == before
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_nobody_gets_or_touches_another_users_row(stack: Stack, method: str) -> None:
+def test_row_of_another_user_is_neither_returned_nor_changed(stack: Stack, method: str) -> None:
     caller, other = make_user(12), make_user(13)
     stack.put_row(other["id"], **wanted_row(changed(other, -60, "Old")))
     before = everything(stack)
@@ -253,7 +254,7 @@ def test_nobody_gets_or_touches_another_users_row(stack: Stack, method: str) -> 
     assert everything(stack) == before
 
 
-def test_a_body_may_say_nothing_but_who_is_calling(stack: Stack) -> None:
+def test_body_may_contain_only_the_callers_id(stack: Stack) -> None:
     user = make_user(14)
     with stack.clerk([user]) as clerk:
         token = clerk.token(user["id"])
@@ -271,17 +272,17 @@ def test_a_body_may_say_nothing_but_who_is_calling(stack: Stack) -> None:
             assert httpx.put(url, headers=headers, content=text, timeout=40).json() == shown(user)
 
 
-# Clerk unwell
+# Clerk fails
 
-TROUBLE = {
+FAULTS = {
     "500": Fault.status(500),
     "401": Fault.status(401),
     "silent": Fault.hang(30),
 }
 
 
-@pytest.mark.parametrize("fault", TROUBLE.values(), ids=TROUBLE.keys())
-def test_while_clerk_is_unwell_a_row_is_returned_as_it_is_and_a_new_user_is_to_try_later(
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_clerk_failure_returns_the_stored_row_as_stale_and_503_to_a_new_user(
     stack: Stack, fault: Fault
 ) -> None:
     known, unknown = make_user(15), make_user(16)
@@ -306,11 +307,12 @@ def test_while_clerk_is_unwell_a_row_is_returned_as_it_is_and_a_new_user_is_to_t
     assert stack.rows() == before | {unknown["id"]: wanted_row(unknown)}
 
 
-def test_while_clerk_is_gone_the_dashboards_key_still_tells_who_is_calling(stack: Stack) -> None:
+def test_configured_key_verifies_tokens_while_clerk_is_unreachable(stack: Stack) -> None:
     known, unknown = make_user(17), make_user(18)
     stack.put_row(known["id"], **wanted_row(known))
     with stack.clerk([]) as clerk:
         tokens = {user["id"]: clerk.token(user["id"]) for user in (known, unknown)}
+    # A new process has no cached keys.
     with stack.configured(FUNCTION, CLERK_JWT_KEY=PEM):
         answer = load(stack, tokens[known["id"]])
         assert (answer.status_code, answer.json()) == (200, {**shown(known), "stale": True})
@@ -319,12 +321,12 @@ def test_while_clerk_is_gone_the_dashboards_key_still_tells_who_is_calling(stack
         assert "Retry-After" in answer.headers
 
 
-def test_while_the_keys_cannot_be_had_nobody_is_let_in_and_all_are_to_try_later(stack: Stack) -> None:
+def test_page_loads_get_503_while_the_keys_cannot_be_fetched(stack: Stack) -> None:
     user = make_user(19)
     stack.put_row(user["id"], **wanted_row(user))
     with stack.clerk([user]) as clerk:
         clerk.on_request = lambda _, __: Fault.status(503)
-        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):  # a new process knows no keys yet
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):
             answer = load(stack, clerk.token(user["id"]))
             assert answer.status_code == 503
             assert "Retry-After" in answer.headers
@@ -345,7 +347,7 @@ def runs_table_fails(stack: Stack) -> Plan:
     return always(trouble, "GetItem", "UpdateItem")
 
 
-def test_runs_table_that_is_throttled_costs_no_page_load(stack: Stack) -> None:
+def test_throttled_runs_table_fails_no_page_load(stack: Stack) -> None:
     fresh = make_user(50) | {"updated_at": int(time.time() * 1000)}
     old, new = make_user(51), make_user(52)
     stack.put_row(fresh["id"], **wanted_row(fresh))
@@ -359,7 +361,7 @@ def test_runs_table_that_is_throttled_costs_no_page_load(stack: Stack) -> None:
     assert stack.rows()[new["id"]] == wanted_row(new)
 
 
-def test_row_that_dynamodb_refuses_is_returned_and_stale(stack: Stack) -> None:
+def test_row_that_dynamodb_rejects_is_returned_as_stale(stack: Stack) -> None:
     known, new = make_user(53), make_user(54)
     stack.put_row(known["id"], plan="pro", **wanted_row(changed(known, -60, "Old")))
     too_large = error(400, "ValidationException")
@@ -375,7 +377,7 @@ def test_row_that_dynamodb_refuses_is_returned_and_stale(stack: Stack) -> None:
     assert stack.rows().keys() == {known["id"]}
 
 
-def test_row_of_over_400_kb_costs_neither_page_load_nor_webhook(stack: Stack) -> None:
+def test_row_of_over_400_kb_fails_neither_page_load_nor_webhook(stack: Stack) -> None:
     user = make_user(55)
     full: Any = {"notes": "x" * (400 * 1024 - 100)}
     stack.put_row(user["id"], **full)
@@ -388,7 +390,7 @@ def test_row_of_over_400_kb_costs_neither_page_load_nor_webhook(stack: Stack) ->
 
 
 def refused_rows(stack: Stack, refuse: Trouble) -> Plan:
-    """UsersTable takes no row."""
+    """UsersTable rejects every write."""
 
     def trouble(body: Body, forward: Forward) -> Answer | None:
         return refuse(body, forward) if body["TableName"] == stack.outputs["UsersTable"] else forward(body)
@@ -399,18 +401,19 @@ def refused_rows(stack: Stack, refuse: Trouble) -> Plan:
 # Keys
 
 
-def test_the_dashboards_key_needs_no_network(stack: Stack) -> None:
+def test_configured_key_needs_no_request_for_keys(stack: Stack) -> None:
     user = make_user(30)
     flattened = PEM.replace("\n", " ").strip()
     with stack.clerk([user]) as clerk:
         for pem in (PEM, flattened, PEM.replace("\n", "\\n")):
+            # A new process has no cached keys.
             with stack.configured(FUNCTION, CLERK_JWT_KEY=pem):
                 assert load(stack, clerk.token(user["id"])).json() == shown(user)
                 assert load(stack, clerk.token(user["id"], key=new_key())).status_code == 401
         assert len(clerk.requests) == len(asked(clerk)) == 1
 
 
-def test_a_key_that_is_none_is_named_in_the_log_alone(stack: Stack) -> None:
+def test_invalid_configured_key_is_named_only_in_the_log(stack: Stack) -> None:
     user = make_user(31)
     with stack.clerk([user]) as clerk, stack.configured(FUNCTION, CLERK_JWT_KEY="pk_test_made_up"):
         answer = load(stack, clerk.token(user["id"]))
@@ -424,7 +427,7 @@ def test_keys_are_rotated(stack: Stack) -> None:
     with stack.clerk([user]) as clerk:
         before = clerk.token(user["id"])
         clerk.session_keys["ins_next"] = new_key()
-        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):  # a new process knows no keys yet
+        with stack.configured(FUNCTION, POWERTOOLS_LOG_LEVEL="INFO"):
             after = clerk.token(user["id"])
             for token in (before, after, before):
                 assert load(stack, token).json() == shown(user)
@@ -439,7 +442,7 @@ def test_keys_are_rotated(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_the_apps_pages_are_let_in_by_the_browser(stack: Stack, origin: str) -> None:
+def test_cors_allows_the_apps_origins(stack: Stack, origin: str) -> None:
     answer = load(stack, None, "OPTIONS", origin=origin)
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == origin
@@ -461,7 +464,7 @@ def test_preflight_allows_the_headers_of_tracing_tools(stack: Stack) -> None:
     assert {"authorization", "content-type", "baggage", "sentry-trace"} == set(allowed)
 
 
-def test_other_pages_are_not(stack: Stack) -> None:
+def test_cors_does_not_allow_other_origins(stack: Stack) -> None:
     answer = load(stack, None, "OPTIONS", origin="https://evil.test")
     assert "Access-Control-Allow-Methods" not in answer.headers
     assert answer.headers.get("Access-Control-Allow-Origin") not in ("*", "https://evil.test")
@@ -470,20 +473,20 @@ def test_other_pages_are_not(stack: Stack) -> None:
 # What is deployed
 
 
-def test_the_access_log_names_no_caller_and_no_path() -> None:
+def test_access_log_contains_no_caller_and_no_path() -> None:
     # From the template, as MiniStack 1.5.33 forgets this setting of a stage.
     [log_format] = re.findall(r"^ +Format: '(.+)'$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
     fields = json.loads(log_format)
     assert {"requestId", "method", "resource", "status"} <= fields.keys()
-    told = {value.removeprefix("$context.").partition(".")[0] for value in fields.values()}
+    logged = {value.removeprefix("$context.").partition(".")[0] for value in fields.values()}
     private = {"sourceIp", "userAgent", "path", "caller", "user", "identity", "authorizer", "customDomain"}
-    assert not told & private
+    assert not logged & private
 
 
 def test_page_loads_and_webhooks_are_throttled(stack: Stack) -> None:
     api = stack.outputs["ApiUrl"].partition("/restapis/")[2].partition("/")[0]
     stage = stack.aws.client("apigateway").get_stage(restApiId=api, stageName="v1")
-    # MiniStack 1.5.33 keeps the slash that CloudFormation wants and API Gateway's own names lack.
+    # MiniStack 1.5.33 keeps CloudFormation's leading slash, which API Gateway's own names lack.
     limits = {name.removeprefix("/"): limit for name, limit in stage["methodSettings"].items()}
     assert limits.keys() == {"*/*", "~1webhooks~1clerk/POST"}
     for limit in limits.values():
@@ -496,17 +499,17 @@ def test_refresh_claims_in_runs_table(stack: Stack, fact: Callable[[RefreshClaim
     fact(RefreshClaims(Items(stack.aws.client("dynamodb"), stack.outputs["RunsTable"])))
 
 
-def test_what_page_loads_leave_in_runs_table_goes_away_within_a_day(stack: Stack) -> None:
+def test_refresh_claim_in_runs_table_expires_within_a_day(stack: Stack) -> None:
     user, now = make_user(34), time.time()
     with stack.clerk([user]) as clerk:
         load(stack, clerk.token(user["id"]))
     [item] = map(from_item, everything(stack)[1])
-    assert item.keys() == {"runId", "part", "refreshedAt", "expiresAt"}
+    assert item.keys() == {"runId", "part", "refreshedAt", "claimedUntil", "expiresAt"}
     assert now - 5 < item["expiresAt"] - 24 * 60 * 60 < now + 60
     assert now - 5 < item["refreshedAt"] / 1000 < now + 60
 
 
-def test_the_logs_hold_neither_tokens_nor_names(stack: Stack) -> None:
+def test_logs_contain_neither_tokens_nor_names(stack: Stack) -> None:
     users = []
     for n in range(40, 44):
         user = make_user(n)
@@ -527,5 +530,5 @@ def test_the_logs_hold_neither_tokens_nor_names(stack: Stack) -> None:
     log = stack.log()
     for code in ("profile_refreshed", "profile_not_refreshed", "profile_unknown", "profile_rejected"):
         assert code in log
-    header = session_token("x", "x").split(".")[0]  # the same of every token, so it says nothing
+    header = session_token("x", "x").split(".")[0]  # the same in every token
     assert [word for word in (*words, "Marked-", "sk_test_local") if word in log and word != header] == []

@@ -1,4 +1,4 @@
-"""FakeUsersTable passes the same tests as the table that it stands for."""
+"""FakeUsersTable passes the same tests as the real table."""
 
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -88,7 +88,7 @@ _NUMBERS = count()
 
 @pytest.fixture
 def user_id() -> str:
-    """One that has no row yet."""
+    """A user id that has no row yet."""
     return f"user_{next(_NUMBERS)}"
 
 
@@ -122,7 +122,7 @@ FREE: dict[str, Value | None] = {VERSION: None, DELETED: None, "lastSignInAt": N
     ],
 )
 @pytest.mark.parametrize("by_itself", [True, False], ids=["update", "write"])
-def test_a_write_counts_only_if_the_row_is_what_was_expected(
+def test_write_takes_effect_only_if_the_row_is_as_expected(
     row: Row | None,
     expected: Mapping[str, Value | None] | None,
     takes: bool,
@@ -146,7 +146,7 @@ def test_a_write_counts_only_if_the_row_is_what_was_expected(
         assert result.row == (owned_part(row or {}) if is_known else None)
 
 
-def test_a_write_may_only_remove(subject: Subject, user_id: str) -> None:
+def test_write_that_only_removes_attributes(subject: Subject, user_id: str) -> None:
     for write_it in (subject.table.update, lambda write: subject.table.write([write])[0]):
         subject.put(user_id, AT_5 | {"email": "a@b.c"})
         write = Write(user_id, {}, ("email", "username"), FREE | {VERSION: 5})
@@ -158,7 +158,9 @@ def test_a_write_may_only_remove(subject: Subject, user_id: str) -> None:
 
 
 @pytest.mark.parametrize("row", [None, {}, {"plan": "pro"}, AT_5, AT_5 | {DELETED: NULL}])
-def test_one_row_is_read_without_the_apps_attributes(row: Row | None, subject: Subject, user_id: str) -> None:
+def test_single_row_is_read_without_the_apps_attributes(
+    row: Row | None, subject: Subject, user_id: str
+) -> None:
     if row is not None:
         subject.put(user_id, row)
     assert subject.table.get(user_id) == (None if row is None else owned_part(row))

@@ -1,4 +1,4 @@
-"""Clerk's webhooks over HTTP, and how they meet the pages of a run."""
+"""Clerk's webhooks over HTTP, alone and beside the pages of a run."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ MS = 1000
 
 
 @pytest.mark.parametrize("kind", ["user.created", "user.updated"])
-def test_a_users_event_is_stored_and_the_apps_attributes_stay(stack: Stack, kind: str) -> None:
+def test_user_event_is_stored_and_the_apps_attributes_stay(stack: Stack, kind: str) -> None:
     user = make_user(2)
     stack.put_row(user["id"], plan="pro", email="user@example.com")
     answer = post(stack, event(user, kind))
@@ -35,13 +35,13 @@ def test_a_users_event_is_stored_and_the_apps_attributes_stay(stack: Stack, kind
     assert stack.rows() == {user["id"]: {"plan": "pro", **wanted_row(user)}}
 
 
-def test_an_event_of_an_unknown_user_makes_a_row(stack: Stack) -> None:
+def test_event_of_an_unknown_user_creates_a_row(stack: Stack) -> None:
     user = make_user(3)
     assert post(stack, event(user, "user.created")).status_code == 204
     assert stack.rows() == {user["id"]: wanted_row(user)}
 
 
-def test_a_deletion_marks_the_row_and_late_events_do_not_raise_it_again(stack: Stack) -> None:
+def test_deletion_marks_the_row_and_late_events_keep_the_mark(stack: Stack) -> None:
     user, at = make_user(2), time.time()
     stack.put_row(user["id"], plan="pro")
     deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
@@ -51,14 +51,14 @@ def test_a_deletion_marks_the_row_and_late_events_do_not_raise_it_again(stack: S
     end = {"plan": "pro", "clerkDeletedAt": int(at * MS), **wanted_row(changed(user, 60, "Late"))}
     assert stack.rows() == {user["id"]: end}
 
-    # The next full run no longer meets the user, and leaves the row as it is; had it been a mistake, it
-    # would take the mark off.
+    # The next full run does not list the user and leaves the row as it is. If it listed the user, it would
+    # remove the mark.
     with stack.clerk([]):
         assert stack.backfill()["status"] == "COMPLETED"
     assert stack.rows() == {user["id"]: end}
 
 
-def test_a_deletion_that_arrives_first_is_not_forgotten(stack: Stack) -> None:
+def test_deletion_that_arrives_before_the_creation_is_kept(stack: Stack) -> None:
     user, at = make_user(2), time.time()
     deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
     assert post(stack, deletion).status_code == 204
@@ -110,7 +110,9 @@ def test_webhook_of_another_instance_is_ignored(stack: Stack) -> None:
     assert other.remember("ins_2") == "ins_2"
     assert (instance.read(), other.read()) == ("ins_1", "ins_2")
     users = {instance_id: make_user(n) for n, instance_id in enumerate(("ins_1", "ins_2"))}
-    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):  # a new process remembers nothing
+    # A new process has no cached instance.
+    # A new process reads the secret.
+    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):
         for instance_id, user in users.items():
             body = json.dumps({**json.loads(event(user)), "instance_id": instance_id})
             assert post(stack, body).status_code == 204
@@ -118,34 +120,34 @@ def test_webhook_of_another_instance_is_ignored(stack: Stack) -> None:
     assert "webhook_of_another_instance" in stack.log()
 
 
-def test_sign_in_brings_its_user_or_moves_last_sign_in_at_alone(stack: Stack) -> None:
+def test_sign_in_stores_its_user_or_only_last_sign_in_at(stack: Stack) -> None:
     user, at = make_user(2), time.time()
     session = {"object": "session", "id": "sess_1", "user_id": user["id"], "user": changed(user, 5, "In")}
     assert post(stack, event(session, "session.created", at)).status_code == 204
     assert stack.rows() == {user["id"]: wanted_row(changed(user, 5, "In"))}
 
     assert post(stack, event({**session, "user": None}, "session.created", at)).status_code == 204
-    moved = {"lastSignInAt": int(at * MS)}  # when they were active, only Clerk's user says
+    moved = {"lastSignInAt": int(at * MS)}  # a session event does not say when the user was last active
     assert stack.rows() == {user["id"]: wanted_row(changed(user, 5, "In")) | moved}
     assert post(stack, event({**session, "user": None}, "session.created", at - 9_000)).status_code == 204
     assert stack.rows() == {user["id"]: wanted_row(changed(user, 5, "In")) | moved}
 
 
-def test_events_that_name_no_user_are_taken(stack: Stack) -> None:
+def test_events_without_a_user_are_accepted(stack: Stack) -> None:
     for data, kind in (({"deleted": True}, "user.deleted"), ({"user": None}, "session.created")):
         assert post(stack, event(data, kind)).status_code == 204
     assert stack.rows() == {}
     assert "names no user" in stack.log()
 
 
-def test_other_events_and_malformed_users_are_taken_and_change_nothing(stack: Stack) -> None:
+def test_other_events_and_malformed_users_are_accepted_and_change_nothing(stack: Stack) -> None:
     bodies = [event(make_user(1), kind) for kind in ("organization.created", "email.created")]
     bodies += [event(user) for user in broken_users()[:4]]
     assert [post(stack, body).status_code for body in bodies] == [204] * len(bodies)
     assert stack.rows() == {}
 
 
-def test_a_webhook_newer_than_a_page_in_the_queue_wins_and_an_older_one_loses(stack: Stack) -> None:
+def test_webhook_newer_than_a_queued_page_wins_and_an_older_one_loses(stack: Stack) -> None:
     users = make_users(30)
     newer, older, unknown_to_page = users[3], users[4], make_user(999)
     with stack.clerk(users):
@@ -160,7 +162,7 @@ def test_a_webhook_newer_than_a_page_in_the_queue_wins_and_an_older_one_loses(st
     expected = {user["id"]: wanted_row(user) for user in [*users, unknown_to_page]}
     expected[newer["id"]] = wanted_row(changed(newer, 60, "Newer"))
     assert stack.rows() == expected
-    # And when the run is over, a late event still loses.
+    # A late event still loses after the run.
     assert post(stack, event(changed(older, -60, "Older"))).status_code == 204
     assert stack.rows() == expected
 
@@ -168,7 +170,7 @@ def test_a_webhook_newer_than_a_page_in_the_queue_wins_and_an_older_one_loses(st
 ERASURE = re.compile(r"--condition-expression '(.+?)' --update-expression '(.+?)'", re.DOTALL)
 
 
-def test_who_is_erased_as_the_readme_says_stays_erased(stack: Stack) -> None:
+def test_user_erased_as_documented_stays_erased(stack: Stack) -> None:
     user, at = make_user(2), time.time()
     deletion = event({"object": "user", "id": user["id"], "deleted": True}, "user.deleted", at)
     session = {"object": "session", "id": "sess_1", "user_id": user["id"], "user": None}
@@ -192,14 +194,14 @@ def test_who_is_erased_as_the_readme_says_stays_erased(stack: Stack) -> None:
     assert stack.rows() == {user["id"]: {"plan": "pro", "clerkDeletedAt": mark, "clerkUpdatedAt": mark}}
 
 
-# What Svix signs
+# Signed by Svix
 
 
 NEW_SECRET = "whsec_" + base64.b64encode(b"the next secret").decode()
 
 
 def svix_signature(body: str, secret: str, message_id: str, at: float) -> str:
-    """As Svix's own package makes it."""
+    """The signature made by Svix's own package."""
     from svix.webhooks import Webhook
 
     return Webhook(secret).sign(message_id, datetime.fromtimestamp(at, UTC), body)
@@ -222,7 +224,7 @@ def send(stack: Stack, body: str | bytes, headers: Any) -> int:
 
 
 @pytest.mark.parametrize("late", [0, 240, -240])
-def test_what_svix_signed_is_taken(late: int, stack: Stack) -> None:
+def test_webhook_signed_by_svix_is_accepted(late: int, stack: Stack) -> None:
     user = {**make_user(1), "first_name": "Zoë 🎉", "last_name": "\\ \u2028 \x7f"}
     for is_ascii in (True, False):
         body = json.dumps(json.loads(event(user)), ensure_ascii=is_ascii, indent=2)
@@ -230,7 +232,7 @@ def test_what_svix_signed_is_taken(late: int, stack: Stack) -> None:
     assert stack.rows() == {user["id"]: wanted_row(user)}
 
 
-def test_one_good_signature_among_others_will_do(stack: Stack) -> None:
+def test_one_valid_signature_among_others_is_enough(stack: Stack) -> None:
     others = ["v1,", "nonsense", "v1a,AAAA", "v2,AAAA", "v1," + "A" * 43 + "="]
     for n, others_after in enumerate((others, [], others[:1])):
         body = event(make_user(n))
@@ -250,7 +252,7 @@ def test_header_names_may_be_in_any_case(
     body = event(user)
     headers = {spelled(name): value for name, value in svix_headers(body).items()}
     assert send(stack, body, headers) == 204
-    # The local API Gateway writes them in lower case; the cloud's hands them over as they came.
+    # The local API Gateway makes them lower case. AWS's passes them on unchanged.
     request = {
         "headers": headers,
         "body": base64.b64encode(body.encode()).decode() if is_base64 else body,
@@ -261,9 +263,9 @@ def test_header_names_may_be_in_any_case(
 
 
 @pytest.mark.parametrize("between", [",", " ", ", ", " , "])
-def test_any_of_several_secrets_will_do(between: str, stack: Stack) -> None:
+def test_signature_of_any_of_several_secrets_is_accepted(between: str, stack: Stack) -> None:
     stack.aws.put_secret(WEBHOOK_SECRET, f"{LOCAL_SECRET}{between}{NEW_SECRET}")
-    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):  # a new process reads it anew
+    with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):
         for n, secret in enumerate((NEW_SECRET, LOCAL_SECRET)):
             body = event(make_user(n))
             assert send(stack, body, svix_headers(body, secret)) == 204
@@ -272,7 +274,7 @@ def test_any_of_several_secrets_will_do(between: str, stack: Stack) -> None:
     assert stack.rows().keys() == {make_user(n)["id"] for n in range(2)}
 
 
-def test_a_secret_that_was_replaced_is_no_longer_good(stack: Stack) -> None:
+def test_replaced_secret_is_no_longer_accepted(stack: Stack) -> None:
     stack.aws.put_secret(WEBHOOK_SECRET, NEW_SECRET)
     with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):
         body = event(make_user(1))
@@ -281,7 +283,7 @@ def test_a_secret_that_was_replaced_is_no_longer_good(stack: Stack) -> None:
     assert len(stack.rows()) == 1
 
 
-# What Svix did not sign
+# Not signed by Svix
 
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
@@ -293,18 +295,18 @@ type Request = tuple[str | bytes, Any]
 
 
 def sent(body: str | bytes) -> Request:
-    """Another body under the good headers of EVENT."""
+    """Another body with the valid headers of EVENT."""
     return body, svix_headers(EVENT)
 
 
 def with_headers(**changes: str | None) -> Request:
-    """EVENT under other headers than it was signed with; None: left out."""
+    """EVENT with some of its headers replaced, or left out (None)."""
     headers = {**svix_headers(EVENT), **{f"svix-{name}": value for name, value in changes.items()}}
     return EVENT, {name: value for name, value in headers.items() if value is not None}
 
 
 def signature(secret: str = LOCAL_SECRET) -> str:
-    """EVENT's own, made just now."""
+    """The signature of EVENT, made just now."""
     return svix_headers(EVENT, secret)["svix-signature"]
 
 
@@ -313,13 +315,13 @@ def signature_bytes() -> bytes:
 
 
 def repeated(name: str, *values: str | bytes) -> Request:
-    """EVENT with a header several times."""
+    """EVENT with a header given several times."""
     rest = [(n, value) for n, value in svix_headers(EVENT).items() if n != name]
     return EVENT, [*rest, *((name, value) for value in values)]
 
 
 def literally(*, message_id: str = "msg_1", timestamp: str | None = None) -> Request:
-    """EVENT rightly signed over just this text, which Svix would not send."""
+    """EVENT with a valid signature over this id and timestamp, which Svix would not send."""
     timestamp = str(int(time.time())) if timestamp is None else timestamp
     key = base64.b64decode(LOCAL_SECRET.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{message_id}.{timestamp}.{EVENT}".encode(), hashlib.sha256)
@@ -328,7 +330,7 @@ def literally(*, message_id: str = "msg_1", timestamp: str | None = None) -> Req
 
 
 def signed(body: str) -> Request:
-    """What the body is, Svix has signed."""
+    """The body with a valid signature of its own."""
     return body, svix_headers(body)
 
 
@@ -337,13 +339,13 @@ def seconds(offset: int = 0) -> str:
 
 
 def as_other_bytes(encoding: str) -> Request:
-    """An event with more than ASCII, signed as UTF-8 and sent as something else."""
+    """An event with a non-ASCII character, signed as UTF-8 and sent in another encoding."""
     body = EVENT.replace('"user.created"', '"user.créated"')
     return body.encode(encoding), svix_headers(body)
 
 
-REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
-    # Nobody's signature
+FORGERIES: dict[str, tuple[int, Callable[[], Request]]] = {
+    # No signature
     "no headers": (401, lambda: (EVENT, {})),
     "no id": (401, lambda: with_headers(id=None)),
     "no timestamp": (401, lambda: with_headers(timestamp=None)),
@@ -352,7 +354,7 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
     "an empty timestamp": (401, lambda: with_headers(timestamp="")),
     "an empty signature": (401, lambda: with_headers(signature="")),
     "an empty id that was signed": (401, lambda: literally(message_id="")),
-    # Somebody else's
+    # A signature of something else
     "another secret": (401, lambda: (EVENT, svix_headers(EVENT, OTHER_SECRET))),
     "another body's": (401, lambda: sent(event(make_user(2)))),
     "another id's": (401, lambda: with_headers(id="msg_other")),
@@ -361,7 +363,7 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
         401,
         lambda: with_headers(id="msg_p5jXN8AQM9LWM0D4loKWxJek." + seconds(), timestamp=seconds()),
     ),
-    # A good one, misspelt
+    # A valid signature in a wrong form
     "without version": (401, lambda: with_headers(signature=signature().removeprefix("v1,"))),
     "version v1a": (401, lambda: with_headers(signature=signature().replace("v1,", "v1a,"))),
     "version v2": (401, lambda: with_headers(signature=signature().replace("v1,", "v2,"))),
@@ -401,7 +403,7 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
     ),
     "a second id": (401, lambda: repeated("svix-id", svix_headers(EVENT)["svix-id"], "msg_other")),
     "a second timestamp": (401, lambda: repeated("svix-timestamp", seconds(), seconds(-9))),
-    # Out of time
+    # Too old or too new
     "six minutes old": (401, lambda: (EVENT, svix_headers(EVENT, late=360))),
     "a day old": (401, lambda: (EVENT, svix_headers(EVENT, late=86_400))),
     "six minutes ahead": (401, lambda: (EVENT, svix_headers(EVENT, late=-360))),
@@ -438,10 +440,10 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
     "latin-1": (401, lambda: as_other_bytes("latin-1")),
     # Too big
     "over 1 MiB": (413, lambda: signed(EVENT + " " * MIB)),
-    "over 1 MiB of nobody": (413, lambda: ("x" * (MIB + 1), {})),
+    "over 1 MiB, not signed": (413, lambda: ("x" * (MIB + 1), {})),
     "over 1 MiB in fewer characters": (413, lambda: ("é" * (MIB // 2 + 1), {})),
-    "1 MiB of nobody": (401, lambda: ("x" * MIB, {})),
-    # Signed, and no event
+    "1 MiB, not signed": (401, lambda: ("x" * MIB, {})),
+    # Signed, but not an event
     **{
         f"signed: {body[:60]!r}": (400, lambda body=body: signed(body))  # type: ignore[misc]
         for body in (
@@ -467,28 +469,28 @@ REFUSED: dict[str, tuple[int, Callable[[], Request]]] = {
 }
 
 
-@pytest.mark.parametrize("forgery", REFUSED)
-def test_what_clerk_did_not_send_is_refused_and_changes_nothing(forgery: str, stack: Stack) -> None:
-    status, request = REFUSED[forgery]
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forged_webhook_is_rejected_and_changes_nothing(forgery: str, stack: Stack) -> None:
+    status, request = FORGERIES[forgery]
     assert send(stack, *request()) == status
     assert stack.rows() == {}
 
 
 @pytest.mark.parametrize("header", svix_headers(EVENT))
 @pytest.mark.parametrize("value", [" ", "\t", "\n", "\0", "\ud800"])
-def test_what_http_itself_would_not_let_through_is_refused_too(header: str, value: str, stack: Stack) -> None:
+def test_header_that_http_does_not_allow_is_rejected(header: str, value: str, stack: Stack) -> None:
     request = {"headers": svix_headers(EVENT) | {header: value}, "body": EVENT, "isBase64Encoded": False}
     assert stack.aws.invoke(stack.outputs["WebhookFunction"], request) == {"statusCode": 401}
     assert stack.rows() == {}
 
 
-def test_a_body_of_1_mib_is_taken(stack: Stack) -> None:
+def test_body_of_1_mib_is_accepted(stack: Stack) -> None:
     body = event(make_user(1))
     assert send(stack, *signed(body + " " * (MIB - len(body)))) == 204
     assert len(stack.rows()) == 1
 
 
-def test_a_message_that_is_replayed_in_time_changes_nothing(stack: Stack) -> None:
+def test_replayed_message_changes_nothing(stack: Stack) -> None:
     body = event(make_user(1))
     request = signed(body)
     assert send(stack, *request) == 204
@@ -497,7 +499,7 @@ def test_a_message_that_is_replayed_in_time_changes_nothing(stack: Stack) -> Non
     assert stack.rows() == rows
 
 
-# What it costs
+# Requests to DynamoDB
 
 
 def dynamodb_calls_since(stack: Stack, moment: float) -> list[str]:
@@ -505,7 +507,7 @@ def dynamodb_calls_since(stack: Stack, moment: float) -> list[str]:
     return [call.operation for call in calls if any(name.startswith("dynamodb:") for name, _ in call.actions)]
 
 
-def test_event_with_a_change_is_a_read_and_a_write(stack: Stack) -> None:
+def test_event_with_a_change_costs_one_read_and_one_write(stack: Stack) -> None:
     user = make_user(2)
     assert post(stack, event(user, "user.created")).status_code == 204
     in_order = [
@@ -521,7 +523,7 @@ def test_event_with_a_change_is_a_read_and_a_write(stack: Stack) -> None:
         assert stack.rows() != before
 
 
-def test_event_with_nothing_new_is_a_read(stack: Stack) -> None:
+def test_event_without_a_change_costs_one_read(stack: Stack) -> None:
     user = make_user(2)
     for _ in range(2):
         assert post(stack, event(user)).status_code == 204
@@ -530,18 +532,18 @@ def test_event_with_nothing_new_is_a_read(stack: Stack) -> None:
     assert dynamodb_calls_since(stack, moment) == ["GetItem"]
 
 
-# What it lacks
+# Failures of AWS
 
 
-def test_runs_table_that_is_throttled_costs_no_webhook(stack: Stack) -> None:
+def test_throttled_runs_table_loses_no_webhook(stack: Stack) -> None:
     throttle = error(400, "ProvisionedThroughputExceededException")
 
-    def trouble(body: Body, forward: Forward) -> Answer | None:
+    def throttle_runs_table(body: Body, forward: Forward) -> Answer | None:
         return throttle(body, forward) if body["TableName"] == stack.outputs["RunsTable"] else forward(body)
 
     user = make_user(1)
     body = json.dumps({**json.loads(event(user)), "instance_id": "ins_1"})
-    with through(stack, always(trouble, "GetItem", "UpdateItem"), "WebhookFunction"):
+    with through(stack, always(throttle_runs_table, "GetItem", "UpdateItem"), "WebhookFunction"):
         assert post(stack, body).status_code == 204
     assert stack.rows() == {user["id"]: wanted_row(user)}
     for code in ("instance_not_read", "arrival_not_recorded"):
@@ -555,7 +557,7 @@ def test_row_that_dynamodb_refuses_is_set_aside(stack: Stack) -> None:
     assert "user_set_aside" in stack.log()
 
 
-def test_without_a_secret_clerk_is_told_to_come_back(stack: Stack) -> None:
+def test_webhook_without_a_stored_secret_gets_500_so_that_clerk_retries(stack: Stack) -> None:
     stack.aws.client("ssm").delete_parameter(Name=WEBHOOK_SECRET)
     with stack.configured("WebhookFunction", POWERTOOLS_LOG_LEVEL="INFO"):
         assert post(stack, event(make_user(1))).status_code == 500

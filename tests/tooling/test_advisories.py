@@ -35,13 +35,13 @@ VULNERABLE = {
         ),
     ],
 )
-def test_a_vulnerability_fails_the_check_and_what_is_not_audited_is_told(
+def test_vulnerability_fails_the_check_and_unaudited_packages_are_printed(
     packages: list[dict[str, Any]], status: int, said: list[str]
 ) -> None:
     assert verdict(json.dumps({"dependencies": packages, "fixes": []}), "") == (status, "\n".join(said))
 
 
-def test_advisories_out_of_reach_are_told_and_fail_nothing() -> None:
+def test_unreachable_advisories_are_printed_and_do_not_fail_the_check() -> None:
     status, said = verdict(
         "", "Traceback (most recent call last):\nrequests.exceptions.ReadTimeout: too long\n"
     )

@@ -1,4 +1,4 @@
-"""What the other commands know of a local AWS that is kept up."""
+"""What other commands read about a local AWS that is kept up."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ ISSUER = "https://clerk.local.test"
         ),
     ],
 )
-def test_tokens_name_the_issuer_that_run_keep_wrote_down(
+def test_token_names_the_issuer_that_run_keep_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, inside: str, outside: str
 ) -> None:
     monkeypatch.setattr(kept, "_ENV_FILE", tmp_path / "env.json")

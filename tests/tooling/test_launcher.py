@@ -1,4 +1,4 @@
-"""The launcher, as a process in a clean clone: what it says before, and while, it installs anything."""
+"""The launcher as a process in a clean clone: what it prints before and while it installs anything."""
 
 import subprocess
 import sys
@@ -107,26 +107,26 @@ def assert_refused(command: str, message: str, package: str, clone: Path) -> Non
         ("sign tests/events/backfill.json", "backfill.json is not a request of API Gateway"),
     ],
 )
-def test_a_file_that_is_no_request_is_named(command: str, message: str) -> None:
+def test_file_that_is_not_a_request_is_named(command: str, message: str) -> None:
     said = run(*command.split())
     assert said.returncode == 2
     assert message in said.stderr
 
 
-def test_a_publishable_key_is_refused_as_a_secret_key(tmp_path: Path) -> None:
+def test_publishable_key_is_rejected_as_secret_key(tmp_path: Path) -> None:
     with launched("run", folder=tmp_path, environment={"CLERK_SECRET_KEY": "pk_test_x"}) as command:
         assert command.finish() == 2
     assert "those begin with sk_test_ or sk_live_" in command.said
 
 
-def test_send_says_what_to_start_where_no_local_aws_is_up(tmp_path: Path) -> None:
+def test_send_says_what_to_start_if_no_local_aws_is_running(tmp_path: Path) -> None:
     with launched("send", "--port", str(free_port()), folder=tmp_path) as command:
         assert command.finish() == 1
     assert "Start 'python3 -m tests.local run --keep' in another terminal" in command.said
     assert "Traceback" not in command.said
 
 
-def test_a_package_index_that_cannot_be_reached_is_said_in_two_lines(tmp_path: Path) -> None:
+def test_unreachable_package_index_is_reported_in_two_lines(tmp_path: Path) -> None:
     clone = clean_clone(tmp_path / "clone")
     settings = {"PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/", "PIP_RETRIES": "1"}
     (tmp_path / "temporary").mkdir()

@@ -20,7 +20,7 @@ RUN = Run(
 OVER = replace(RUN, status="COMPLETED_WITH_ERRORS", paged_at=1, ended_at=RUN.started_at + 192_000)
 
 
-def test_the_line_says_how_far_it_is_and_how_long_it_takes() -> None:
+def test_progress_line_shows_progress_and_time_left() -> None:
     assert progress_line(RUN, 12.5) == (
         "  ███████████████░░░░░░░░░░░░░░░  50%  1,000 of 2,000 users  12 users/s  1 min 20 s left  1 failed"
         "  2 of 3 pages so far"
@@ -30,18 +30,18 @@ def test_the_line_says_how_far_it_is_and_how_long_it_takes() -> None:
     )
 
 
-def test_users_who_went_during_the_run_do_not_hold_the_bar_back() -> None:
+def test_users_deleted_during_the_run_do_not_hold_back_the_bar() -> None:
     run = replace(RUN, paged_at=1, total_users=1_000, settled_pages=3)
     assert "100%  1,000 of 1,000 users" in progress_line(run, None)
 
 
-def test_a_run_without_users_is_done_when_it_is_over() -> None:
+def test_run_without_users_is_at_100_percent_when_it_is_over() -> None:
     empty = Run("full-1", "full", create_missing=True, dry_run=False, started_at=0, expected_users=0)
     assert "  0%  0 of 0 users" in progress_line(empty, None)
     assert "100%  0 of 0 users" in progress_line(replace(empty, status="COMPLETED"), None)
 
 
-def test_no_time_is_promised_that_nobody_knows() -> None:
+def test_time_left_is_not_shown_before_it_can_be_estimated() -> None:
     assert seconds_left(RUN, None) is None
     assert seconds_left(RUN, 0.0) is None
     assert seconds_left(OVER, 100.0) is None
@@ -50,7 +50,7 @@ def test_no_time_is_promised_that_nobody_knows() -> None:
     assert seconds_left(replace(incremental, paged_at=1), 100.0) == 5
 
 
-def test_the_pace_is_that_of_the_last_seconds() -> None:
+def test_rate_is_that_of_the_last_seconds() -> None:
     pace = Pace()
     assert pace.per_second() is None
     pace.note(5_000, 100.0)
@@ -67,11 +67,11 @@ def test_the_pace_is_that_of_the_last_seconds() -> None:
     ("seconds", "said"),
     [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3_599, "59 min 59 s"), (7_500, "2 h 5 min")],
 )
-def test_a_time_as_a_person_says_it(seconds: float, said: str) -> None:
+def test_time_left_is_shown_in_plain_words(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
-def test_a_log_has_a_line_only_for_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_gets_a_line_only_when_something_changed(capsys: pytest.CaptureFixture[str]) -> None:
     bar = Bar()
     runs = [
         replace(RUN, pages=0, total_users=0, settled_pages=0, counts=Counts()),

@@ -1,4 +1,4 @@
-"""The session tokens that the other tests are signed in with, as PyJWT reads them."""
+"""The session tokens of the other tests, as PyJWT reads them."""
 
 import stat
 import time
@@ -68,7 +68,7 @@ def test_the_published_key_verifies_and_another_does_not() -> None:
         decoded(token)
 
 
-def test_forgeries_are_made_as_they_are_asked_for() -> None:
+def test_forged_tokens_have_the_requested_header_and_claims() -> None:
     unsigned = session_token("user_1", ISSUER, algorithm="none")
     assert unsigned.endswith(".")
     assert jwt.get_unverified_header(unsigned)["alg"] == "none"
@@ -80,14 +80,14 @@ def test_forgeries_are_made_as_they_are_asked_for() -> None:
     assert hs256.verify(data.encode(), pem, jwt.utils.base64url_decode(signature))
 
 
-def test_the_key_is_kept_for_other_commands_and_for_nobody_else() -> None:
+def test_key_file_is_kept_and_readable_only_by_its_owner() -> None:
     key = session_key()
     session_key.cache_clear()
     assert session_key().private_numbers() == key.private_numbers()
     assert stat.S_IMODE(session._KEY_FILE.stat().st_mode) == 0o600
 
 
-def test_whoever_makes_the_key_second_takes_the_firsts(tmp_path: Path) -> None:
+def test_second_process_to_create_the_key_uses_the_first_ones(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     session._make_key_file(path)
     first = path.read_bytes()

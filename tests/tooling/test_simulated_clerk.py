@@ -14,8 +14,10 @@ import jwt
 import pytest
 
 from tests.local.clerk.fake_users import User, broken_users, make_user, make_users, recent_users
+from tests.local.clerk.faults import Fault, Request
+from tests.local.clerk.instance_users import GoneCursor
 from tests.local.clerk.session_tokens import KID, new_key
-from tests.local.clerk.simulated_clerk import Fault, GoneCursor, Request, SimulatedClerk
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 
 KEY = "sk_test_local"
 
@@ -75,10 +77,10 @@ def error_of(answer: httpx.Response) -> User:
 
 
 class TestPeople:
-    def test_a_number_always_gives_the_same_user(self) -> None:
+    def test_same_number_gives_the_same_user(self) -> None:
         assert make_users(50, start=7) == [make_user(n) for n in range(7, 57)]
 
-    def test_base_ms_moves_every_time(self) -> None:
+    def test_base_ms_shifts_every_time(self) -> None:
         early, late = make_user(3), make_user(3, base_ms=1_700_000_060_000)
         assert late["created_at"] - early["created_at"] == 60_000
         assert late["updated_at"] - early["updated_at"] == 60_000
@@ -98,7 +100,7 @@ class TestPeople:
             assert active is None or signed_in - 86_400_000 < active <= signed_in
         assert recent_users(2_000, now + minute, "x")[7]["created_at"] == users[7]["created_at"] + minute
 
-    def test_nothing_unique_repeats(self) -> None:
+    def test_unique_values_do_not_repeat(self) -> None:
         users = make_users(5_000)
         emails = [e["email_address"] for u in users for e in u["email_addresses"]]
         assert len({u["id"] for u in users}) == 5_000
@@ -131,7 +133,7 @@ class TestPeople:
             (0.005, lambda u: len(u["public_metadata"]) > 1),
         ],
     )
-    def test_every_kind_has_its_share(self, share: float, kind: Callable[[User], bool]) -> None:
+    def test_every_kind_of_user_has_its_share(self, share: float, kind: Callable[[User], bool]) -> None:
         assert sum(bool(kind(user)) for user in make_users(2_000)) == 2_000 * share
 
     def test_the_primary_email_is_often_not_the_first(self) -> None:
@@ -141,7 +143,7 @@ class TestPeople:
         )
         assert positions == {0: 200 - 30 - 10 - 20, 1: 20}
 
-    def test_names_come_in_every_script_and_with_markup(self) -> None:
+    def test_names_include_many_scripts_and_markup(self) -> None:
         names = "".join(user["first_name"] or "" for user in make_users(200))
         for part in ("\u0645", "\u0308", "\U0001f680", "\u738b", "<script>", '"', "'", "\n"):
             assert part in names
@@ -160,7 +162,7 @@ class TestPeople:
 
 
 class TestAccess:
-    def test_the_secret_key_is_needed(self, clerk: SimulatedClerk) -> None:
+    def test_request_without_the_secret_key_is_rejected(self, clerk: SimulatedClerk) -> None:
         for key, code in ((None, "authorization_header_missing"), ("no", "clerk_key_invalid")):
             with client_of(clerk, key) as client:
                 answer = client.get("/users")
@@ -168,7 +170,7 @@ class TestAccess:
             assert error_of(answer)["code"] == code
 
     @pytest.mark.parametrize("path", ["/nothing", "/users/", "/users/a/b", "/users/user_none"])
-    def test_what_is_not_there_is_a_404(self, client: httpx.Client, path: str) -> None:
+    def test_unknown_path_is_a_404(self, client: httpx.Client, path: str) -> None:
         answer = client.get(path)
         assert answer.status_code == 404
         assert error_of(answer)["code"] == "resource_not_found"
@@ -180,7 +182,7 @@ class TestAccess:
         assert error_of(answer)["code"] == "method_not_allowed"
         assert listed(client, limit=1)
 
-    def test_requests_are_written_down(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_requests_are_recorded(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
         client.get("/users", params={"user_id": ["a", "b"], "limit": "5"})
         client.get("/users/none")
         first, second = clerk.requests
@@ -189,7 +191,7 @@ class TestAccess:
         assert (second.path, second.status) == ("/v1/users/none", 404)
         assert first.at <= second.at
 
-    def test_a_server_that_is_closed_answers_no_more(self) -> None:
+    def test_closed_server_does_not_answer(self) -> None:
         clerk = SimulatedClerk()
         with pytest.raises(RuntimeError):
             _ = clerk.url
@@ -201,7 +203,7 @@ class TestAccess:
 
 
 class TestSessions:
-    def test_its_published_keys_verify_its_tokens(self, clerk: SimulatedClerk) -> None:
+    def test_published_keys_verify_its_tokens(self, clerk: SimulatedClerk) -> None:
         token = clerk.token("user_1", org="org_1")
         keys = jwt.PyJWKClient(f"{clerk.issuer}/.well-known/jwks.json", timeout=5)
         key = keys.get_signing_key_from_jwt(token)
@@ -209,7 +211,7 @@ class TestSessions:
         assert (claims["sub"], claims["org"]) == ("user_1", "org_1")
         assert clerk.url == f"{clerk.issuer}/v1"
 
-    def test_keys_are_for_anybody_and_cost_nothing(self) -> None:
+    def test_keys_need_no_secret_key_and_do_not_count_against_the_rate_limit(self) -> None:
         with SimulatedClerk(rate_limit=1) as clerk, client_of(clerk, key=None) as client:
             answers = [client.get(f"{clerk.issuer}/.well-known/jwks.json") for _ in range(3)]
             assert [answer.status_code for answer in answers] == [200] * 3
@@ -240,7 +242,7 @@ class TestListing:
         assert int(answer.headers["content-length"]) == len(answer.content)
         assert sorted(answer.json(), key=lambda u: u["id"]) == sorted(make_users(60), key=lambda u: u["id"])
 
-    def test_the_newest_come_first_unless_told(self, client: httpx.Client) -> None:
+    def test_newest_users_come_first_by_default(self, client: httpx.Client) -> None:
         oldest_first = in_order(make_users(60))
         assert listed(client) == oldest_first[:-11:-1]
         assert listed(client, limit=500, order_by="created_at") == oldest_first
@@ -250,10 +252,10 @@ class TestListing:
         assert [user["id"] for user in raw.json()] == oldest_first
 
     @pytest.mark.parametrize(("limit", "rows"), [(1, 1), (59, 59), (500, 60), (501, 10)])
-    def test_a_limit_too_high_falls_back_to_ten(self, client: httpx.Client, limit: int, rows: int) -> None:
+    def test_limit_above_500_falls_back_to_10(self, client: httpx.Client, limit: int, rows: int) -> None:
         assert len(listed(client, limit=limit)) == rows
 
-    def test_offset_skips(self, client: httpx.Client) -> None:
+    def test_offset_skips_users(self, client: httpx.Client) -> None:
         everyone = listed(client, limit=500)
         assert listed(client, limit=20, offset=50) == everyone[50:]
         assert listed(client, offset=60) == []
@@ -317,7 +319,7 @@ class TestFilters:
     @pytest.mark.parametrize(
         "name", ["created_at", "last_active_at", "last_sign_in_at", "last_active_at_since"]
     )
-    def test_times_part_the_users(self, client: httpx.Client, name: str) -> None:
+    def test_time_filters_split_the_users(self, client: httpx.Client, name: str) -> None:
         field = name.removesuffix("_since")
         users = [user for user in make_users(60) if user[field] is not None]
         middle = sorted(user[field] for user in users)[30]
@@ -333,30 +335,30 @@ class TestFilters:
             count = client.get("/users/count", params=params).json()
             assert count == {"object": "total_count", "total_count": len(expected[parameter])}
 
-    def test_ids_that_are_unknown_are_left_out(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_unknown_ids_are_left_out(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
         wanted = clerk.ids()[:3]
         assert listed(client, user_id=[*wanted, "user_none"], order_by="created_at") == wanted
         many = [*clerk.ids(), *map(str, range(40))]
         assert len(listed(client, user_id=many, limit=100)) == 60
         assert listed(client, user_id=["user_none"]) == []
 
-    def test_emails_are_found_also_when_not_primary(self, client: httpx.Client) -> None:
+    def test_email_filter_finds_addresses_that_are_not_primary(self, client: httpx.Client) -> None:
         user = next(u for u in make_users(60) if len(u["email_addresses"]) == 2)
         for entry in user["email_addresses"]:
             address = entry["email_address"].upper()
             assert listed(client, email_address=[address, "no@mail.test"]) == [user["id"]]
 
-    def test_query_looks_for_a_part(self, client: httpx.Client) -> None:
+    def test_query_matches_a_part_of_a_text(self, client: httpx.Client) -> None:
         assert listed(client, query=make_user(8)["id"][3:20]) == [make_user(8)["id"]]
         assert listed(client, query="<SCRIPT>") == []  # first seen at user 83
         count = client.get("/users/count", params={"query": "abel"}).json()["total_count"]
         assert count == sum(u["last_name"] == "Abel" for u in make_users(60)) > 3
 
-    def test_count_counts_everyone_and_takes_no_paging(self, client: httpx.Client) -> None:
+    def test_count_counts_every_user_and_rejects_paging(self, client: httpx.Client) -> None:
         assert client.get("/users/count").json()["total_count"] == 60
         assert client.get("/users/count", params={"limit": 5}).status_code == 422
 
-    def test_filters_go_with_a_cursor(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_filters_work_with_a_cursor(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
         since = make_user(30)["created_at"]
         params: dict[str, str | int] = {"created_at_after": since, "order_by": "created_at"}
         first = listed(client, limit=20, **params)
@@ -367,26 +369,26 @@ class TestFilters:
 class TestCursor:
     @pytest.mark.parametrize("order", ["created_at", "-created_at"])
     @pytest.mark.parametrize("limit", [1, 7, 10, 60, 500])
-    def test_a_walk_meets_everyone_once_though_times_tie(
+    def test_listing_by_cursor_returns_every_user_once_although_times_are_equal(
         self, clerk: SimulatedClerk, client: httpx.Client, order: str, limit: int
     ) -> None:
-        met = [user_id for page in walk(client, limit, order) for user_id in page]
-        assert met == (clerk.ids() if order == "created_at" else clerk.ids()[::-1])
-        assert len(set(met)) == 60
+        listed = [user_id for page in walk(client, limit, order) for user_id in page]
+        assert listed == (clerk.ids() if order == "created_at" else clerk.ids()[::-1])
+        assert len(set(listed)) == 60
 
-    def test_a_walk_upwards_meets_users_added_meanwhile(
+    def test_ascending_listing_includes_users_added_meanwhile(
         self, clerk: SimulatedClerk, client: httpx.Client
     ) -> None:
         def grow(number: int, request: Request) -> None:
             clerk.add(*make_users(2, start=58 + 2 * number))
 
         clerk.on_request = grow
-        met = [user_id for page in walk(client, 10) for user_id in page]
-        assert len(met) == len(set(met)) == 76
-        assert met == clerk.ids()
+        listed = [user_id for page in walk(client, 10) for user_id in page]
+        assert len(listed) == len(set(listed)) == 76
+        assert listed == clerk.ids()
 
     @pytest.mark.parametrize("extra", [{"order_by": "updated_at"}, {"order_by": "-username"}, {"offset": 1}])
-    def test_a_cursor_needs_created_at_and_no_offset(
+    def test_cursor_requires_created_at_order_and_no_offset(
         self, clerk: SimulatedClerk, client: httpx.Client, extra: dict[str, str | int]
     ) -> None:
         extra["starting_after"] = clerk.ids()[3]
@@ -397,7 +399,7 @@ class TestCursor:
 
     @pytest.mark.parametrize("order", ["created_at", "-created_at"])
     @pytest.mark.parametrize("mode", ["reject", "empty", "position", "restart"])
-    def test_a_cursor_whose_user_is_gone(self, mode: GoneCursor, order: str) -> None:
+    def test_cursor_of_a_deleted_user_behaves_as_configured(self, mode: GoneCursor, order: str) -> None:
         with (
             SimulatedClerk(users=make_users(60), gone_cursor=mode) as clerk,
             client_of(clerk) as client,
@@ -414,13 +416,13 @@ class TestCursor:
         rest = {"empty": [], "position": everyone[23:], "restart": everyone[:22] + everyone[23:]}
         assert [user["id"] for user in answer.json()] == rest[mode]
 
-    def test_a_cursor_that_never_was_has_no_position(self) -> None:
+    def test_cursor_of_an_unknown_user_is_rejected(self) -> None:
         with SimulatedClerk(gone_cursor="position") as clerk, client_of(clerk) as client:
             assert client.get("/users?starting_after=user_none").status_code == 404
 
 
 class TestInstance:
-    def test_one_user(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_single_user_is_returned_by_id(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
         user = make_user(4)
         path = f"/users/{user['id']}"
         assert client.get(path).json() == user == clerk.get(user["id"])
@@ -444,7 +446,7 @@ class TestInstance:
         assert len(drawn) == 20
         assert httpx.get(f"{clerk.issuer}/pictures/a/b.svg").status_code == 401
 
-    def test_copies_are_copies(self, clerk: SimulatedClerk) -> None:
+    def test_returned_users_are_copies(self, clerk: SimulatedClerk) -> None:
         mine = make_user(100)
         clerk.add(mine)
         for user in (mine, *clerk.users(), clerk.get(mine["id"])):
@@ -452,7 +454,7 @@ class TestInstance:
             user["email_addresses"].append("spoilt")
         assert all("spoilt" not in user["email_addresses"] for user in clerk.users())
 
-    def test_what_cannot_be_done_is_refused(self, clerk: SimulatedClerk) -> None:
+    def test_impossible_changes_raise(self, clerk: SimulatedClerk) -> None:
         with pytest.raises(ValueError, match="already"):
             clerk.add(make_user(1))
         with pytest.raises(KeyError):
@@ -460,12 +462,12 @@ class TestInstance:
         with pytest.raises(KeyError):
             clerk.delete("user_none")
 
-    def test_a_deleted_user_can_come_back(self, clerk: SimulatedClerk) -> None:
+    def test_deleted_user_can_be_added_again(self, clerk: SimulatedClerk) -> None:
         clerk.delete(make_user(1)["id"])
         clerk.add(make_user(1))
         assert clerk.ids() == in_order(make_users(60))
 
-    def test_broken_users_are_served_as_they_are(self) -> None:
+    def test_broken_users_are_served_unchanged(self) -> None:
         broken = broken_users()
         with (
             SimulatedClerk(users=[*make_users(5), *broken]) as clerk,
@@ -481,21 +483,21 @@ class TestInstance:
                 assert len(ordered.json()) == len(served)
             assert client.get("/users/count?query=ada&last_active_at_after=1").is_success
 
-    def test_many_clients_at_once(self, clerk: SimulatedClerk) -> None:
+    def test_concurrent_clients_are_served(self, clerk: SimulatedClerk) -> None:
         def one_walk(n: int) -> int:
             clerk.add(make_user(1_000 + n))
             with client_of(clerk) as client:
                 return len({user_id for page in walk(client, 5) for user_id in page})
 
         with ThreadPoolExecutor(8) as pool:
-            met = list(pool.map(one_walk, range(16)))
+            sizes = list(pool.map(one_walk, range(16)))
         assert len(clerk) == 76
-        assert all(61 <= size <= 76 for size in met)
+        assert all(61 <= size <= 76 for size in sizes)
         assert {request.status for request in clerk.requests} == {200}
 
 
 class TestRateLimit:
-    def test_too_many_requests_wait_for_the_window(self) -> None:
+    def test_requests_over_the_rate_limit_get_429_until_the_window_ends(self) -> None:
         with SimulatedClerk(rate_limit=3, rate_window=0.5) as clerk, client_of(clerk) as client:
             statuses = [client.get("/users").status_code for _ in range(5)]
             assert statuses == [200, 200, 200, 429, 429]
@@ -504,14 +506,14 @@ class TestRateLimit:
                 assert time.monotonic() < deadline
             assert clerk.requests[-1].at - clerk.requests[0].at >= 0.49
 
-    def test_retry_after_is_whole_seconds(self) -> None:
+    def test_retry_after_is_in_whole_seconds(self) -> None:
         with SimulatedClerk(rate_limit=1) as clerk, client_of(clerk) as client:
             client.get("/users")
             answer = client.get("/users")
         assert error_of(answer)["code"] == "too_many_requests"
         assert answer.headers["retry-after"] == "10"
 
-    def test_latency_is_spent_on_every_request(self) -> None:
+    def test_latency_delays_every_request(self) -> None:
         with SimulatedClerk(latency=0.05) as clerk, client_of(clerk) as client:
             started = time.monotonic()
             for _ in range(3):
@@ -521,7 +523,7 @@ class TestRateLimit:
 
 
 class TestFaults:
-    def test_a_hook_sees_the_requests_and_picks_some(
+    def test_hook_sees_every_request_and_can_answer_some(
         self, clerk: SimulatedClerk, client: httpx.Client
     ) -> None:
         seen: list[tuple[int, str, dict[str, list[str]]]] = []
@@ -538,7 +540,9 @@ class TestFaults:
         assert seen == [(n, "/v1/users/count", {"query": [q]}) for n, q in enumerate("abc", 1)]
         assert [request.status for request in clerk.requests] == [200, 503, 200]
 
-    def test_answers_that_are_no_use(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_fault_answers_with_status_headers_and_body(
+        self, clerk: SimulatedClerk, client: httpx.Client
+    ) -> None:
         clerk.on_request = fault(Fault.html(502))
         answer = client.get("/users")
         assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html")
@@ -557,7 +561,7 @@ class TestFaults:
         assert answer.status_code == 200
         assert isinstance(answer.json(), dict)
 
-    def test_connections_that_end_early(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_fault_can_end_the_connection_early(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
         for broken in (Fault.drop(), Fault.half_body()):
             clerk.on_request = fault(broken)
             with pytest.raises(httpx.RemoteProtocolError):
@@ -566,19 +570,19 @@ class TestFaults:
         clerk.on_request = None
         assert len(listed(client)) == 10
 
-    def test_a_hang_lasts_as_long_as_told(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
+    def test_hang_lasts_the_given_seconds(self, clerk: SimulatedClerk, client: httpx.Client) -> None:
         clerk.on_request = fault(Fault.hang(0.1))
         started = time.monotonic()
         with pytest.raises(httpx.RemoteProtocolError):
             client.get("/users")
         assert time.monotonic() - started >= 0.1
 
-    def test_a_client_may_give_up_on_a_hang(self, clerk: SimulatedClerk) -> None:
+    def test_client_can_give_up_during_a_hang(self, clerk: SimulatedClerk) -> None:
         clerk.on_request = fault(Fault.hang(60))
         with client_of(clerk, timeout=0.1) as client, pytest.raises(httpx.ReadTimeout):
             client.get("/users")
 
-    def test_closing_ends_a_hang(self) -> None:
+    def test_close_ends_a_hang(self) -> None:
         hanging = threading.Event()
         with ThreadPoolExecutor(1) as pool, SimulatedClerk() as clerk, client_of(clerk) as client:
 

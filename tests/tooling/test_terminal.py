@@ -1,4 +1,4 @@
-"""What a user is called does nothing to the terminal in which it is shown."""
+"""A user's name can't control the terminal in which it is shown."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def assert_seen(shown: str) -> None:
     assert "owned" in shown
 
 
-def test_what_can_be_seen_stays_as_it_is() -> None:
+def test_printable_text_stays_unchanged() -> None:
     assert plain("Zoë 王小明 🎉 {}'\"") == "Zoë 王小明 🎉 {}'\""
     assert plain("a\x9b31m\u202e\ud800\n") == r"a\x9b31m\u202e\ud800\n"
 

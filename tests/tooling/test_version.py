@@ -1,4 +1,4 @@
-"""The one version, and what the AWS Serverless Application Repository needs to know of it."""
+"""The version, and the metadata for the AWS Serverless Application Repository."""
 
 import re
 import tomllib

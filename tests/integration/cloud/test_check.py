@@ -18,8 +18,9 @@ from tests.cloud.stack import Clients, find_stack
 from tests.integration.stack import Stack
 from tests.local.aws.local_aws import CREDENTIALS, REGION, SECRET_KEY, WEBHOOK_SECRET, free_port
 from tests.local.clerk.fake_users import broken_users, make_users
+from tests.local.clerk.faults import Fault
 from tests.local.clerk.session_tokens import jwks, new_key
-from tests.local.clerk.simulated_clerk import Fault, SimulatedClerk
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.sign import LOCAL_SECRET
 from tests.support.launched import Launched, launched
 
@@ -32,7 +33,7 @@ type Plant = Callable[[Stack, SimulatedClerk], AbstractContextManager[object]]
 
 @pytest.fixture(scope="module")
 def healthy(deployed: Stack) -> Iterator[tuple[Stack, SimulatedClerk]]:
-    """A stack that has run in every mode, gets webhooks, and whose alarms have forgotten other tests."""
+    """A stack that has run in every mode and got a webhook, with its alarms reset."""
     deployed.reset()
     cloudwatch = deployed.aws.client("cloudwatch")
     for alarm in cloudwatch.describe_alarms(AlarmNamePrefix=f"{deployed.name}-")["MetricAlarms"]:
@@ -60,7 +61,7 @@ def wrong_subjects(results: list[Result]) -> set[str]:
     return {result.subject for result in results if result.mark is Mark.WRONG}
 
 
-def test_nothing_is_found_on_a_healthy_stack(healthy: tuple[Stack, SimulatedClerk]) -> None:
+def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedClerk]) -> None:
     stack, _ = healthy
     noted = stack.runs.webhooks()
     rows, runs = stack.rows(), sorted(stack.recorded())
@@ -75,7 +76,14 @@ def test_nothing_is_found_on_a_healthy_stack(healthy: tuple[Stack, SimulatedCler
     assert "sk_test_local" not in text
 
 
-# Each plants a fault, and takes it away again.
+# Each plants a fault and removes it again.
+
+
+@contextmanager
+def no_webhook_secret(stack: Stack) -> Iterator[None]:
+    with secret(stack, WEBHOOK_SECRET, None):
+        stack.kill("WebhookFunction")  # its process still has the secret
+        yield
 
 
 @contextmanager
@@ -162,7 +170,7 @@ def clerk_answers(clerk: SimulatedClerk, path: str, fault: Fault) -> Iterator[No
 
 @contextmanager
 def run_record(stack: Stack, mode: Any, **values: int) -> Iterator[None]:
-    """The last run of a mode with these added to its attributes."""
+    """The last run of a mode with these attributes changed."""
     run_id = stack.runs.current(mode).run_id
     assert run_id
     table = {"TableName": stack.outputs["RunsTable"], "Key": {"runId": {"S": run_id}, "part": {"S": "run"}}}
@@ -261,7 +269,7 @@ FAULTS: dict[str, tuple[Plant, set[str]]] = {
     "a publishable key": (lambda s, _: secret(s, SECRET_KEY, "pk_test_x"), {"secret key"}),
     "a key that Clerk refuses": (lambda s, _: secret(s, SECRET_KEY, "sk_test_other"), {"Clerk"}),
     "a key of another instance": (lambda _, c: clerk_has(c, "instance_id", "ins_other"), {"instance"}),
-    "no webhook secret": (lambda s, _: secret(s, WEBHOOK_SECRET, None), {"webhook secret"}),
+    "no webhook secret": (lambda s, _: no_webhook_secret(s), {"webhook secret", "webhook signatures"}),
     "a webhook secret that is cut": (lambda s, _: secret(s, WEBHOOK_SECRET, "whsec_%"), {"webhook secret"}),
     "a function with another webhook secret": (
         lambda s, _: configured(s, "WebhookFunction", CLERK_WEBHOOK_SECRET=OTHER_SECRET),
@@ -320,7 +328,9 @@ FAULTS: dict[str, tuple[Plant, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found_and_nothing_else(healthy: tuple[Stack, SimulatedClerk], name: str) -> None:
+def test_check_finds_a_planted_fault_and_nothing_else(
+    healthy: tuple[Stack, SimulatedClerk], name: str
+) -> None:
     stack, clerk = healthy
     plant, subjects = FAULTS[name]
     with plant(stack, clerk):
@@ -330,11 +340,11 @@ def test_a_planted_fault_is_found_and_nothing_else(healthy: tuple[Stack, Simulat
     assert not is_well(results)
 
 
-def test_no_fault_is_left_behind(healthy: tuple[Stack, SimulatedClerk]) -> None:
+def test_check_finds_nothing_after_the_faults_are_removed(healthy: tuple[Stack, SimulatedClerk]) -> None:
     assert wrong_subjects(found(healthy[0])) == set()
 
 
-def test_a_clerk_that_does_not_answer_leaves_it_open(
+def test_check_without_an_answer_from_clerk_is_undecided(
     healthy: tuple[Stack, SimulatedClerk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack, clerk = healthy
@@ -349,7 +359,7 @@ def test_a_clerk_that_does_not_answer_leaves_it_open(
 
 
 class Refusing:
-    """A client of whom every call is refused."""
+    """A client that rejects every call."""
 
     def __init__(self, code: str) -> None:
         self._code = code
@@ -364,7 +374,7 @@ class Refusing:
 @pytest.mark.parametrize(
     ("code", "leaves_it_open"), [("AccessDeniedException", True), ("InvalidAction", False)]
 )
-def test_what_aws_does_not_answer_cannot_be_told(
+def test_check_without_an_answer_from_aws_is_undecided(
     healthy: tuple[Stack, SimulatedClerk], code: str, *, leaves_it_open: bool
 ) -> None:
     stack, _ = healthy
@@ -390,7 +400,7 @@ def checking(deployed: Stack, tmp_path: Path) -> Check:
     return check
 
 
-def test_the_command_prints_a_line_for_each_and_exits_with_0(
+def test_check_command_prints_a_line_per_result_and_exits_with_0(
     healthy: tuple[Stack, SimulatedClerk], checking: Check
 ) -> None:
     with checking(healthy[0].name) as command:
@@ -400,7 +410,7 @@ def test_the_command_prints_a_line_for_each_and_exits_with_0(
     assert (empty, last) == ("", f"All is well: {len(lines)} ok.")
 
 
-def test_the_command_exits_with_1_where_something_is_wrong(
+def test_check_command_exits_with_1_if_something_is_wrong(
     healthy: tuple[Stack, SimulatedClerk], checking: Check
 ) -> None:
     stack, _ = healthy
@@ -422,7 +432,7 @@ def test_the_command_exits_with_1_where_something_is_wrong(
         ("clerk-sync", "", "No AWS region is set. Set AWS_DEFAULT_REGION"),
     ],
 )
-def test_the_command_says_in_a_line_why_it_cannot_look(
+def test_check_command_says_in_one_line_why_it_cannot_check(
     checking: Check, name: str, region: str, message: str
 ) -> None:
     with checking(name, region=region) as command:

@@ -32,7 +32,7 @@ def following(stack: Stack, tmp_path: Path) -> Follow:
     return follow
 
 
-def test_a_run_is_followed_until_it_is_over(stack: Stack, following: Follow) -> None:
+def test_follow_shows_a_run_until_it_is_over(stack: Stack, following: Follow) -> None:
     with stack.clerk(make_users(1_500)), ExitStack() as pause:
         stack.backfill()
         pause.enter_context(stack.workers_paused())
@@ -60,7 +60,7 @@ def test_ctrl_c_ends_follow_but_not_the_run(stack: Stack, following: Follow) -> 
         assert stack.finished(run_id)["status"] == "COMPLETED"
 
 
-def test_the_latest_run_of_any_mode_is_followed_unless_one_is_named(stack: Stack, following: Follow) -> None:
+def test_follow_shows_the_latest_run_of_any_mode_by_default(stack: Stack, following: Follow) -> None:
     with stack.clerk([*make_users(5), *broken_users()]):
         full = stack.backfill()
         audit = stack.audit()

@@ -1,4 +1,4 @@
-"""`run`, as a process: what it prints, and that nothing of it stays."""
+"""`run` as a process: what it prints, and that it leaves nothing behind."""
 
 import os
 import signal

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 HOST = "host.docker.internal"
-"""How a container calls this machine; samconfig.toml tells `sam local invoke`."""
+"""The host name of this machine in a container. samconfig.toml gives it to `sam local invoke`."""
 
 
 def seen_from_a_container(url: str) -> str:

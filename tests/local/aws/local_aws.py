@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import randrange
 from typing import Any, Self
 from urllib.request import urlopen
 
@@ -44,7 +45,7 @@ class Call:
 
 
 class LocalAws:
-    """A context manager: starts on entry, and ends with everything it started on exit.
+    """A context manager: starts on entry, and ends everything it started on exit.
 
     `log` is where it and its functions write. With `records_calls`, `calls` has every call of theirs.
     """
@@ -77,7 +78,7 @@ class LocalAws:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an AWS tool needs in its environment to use this AWS, and nothing of a real account's."""
+        """The environment variables with which an AWS tool uses this AWS and no real account."""
         ours = {n: value for n, value in sam_environment().items() if not n.startswith(("AWS_", "CLERK_"))}
         return ours | CREDENTIALS | {"AWS_ENDPOINT_URL": self.endpoint, "AWS_DEFAULT_REGION": REGION}
 
@@ -122,10 +123,11 @@ class LocalAws:
         return _client(service, self.endpoint)
 
     def calls(self, since: float = 0) -> list[Call]:
-        """What the functions have asked AWS for, in order."""
+        """The functions' calls to AWS since then (s since 1970), in order."""
         file = self.folder / RECORDED_CALLS
-        told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        calls = (Call(**{**one, "actions": frozenset(map(tuple, one["actions"]))}) for one in told)
+        lines = file.read_text().splitlines() if file.exists() else []
+        found = map(json.loads, lines)
+        calls = (Call(**{**one, "actions": frozenset(map(tuple, one["actions"]))}) for one in found)
         return [call for call in calls if call.at >= since]
 
     def put_secret(self, name: str, value: str) -> None:
@@ -141,9 +143,10 @@ class LocalAws:
         """
         overrides = {"Architecture": architecture(), **parameters}
         template = build() / "template.yaml" if as_shipped else mounted_template()
+        log = LOCAL / f"sam-deploy-{stack}-{self._port}.log"
         sam(
             "deploy",
-            LOCAL / f"sam-deploy-{stack}.log",
+            log,
             self.environment,
             "--template-file",
             str(template),
@@ -158,11 +161,12 @@ class LocalAws:
             "--parameter-overrides",
             *(f'{name}="{value}"' for name, value in overrides.items()),
         )
-        self._mend_concurrency()
+        log.unlink()
+        self._fix_concurrency()
         return self.outputs(stack)
 
     def outputs(self, stack: str = STACK) -> Outputs:
-        """What a stack that is deployed has, with the addresses that are this machine's."""
+        """The outputs of a deployed stack, with addresses on this machine."""
         try:
             described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
             outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
@@ -173,7 +177,7 @@ class LocalAws:
             "WebhookUrl": local_url(self.endpoint, outputs["WebhookUrl"]),
         }
 
-    def _mend_concurrency(self) -> None:
+    def _fix_concurrency(self) -> None:
         """MiniStack 1.5.33 keeps a number that is a template's parameter as text, and can't compare it."""
         client = self.client("lambda")
         for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
@@ -183,7 +187,7 @@ class LocalAws:
             )
 
     def empty(self, table: str) -> None:
-        """Empty a table, by making it anew."""
+        """Empty a table by creating it again."""
         dynamodb = self.client("dynamodb")
         was = dynamodb.describe_table(TableName=table)["Table"]
         dynamodb.delete_table(TableName=table)
@@ -209,17 +213,17 @@ class FunctionError(Exception):
 
 
 def local_url(endpoint: str, url: str) -> str:
-    """The local AWS's address of what is at https://{api}.execute-api.…/{stage}/… in the cloud."""
+    """The local AWS's address for https://{api}.execute-api.…/{stage}/… in the cloud."""
     host, _, path = url.removeprefix("https://").partition("/")
     stage, _, route = path.partition("/")
     return f"{endpoint}/restapis/{host.split('.')[0]}/{stage}/_user_request_/{route}".rstrip("/")
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nothing listens on, and that no system gives to an outgoing connection."""
+    while not is_free(port := randrange(20_000, 32_000)):
+        pass
+    return port
 
 
 def is_free(port: int) -> bool:
@@ -239,7 +243,7 @@ def _client(service: str, endpoint: str) -> Any:
         region_name=REGION,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        # A function may take its 15 minutes, and a call that is tried again would run it twice.
+        # A function can take 15 minutes, and a retried call would run it twice.
         config=Config(read_timeout=960, retries={"total_max_attempts": 1}),
     )
 

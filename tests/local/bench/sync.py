@@ -40,7 +40,8 @@ from tests.local.bench.figures import (
     table,
 )
 from tests.local.clerk.fake_users import make_users
-from tests.local.clerk.simulated_clerk import Request, SimulatedClerk
+from tests.local.clerk.faults import Request
+from tests.local.clerk.simulated_clerk import SimulatedClerk
 from tests.local.commands.sign import LOCAL_SECRET
 from tests.local.commands.terminal import step
 from tests.local.processes.children import Child

@@ -44,10 +44,10 @@ def session_key() -> rsa.RSAPrivateKey:
 def _make_key_file(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     pem = new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read these
+    with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # readable only by its owner
         file.write(pem)
         file.flush()
-        # Whole or not at all, and if another process was faster, the key is that one's.
+        # Whole or not at all. If another process was faster, its key is used.
         with suppress(FileExistsError):
             os.link(file.name, path)
 
@@ -102,7 +102,7 @@ def session_token(
     payload = {name: value for name, value in (made | claims).items() if value is not None}
     head = {"alg": algorithm, "kid": kid, "typ": "JWT", **(header or {})}
     data = b".".join(base64url_encode(json.dumps(part).encode()) for part in (head, payload))
-    # Not jwt.encode, which makes no forgeries: it refuses a public key as the secret of an HMAC.
+    # Not jwt.encode: it rejects a public key as the secret of an HMAC, which a forgery needs.
     signer = session_key() if key is None else key
     signature = jwt.get_algorithm_by_name(algorithm).sign(data, signer)
     return b".".join((data, base64url_encode(signature))).decode()

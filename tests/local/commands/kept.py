@@ -1,4 +1,4 @@
-"""What `run --keep` tells the other commands and `sam local invoke`: `.local/env.json`."""
+"""What `run --keep` saves for the other commands and `sam local invoke`: `.local/env.json`."""
 
 import json
 import os

@@ -13,7 +13,7 @@ WINDOW_SECONDS = 10.0
 
 
 class Bar:
-    """Draws over itself in a terminal; elsewhere it prints a line only when that tells something new."""
+    """Draws over itself in a terminal; elsewhere it prints a line only when something changed."""
 
     def __init__(self) -> None:
         self._pace = Pace()
@@ -29,9 +29,9 @@ class Bar:
         if self._is_live:
             # A line that wraps could not be drawn over.
             print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\033[K", end="", flush=True)
-        elif (told := (_bar(run), run.counts.errors, run.status)) != self._shown:
+        elif (shown := (_bar(run), run.counts.errors, run.status)) != self._shown:
             print(line, flush=True)
-            self._shown = told
+            self._shown = shown
 
     def end(self) -> None:
         """What is printed next is below the bar."""
@@ -52,7 +52,7 @@ class Pace:
             self._seen.popleft()
 
     def per_second(self) -> float | None:
-        """None as long as it is too early to tell."""
+        """None while it is too early to estimate."""
         if not self._seen:
             return None
         (began, before), (at, done) = self._seen[0], self._seen[-1]

@@ -68,7 +68,7 @@ def send(aws: LocalAws, event: Any, stack: str = STACK) -> Sent:
 
 
 def _happening_now(event: Any) -> tuple[str, str, str]:
-    """The event's type, whom it is about, and the body to post."""
+    """The event's type, its user's id, and the body to post."""
     try:
         envelope = json.loads(event["body"])
         kind, data = envelope["type"], envelope["data"]

@@ -107,12 +107,12 @@ def stop_on_signals(message: str = "Stopping") -> None:
     def stop(*_: object) -> NoReturn:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        with suppress(Exception):  # whatever was interrupted may hold the buffer
+        with suppress(Exception):  # the interrupted code may hold the buffer
             sys.stdout.flush()
         with suppress(OSError):
             os.write(2, f"\n{message}\n".encode())
         _end_all()
-        os._exit(STOPPED)  # at once: no thread may wait for, or complain about, what has ended
+        os._exit(STOPPED)  # at once, without waiting for threads
 
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup

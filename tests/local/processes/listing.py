@@ -1,4 +1,4 @@
-"""The processes of this machine, and what they took."""
+"""The processes of this machine, and what they use."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def processes_with(text: str) -> list[int]:
 
 
 def usage(process: int) -> Usage | None:
-    """What a process took until now; None where that is not to be known: it ended, or this is no Linux."""
+    """What a process has used so far; None if that is unknown: it has ended, or this is not Linux."""
     with suppress(OSError):
         # The name, in brackets, may have blanks; the fields are counted after it.
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

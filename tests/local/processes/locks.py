@@ -1,4 +1,4 @@
-"""What only one process of this clone may do at a time. Standard library only."""
+"""Locks for what only one process of this clone may do at a time. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.local.paths import LOCAL
 
 @contextmanager
 def locked(what: str) -> Iterator[None]:
-    """Wait until no other process does this, and hold others off meanwhile."""
+    """Wait until no other process holds this lock, and hold it meanwhile."""
     LOCAL.mkdir(exist_ok=True)
     with (LOCAL / f"{what}.lock").open("w") as file:
         try:

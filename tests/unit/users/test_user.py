@@ -7,9 +7,10 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clerk_sync.clerk.user_list import read_users
 from clerk_sync.clock import DAY_MS
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS
-from clerk_sync.users.user import MAX_CHARACTERS, User, UserProblem, parse_user, read_users
+from clerk_sync.users.user import MAX_CHARACTERS, User, UserProblem, parse_user
 from clerk_sync.users.values import Json
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.support.strategies import ALL_NAMES, CLERK_NAMES, NOW, any_text, json_values
