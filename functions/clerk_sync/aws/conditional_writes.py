@@ -51,17 +51,15 @@ type WriteResult = ConditionFailed | RowRefused | Throttled | None
 """What became of one write; None: it took effect."""
 
 
+@dataclass(frozen=True, slots=True)
 class ConditionalWriter:
     """Writes to the table that has this key. `attempts` loops over so many attempts, with pauses, while
     DynamoDB throttles. Errors that are not one item's are raised as AwsError."""
 
-    def __init__(
-        self, dynamodb: DynamoDB, table: str, key: str, attempts: Callable[[int], Iterator[None]]
-    ) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
-        self._key = key
-        self._attempts = attempts
+    dynamodb: DynamoDB
+    table: str
+    key: str
+    attempts: Callable[[int], Iterator[None]]
 
     # Batches of PartiQL, as `python3 -m tests.local bench` compares the ways there are: 5,000 conditional
     # updates were 200 requests and 0.4 s of CPU from one thread, 2,800 a second on the local AWS. UpdateItem
@@ -75,16 +73,16 @@ class ConditionalWriter:
             results += self._write_batch(batch)
             if isinstance(results[-1], Throttled):
                 break
-        return results + [throttled(self._table)] * (len(writes) - len(results))
+        return results + [throttled(self.table)] * (len(writes) - len(results))
 
     def write(self, write: ConditionalWrite) -> ConditionFailed | None:
         """Carry out one write. Raises RowRefused if DynamoDB will never take the item."""
-        errors = self._dynamodb.exceptions
-        request = update_item_request(self._table, self._key, write)
-        for _ in self._attempts(8):
-            with translated(f"writing to table {self._table!r}"):
+        errors = self.dynamodb.exceptions
+        request = update_item_request(self.table, self.key, write)
+        for _ in self.attempts(8):
+            with translated(f"writing to table {self.table!r}"):
                 try:
-                    self._dynamodb.update_item(**request)
+                    self.dynamodb.update_item(**request)
                 except errors.ConditionalCheckFailedException as error:
                     return ConditionFailed(cast("Item | None", error.response.get("Item")))
                 except errors.TransactionConflictException:
@@ -95,12 +93,12 @@ class ConditionalWriter:
                     reason = error.response["Error"]["Message"]
                     raise RowRefused(f"DynamoDB refuses the row: {reason}") from error
             return None
-        raise throttled(self._table)
+        raise throttled(self.table)
 
     def _write_batch(self, writes: Sequence[ConditionalWrite]) -> list[WriteResult]:
         results: dict[str, WriteResult] = {}
         todo = list(writes)
-        for _ in self._attempts(30):  # the rows were read for these writes: better late than again
+        for _ in self.attempts(30):  # the rows were read for these writes: better late than again
             for write, response in zip(todo, self._responses(todo), strict=True):
                 error = response.get("Error")
                 if error is None or error["Code"] not in _THROTTLED:
@@ -108,13 +106,13 @@ class ConditionalWriter:
             todo = [write for write in todo if write.key_value not in results]
             if not todo:
                 break
-        return [results.get(write.key_value, throttled(self._table)) for write in writes]
+        return [results.get(write.key_value, throttled(self.table)) for write in writes]
 
     def _responses(self, writes: Sequence[ConditionalWrite]) -> Sequence[Mapping[str, Any]]:
-        statements: Any = [_partiql_statement(self._table, self._key, write) for write in writes]
-        with translated(f"writing to table {self._table!r}"):
+        statements: Any = [_partiql_statement(self.table, self.key, write) for write in writes]
+        with translated(f"writing to table {self.table!r}"):
             try:
-                return self._dynamodb.batch_execute_statement(Statements=statements)["Responses"]
+                return self.dynamodb.batch_execute_statement(Statements=statements)["Responses"]
             except ClientError as error:
                 if _code(error) not in _THROTTLED | _REFUSED:
                     raise

@@ -6,7 +6,8 @@ names are reserved words.
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.aws.clients import attempts, translated
@@ -37,13 +38,17 @@ def update(
     set_: Mapping[str, Value] | None = None,
     set_once: Mapping[str, Value] | None = None,
     add: Mapping[str, int] | None = None,
+    remove: Sequence[str] = (),
 ) -> Write:
-    """Set attributes of an item, those in `set_once` if the item does not have them, or add to numbers."""
+    """Set attributes of an item, those in `set_once` if the item does not have them, add to numbers, or
+    remove attributes."""
     sets = [f"#{name} = :{name}" for name in set_ or ()]
     sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in set_once or ()]
     clauses = [f"SET {', '.join(sets)}"] if sets else []
     if add:
         clauses.append("ADD " + ", ".join(f"#{name} :{name}" for name in add))
+    if remove:
+        clauses.append("REMOVE " + ", ".join(f"#{name}" for name in remove))
     changed = {f":{name}": value for more in (set_, set_once, add) for name, value in (more or {}).items()}
     return {
         "Update": {
@@ -59,27 +64,25 @@ def delete(run_id: str, part: str, only_if: str, values: Values) -> Write:
     return {"Delete": {"Key": _key(run_id, part), **_expressions(only_if, values)}}
 
 
+@dataclass(frozen=True, slots=True)
 class Items:
     """The edge to RunsTable. Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, dynamodb: DynamoDB, table: str) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
+    dynamodb: DynamoDB
+    table: str
 
     def get(self, run_id: str, part: str) -> dict[str, Any] | None:
         """The item, or None if there is none."""
-        with translated(f"reading from {self._table}"):
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key=_key(run_id, part), ConsistentRead=True
-            )
+        with translated(f"reading from {self.table}"):
+            answer = self.dynamodb.get_item(TableName=self.table, Key=_key(run_id, part), ConsistentRead=True)
         return from_item(answer["Item"]) if "Item" in answer else None
 
     def query(self, run_id: str, prefix: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
         """The run's items whose part has this prefix, in order. `only_if` compares an attribute with
         `:value`."""
-        with translated(f"reading from {self._table}"):
-            for answer in self._dynamodb.get_paginator("query").paginate(
-                TableName=self._table,
+        with translated(f"reading from {self.table}"):
+            for answer in self.dynamodb.get_paginator("query").paginate(
+                TableName=self.table,
                 ConsistentRead=True,
                 KeyConditionExpression="runId = :run AND begins_with(part, :prefix)",
                 FilterExpression=only_if,
@@ -95,17 +98,19 @@ class Items:
         only_if: str = "",
         values: Values | None = None,
         *,
-        set_: Mapping[str, Value],
+        set_: Mapping[str, Value] | None = None,
         set_once: Mapping[str, Value] | None = None,
+        remove: Sequence[str] = (),
     ) -> dict[str, Any] | None:
-        """Set attributes of an item and return it; None if the condition does not hold."""
-        request = update(run_id, part, only_if, values or {}, set_=set_, set_once=set_once)["Update"]
-        errors = self._dynamodb.exceptions
+        """Change an item and return it; None if the condition does not hold."""
+        changes: Any = {"set_": set_, "set_once": set_once, "remove": remove}
+        request = update(run_id, part, only_if, values or {}, **changes)["Update"]
+        errors = self.dynamodb.exceptions
         for _ in self._attempts():
-            with translated(f"writing to {self._table}"):
+            with translated(f"writing to {self.table}"):
                 try:
-                    answer = self._dynamodb.update_item(
-                        TableName=self._table, ReturnValues="ALL_NEW", **request
+                    answer = self.dynamodb.update_item(
+                        TableName=self.table, ReturnValues="ALL_NEW", **request
                     )
                 except errors.ConditionalCheckFailedException:
                     return None
@@ -117,15 +122,15 @@ class Items:
     def transact(self, *writes: Write) -> bool:
         """All of the writes or none; False if a condition does not hold."""
         items: Any = [
-            {kind: {"TableName": self._table, **request}}
+            {kind: {"TableName": self.table, **request}}
             for write in writes
             for kind, request in write.items()
         ]
         for _ in self._attempts():
-            with translated(f"writing to {self._table}"):
+            with translated(f"writing to {self.table}"):
                 try:
-                    self._dynamodb.transact_write_items(TransactItems=items)
-                except self._dynamodb.exceptions.TransactionCanceledException as error:
+                    self.dynamodb.transact_write_items(TransactItems=items)
+                except self.dynamodb.exceptions.TransactionCanceledException as error:
                     reasons = {reason.get("Code") for reason in error.response["CancellationReasons"]}
                     if "ConditionalCheckFailed" in reasons:
                         return False
@@ -139,7 +144,7 @@ class Items:
         return attempts(_TRIES, first=0.04, longest=1.0, sleep=time.sleep)
 
     def _contended(self) -> AwsError:
-        return AwsError(f"DynamoDB kept refusing writes to {self._table}: too many at once")
+        return AwsError(f"DynamoDB kept refusing writes to {self.table}: too many at once")
 
 
 def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:

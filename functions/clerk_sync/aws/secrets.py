@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from clerk_sync.aws.clients import client, translated
 from clerk_sync.errors import AwsError, SettingsError
@@ -17,23 +18,23 @@ class Secret:
     remedy: str
 
 
+@dataclass
 class CachedSecret:
     """A secret that is kept for `KEPT_SECONDS`, and read again sooner if it seems to have been replaced."""
 
-    KEPT_SECONDS = 300.0
-    AGAIN_SECONDS = 60.0
+    KEPT_SECONDS: ClassVar = 300.0
+    AGAIN_SECONDS: ClassVar = 60.0
 
-    def __init__(self, parameter: str, variable: str) -> None:
-        self._parameter = parameter
-        self._variable = variable
-        self._secret: Secret | None = None
-        self._read_at = 0.0
+    parameter: str
+    variable: str
+    _secret: Secret | None = None
+    _read_at: float = 0.0
 
     def get(self) -> Secret:
         """Raises what `read_secret` does; while SSM does not answer, the last secret is kept."""
         if self._secret is None or self._age() > self.KEPT_SECONDS:
             try:
-                self._secret = read_secret(self._parameter, self._variable)
+                self._secret = read_secret(self.parameter, self.variable)
             except AwsError:
                 if self._secret is None:
                     raise
@@ -47,7 +48,7 @@ class CachedSecret:
         if self._age() < self.AGAIN_SECONDS:
             return None
         self._read_at = time.monotonic()  # a look that fails counts too
-        self._secret = read_secret(self._parameter, self._variable)
+        self._secret = read_secret(self.parameter, self.variable)
         return self._secret if self._secret != before else None
 
     def _age(self) -> float:

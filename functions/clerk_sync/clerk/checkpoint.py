@@ -1,7 +1,6 @@
 """How far a listing of Clerk's users has got, as it is stored with each page of a run.
 
-A listing goes on after the last user listed. As that user may be deleted meanwhile, a few earlier ones are
-kept too.
+A listing continues after the last user listed, or an earlier one if that user was deleted.
 """
 
 import json
@@ -27,14 +26,13 @@ class ListedUser(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last users listed, oldest first, and the last page's entries that have no id, which are not stored.
-    Empty before the first page."""
+    """The last users listed, oldest first, and the last page's entries without an id (not stored)."""
 
     users: tuple[ListedUser, ...] = ()
     without_id: tuple[Any, ...] = ()
 
     def after(self, users: list[Any]) -> "Cursor":
-        """The cursor once these user objects were listed. Those that are in it already move to the end."""
+        """The cursor once these user objects were listed. Those that it has already move to the end."""
         dated = with_created_at(users, self.last_created_at)
         added = [ListedUser(identifier, at) for user, at in dated if (identifier := user_id(user))]
         repeated = {user.id for user in added}
@@ -50,7 +48,7 @@ class Cursor:
         return self.users[-1].created_at if self.users else None
 
     def candidates(self) -> list[ListedUser]:
-        """The users to go on from: the last one, then earlier ones in case it was deleted."""
+        """The users to continue after: the last one, then earlier ones in case it was deleted."""
         picked = [self.users[-n] for n in (1, 2, KEPT_USERS) if n <= len(self.users)]
         return list(dict.fromkeys(picked))
 
@@ -59,8 +57,8 @@ class Cursor:
 class Window:
     """The users created from `since` to just before `before` (ms, None: no bound), listed up to `cursor`.
 
-    `ended`: the last page was shorter than asked for, so nobody should be left. As Clerk may have cut it, the
-    window is kept until as many users were listed as Clerk counts.
+    `ended`: the last page was shorter than requested, so no users should be left. Clerk may have cut it, so
+    the window is kept until as many users were listed as Clerk counts.
     """
 
     since: int | None = None
@@ -118,7 +116,12 @@ class Checkpoint:
 
 def created_at(user: Any) -> int | None:
     """A user object's created_at (ms), which may be 0 or negative; None if it has none."""
-    found = user.get("created_at") if isinstance(user, dict) else None
+    return whole_number(user, "created_at")
+
+
+def whole_number(user: Any, name: str) -> int | None:
+    """What a user object has under this name; None if that is not a whole number."""
+    found = user.get(name) if isinstance(user, dict) else None
     return found if type(found) is int else None
 
 

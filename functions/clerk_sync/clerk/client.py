@@ -3,7 +3,6 @@
 Facts from https://clerk.com/docs/reference/backend-api and the OpenAPI description of 2026-05-12.
 """
 
-import json
 import random
 import threading
 import time
@@ -16,6 +15,7 @@ import httpx
 
 from clerk_sync.aws.secrets import Secret
 from clerk_sync.clerk.responses import ClerkApiError, clerk_error, describe, retry_after, where_to_look
+from clerk_sync.clerk.user_list import read_users
 from clerk_sync.errors import (
     ClerkError,
     ClerkRefused,
@@ -25,7 +25,7 @@ from clerk_sync.errors import (
     UserUnknown,
 )
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.user import read_users
+from clerk_sync.users.user import is_id
 from clerk_sync.users.values import read_json
 
 type Query = Mapping[str, str | int | Sequence[str]]
@@ -35,32 +35,29 @@ _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES = 8
 _MAX_PAUSE = 20.0
 _USUAL_PAUSE = 60.0
-"""Seconds; when a longer one does not fit into the time left, the next invocation could not wait either."""
+"""Seconds. If there is no time for a longer one, the next invocation would have none either."""
 _RETRIED = (408, 425, 429)
 
 
 class _RetryableError(Exception):
-    """A request that may succeed when it is made again.
-
-    `is_failure`: it counts as one of the tries. A 429 or 503 with Retry-After does not.
-    """
+    """A request that may succeed when it is made again. `is_failure`: it counts as one of the tries, as all
+    do but a 429 or 503 with Retry-After."""
 
     def __init__(self, reason: str, response: httpx.Response | None = None) -> None:
-        advice = None if response is None else where_to_look(response)
+        advice = response and where_to_look(response)
         super().__init__(f"{reason}. {advice}" if advice else reason)
         self.reason = reason
-        self.retry_after = None if response is None else retry_after(response)
-        status = None if response is None else response.status_code
-        self.is_failure = self.retry_after is None or status not in (429, 503)
+        self.retry_after = retry_after(response) if response else None
+        self.is_failure = not (response and self.retry_after and response.status_code in (429, 503))
 
 
 class ClerkClient:
     """Reads users. Threads may share a client. Use it as a context manager.
 
     `requests_per_second` is for all threads together. `time_left` returns the seconds that may still be
-    spent. `on_wait` is called before each pause between tries, with its seconds and the reason. `http` is a
-    connection to share. `names` are the fields to read. `requests_made` counts the requests, `throttled`
-    those that got a 429.
+    spent. `on_wait` gets the seconds and the reason of each pause between tries. `http` is a connection to
+    share. `names` are the fields to read. `requests_made` counts the requests, `throttled` those that got a
+    429.
 
     Only a 4xx with Clerk's own error code is final. Everything else is tried again, as a firewall, a proxy or
     a cut connection may be the cause. Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
@@ -113,15 +110,18 @@ class ClerkClient:
 
     def user(self, user_id: str) -> Any:
         """`GET /users/{id}`: one user object. Raises UserUnknown too."""
-        return self._get(f"/users/{quote(user_id, safe='')}", {}, _user_with_id(user_id))
+        is_user = _object(lambda user: user.get("id") == user_id)
+        return self._get(f"/users/{quote(user_id, safe='')}", {}, is_user)
 
     def instance_id(self) -> str:
         """`GET /instance`: the id of the instance that the secret key belongs to."""
-        return self._get("/instance", {}, _instance_id)
+        instance = self._get("/instance", {}, _object(lambda found: is_id(found.get("id"))))
+        return str(instance["id"])
 
     def count(self) -> int:
         """`GET /users/count`: how many users the instance has."""
-        return self._get("/users/count", {}, _total_count)
+        is_count = _object(lambda found: type(found.get("total_count")) is int and found["total_count"] >= 0)
+        return int(self._get("/users/count", {}, is_count)["total_count"])
 
     def _get[T](self, path: str, query: Query, read: Callable[[bytes], T]) -> T:
         failures = 0
@@ -145,7 +145,7 @@ class ClerkClient:
             try:
                 return read(response.content)
             except (ValueError, RecursionError):
-                reason = f"{describe(response)}, but not the JSON that its description promises"
+                reason = f"{describe(response)}, but not the documented JSON"
                 raise _RetryableError(reason, response) from None
         self.throttled += status == 429
         if 400 <= status < 500 and status not in _RETRIED and (refusal := clerk_error(response)):
@@ -161,12 +161,8 @@ class ClerkClient:
         if turn > now:
             self._sleep(turn - now)
 
-    def _pause_all(self, seconds: float) -> None:
-        with self._pacing:
-            self._next_request_at = max(self._next_request_at, time.monotonic() + seconds)
-
     def _wait(self, error: _RetryableError, failures: int) -> None:
-        """Pause before another try. Raises ClerkUnavailable or OutOfTime if there is to be none."""
+        """Pause before another try, or raise ClerkUnavailable or OutOfTime."""
         if self._is_closed:  # by another thread, which needs no more answers
             raise ClerkUnavailable("The connection to Clerk is closed")
         seconds = error.retry_after or 0.0
@@ -179,7 +175,8 @@ class ClerkClient:
         if not has_time:
             raise OutOfTime(no_answer)
         if error.retry_after is not None:
-            self._pause_all(error.retry_after)  # the limit is the instance's, not this thread's
+            with self._pacing:  # the limit is the instance's, not this thread's
+                self._next_request_at = max(self._next_request_at, time.monotonic() + error.retry_after)
         self._on_wait(seconds, error.reason)
         self._sleep(seconds)
 
@@ -200,27 +197,13 @@ class ClerkClient:
         )
 
 
-def _user_with_id(user_id: str) -> Callable[[bytes], Any]:
+def _object(is_right: Callable[[Mapping[str, Any]], bool]) -> Callable[[bytes], Any]:
+    """Reads a JSON object, or raises ValueError if it is not the right one."""
+
     def read(body: bytes) -> Any:
-        user = read_json(body)
-        if not isinstance(user, dict) or user.get("id") != user_id:
-            raise ValueError("not this user")
-        return user
+        found = read_json(body)
+        if not isinstance(found, dict) or not is_right(found):
+            raise ValueError("another object, or none")
+        return found
 
     return read
-
-
-def _total_count(body: bytes) -> int:
-    answer = json.loads(body)
-    count = answer.get("total_count") if isinstance(answer, dict) else None
-    if type(count) is not int or count < 0:
-        raise ValueError("no total_count")
-    return count
-
-
-def _instance_id(body: bytes) -> str:
-    answer = json.loads(body)
-    found = answer.get("id") if isinstance(answer, dict) else None
-    if not isinstance(found, str) or not found:
-        raise ValueError("no id")
-    return found

@@ -1,7 +1,7 @@
 """One page of a listing: all users oldest first by cursor, or the changed ones newest first by offset.
 
-A cursor costs the same however deep it is and, unlike an offset, skips nobody when a user is deleted
-meanwhile. Clerk does not document what it answers when the cursor's own user was deleted, so each possible
+A cursor is as fast on the last page as on the first and, unlike an offset, skips no users when one is
+deleted. Clerk does not document what it answers when the cursor's own user was deleted, so each possible
 answer is handled: a refusal, an empty page, a page from the start, a page from where that user was.
 """
 
@@ -17,19 +17,20 @@ from clerk_sync.clerk.checkpoint import (
     Window,
     created_at,
     user_id,
+    whole_number,
     with_created_at,
 )
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused
 
 DEEPEST_OFFSET = 10_000
-"""Clerk's lists get slower with the offset, and time out in the end; where that is is not documented."""
+"""Clerk's lists get slower with the offset until they time out; the limit is not documented."""
 _OVERLAPPING_LIMIT = 5 * KEPT_USERS
-"""The least limit of a page that repeats some of the last users."""
+"""The lowest limit of a page that repeats some of the last users."""
 
 
 class TooManyChanges(Exception):
-    """More users changed than can be listed by offset."""
+    """More users changed than an offset can list."""
 
 
 class Clerk(Protocol):
@@ -42,10 +43,8 @@ class Clerk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListedUsers:
-    """User objects that were not listed before, of one page that was requested at `requested_at` (ms).
-
-    `window` and `checkpoint` are those before them.
-    """
+    """The new user objects of a page that was requested at `requested_at` (ms), and the window and the
+    checkpoint before it."""
 
     users: list[Any]
     requested_at: int
@@ -53,16 +52,14 @@ class ListedUsers:
     checkpoint: Checkpoint
 
     def checkpoint_after(self, users: int) -> Checkpoint:
-        """The checkpoint once the first so many of them are dealt with."""
+        """The checkpoint after the first so many of them."""
         return self.checkpoint.after(self.window, self.users[:users])
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPage:
-    """The user objects of a window's next page that were not listed before, and the window after it.
-
-    `is_short`: it has fewer users than asked for. `is_last`: it goes beyond the window's end.
-    """
+    """The new user objects of a window's next page, and the window after it. `is_short`: Clerk returned fewer
+    users than requested. `is_last`: the page goes beyond the window's end."""
 
     users: list[Any]
     requested_at: int
@@ -74,9 +71,9 @@ class WindowPage:
 def list_page(clerk: Clerk, window: Window, limit: int) -> WindowPage:
     """Request the next page of a window, oldest first.
 
-    `created_at_before` is not used, so that a page which goes beyond the window's end shows that nobody in it
-    is left. A listing that is resumed knows only the last few users: if all of them were deleted, users with
-    the same created_at as the last one may be listed twice. Raises what ClerkClient raises.
+    Without `created_at_before`, so that a page which goes beyond the window's end shows that the window is
+    done. A resumed listing knows only the last few users: if all of them were deleted, users with the same
+    created_at as the last one may be listed twice. Raises what ClerkClient raises.
     """
     requested_at = now_ms()
     page, is_short = _next_page(clerk, window, limit)
@@ -93,7 +90,7 @@ def list_page(clerk: Clerk, window: Window, limit: int) -> WindowPage:
     ]
     is_last = bool(dated) and window.ends_before(dated[-1][1])
     if after.cursor == cursor and not users and not is_short and not is_last:
-        raise ClerkUnavailable("Clerk repeats a page: it has nobody after the users listed so far")
+        raise ClerkUnavailable("Clerk repeats a page: it has no users after those listed so far")
     return WindowPage(users, requested_at, after, is_short, is_last)
 
 
@@ -104,9 +101,8 @@ def list_changed(
 
     Clerk has no filter for this, only an order with offsets. A user who changes during the listing moves to
     its front, and the next run lists them. A deletion moves the later users up, so each page must begin with
-    a user listed before; if it does not, the listing steps back. A listing that is resumed knows only the
-    last few users, and may list others twice. Raises TooManyChanges before the first page, and what
-    ClerkClient raises.
+    a user listed before; otherwise the listing steps back. A resumed listing knows only the last few users
+    and may list others twice. Raises TooManyChanges before the first page, and what ClerkClient raises.
     """
     (window,) = checkpoint.windows
     known = {user.id for user in window.cursor.users}
@@ -138,15 +134,15 @@ def _are_too_many(clerk: Clerk, since: int) -> bool:
 
 
 def _is_older(user: Any, since: int) -> bool:
-    found = user.get("updated_at") if isinstance(user, dict) else None
-    return type(found) is int and found < since
+    at = whole_number(user, "updated_at")
+    return at is not None and at < since
 
 
 def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], bool]:
-    """The page after the cursor, and whether it is shorter than asked for.
+    """The page after the cursor, and whether it is shorter than requested.
 
-    Only a page with users in it is trusted. An empty one may mean that the cursor's user was deleted, so it
-    is requested again from an earlier user, after whom there is at least the last one.
+    An empty page may mean that the cursor's user was deleted, so the page is requested again after an earlier
+    user, after whom there is at least the last one.
     """
     in_window = {} if window.since is None else {"created_at_after": window.since - 1}
     candidates = window.cursor.candidates()
@@ -166,14 +162,14 @@ def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], boo
 
 
 def _follows(page: list[Any], user: ListedUser) -> bool:
-    """Whether nobody on the page is older than the user."""
+    """Whether no user on the page is older than this one."""
     start = user.created_at
     return start is None or all((at := created_at(other)) is None or at >= start for other in page)
 
 
 def _users_since(clerk: Clerk, since: int | None, limit: int) -> list[Any]:
-    """The oldest users created at this time or later. Whether `created_at_after` includes its bound is not
-    documented, so it is a millisecond earlier."""
+    """The oldest users created at this time or later. The bound is a millisecond earlier, as Clerk does not
+    document whether `created_at_after` includes it."""
     if since is None:
         return clerk.users(limit=limit)
     try:
@@ -181,4 +177,4 @@ def _users_since(clerk: Clerk, since: int | None, limit: int) -> list[Any]:
     except ClerkRefused:
         if since > 0:
             raise
-        return clerk.users(limit=limit)  # whether it takes a time before 1970 is not documented either
+        return clerk.users(limit=limit)  # nor whether it takes times before 1970

@@ -1,65 +1,54 @@
 """The listing of all users, in several windows of creation times at once.
 
-One cursor is as slow as Clerk's answers: at 200 ms each it reads 5 pages a second, of the 100 that Clerk
-allows. So a long listing is split into windows, each with its own cursor. How many users were created when is
-not known beforehand, and a bulk import may put them all into one second. So whenever a request more may run,
-the window whose page has just come is split if it seems to have many users left. A small instance stays in
-one window.
+At 200 ms an answer, one cursor reads 5 pages a second, of the 100 that Clerk allows. So a long listing is
+split into windows, each with its own cursor. A bulk import may put all users into one second, so windows are
+split as the listing goes: when there is room for another request, the window whose page has just come is
+split if it seems to have many users left. A small instance stays in one window.
 """
 
 from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from clerk_sync.clerk.checkpoint import Checkpoint, Window, created_at
 from clerk_sync.clerk.listing import Clerk, ListedUsers, WindowPage, list_page
 
 PAGES_WORTH_A_WINDOW = 6
-"""A window costs a request that gives less than a page, in vain where fewer users are left than it seemed."""
+"""A window costs a request, wasted if fewer users are left than it seemed."""
 
 
+@dataclass(slots=True)
 class ParallelListing:
     """Lists every user from a checkpoint on, each once.
 
     The executor must be able to run `max_requests` at once. `expected` is Clerk's own count when the run
-    began. A page shorter than asked for ends the last window. If fewer users than Clerk counts were listed
-    when every window has ended, those that may have been cut short are listed further, once, until nobody
-    comes.
+    began. A page shorter than requested ends the last window. If every window has ended with fewer users
+    listed than Clerk counts, those that Clerk may have cut short are listed further, once, until no users
+    come.
     """
 
-    def __init__(
-        self,
-        clerk: Clerk,
-        checkpoint: Checkpoint,
-        executor: Executor,
-        *,
-        max_requests: int,
-        limit: int,
-        expected: int,
-    ) -> None:
-        self._clerk = clerk
-        self._checkpoint = checkpoint
-        self._executor = executor
-        self._max_requests = max_requests
-        self._limit = limit
-        self._expected = expected
-        self._newest: int | None = None
-        self._requests: dict[Future[WindowPage], Window] = {}
-        self._listed_further: set[int | None] = set()
+    clerk: Clerk
+    checkpoint: Checkpoint
+    executor: Executor
+    max_requests: int
+    limit: int
+    expected: int
+    _newest: int | None = None
+    _requests: dict[Future[WindowPage], Window] = field(default_factory=dict)
+    _listed_further: set[int | None] = field(default_factory=set)
 
     @property
     def unlisted(self) -> int:
-        """How many users Clerk did not list, though it counted them before the listing and after it. It is
-        known when `pages` has ended."""
-        return max(0, self._expected - self._checkpoint.listed)
+        """How many users Clerk counted before and after the listing but did not list, once `pages` ends."""
+        return max(0, self.expected - self.checkpoint.listed)
 
     def pages(self) -> Generator[list[ListedUsers]]:
-        """Yield the users not listed before, in the order of their checkpoints: all that have come, or none.
+        """Yield the new users that have come, if any, in the order of their checkpoints.
 
-        Close it, or read it to its end: the executor is then shut down. Raises what ClerkClient raises.
+        Close it, or read it to its end, to shut the executor down. Raises what ClerkClient raises.
         """
         try:
-            self._request(window for window in self._checkpoint.windows if not window.ended)
+            self._request(window for window in self.checkpoint.windows if not window.ended)
             while True:
                 while self._requests:
                     pages = [self._take(request) for request in self._completed()]
@@ -70,7 +59,7 @@ class ParallelListing:
                 self._request(further)
         finally:
             # Without waiting: the requests under way end when the client is closed.
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            self.executor.shutdown(wait=False, cancel_futures=True)
 
     def _completed(self) -> list[Future[WindowPage]]:
         while not (completed := [request for request in self._requests if request.done()]):
@@ -78,9 +67,9 @@ class ParallelListing:
         return completed
 
     def _take(self, request: Future[WindowPage]) -> ListedUsers:
-        """The users that a request returned. The window's next request, or those of its parts, are sent."""
+        """The users that a request returned. Sends the window's next request, or those of its parts."""
         page, window = request.result(), self._requests.pop(request)
-        listed = ListedUsers(page.users, page.requested_at, window, self._checkpoint)
+        listed = ListedUsers(page.users, page.requested_at, window, self.checkpoint)
         if page.is_last:
             following = []
         elif _has_ended(page, window):
@@ -88,12 +77,12 @@ class ParallelListing:
         else:
             following = self._parts(page)
             self._request(following)
-        self._checkpoint = self._checkpoint.replacing(window, *following, listed=len(page.users))
+        self.checkpoint = self.checkpoint.replacing(window, *following, listed=len(page.users))
         return listed
 
     def _request(self, windows: Iterable[Window]) -> None:
         for window in windows:
-            request = self._executor.submit(list_page, self._clerk, window, self._limit)
+            request = self.executor.submit(list_page, self.clerk, window, self.limit)
             self._requests[request] = window
 
     def _windows_to_list_further(self) -> list[Window]:
@@ -101,18 +90,18 @@ class ParallelListing:
         if not self.unlisted:
             return []
         # Users who were deleted meanwhile are not missing.
-        self._expected = min(self._expected, self._clerk.count())
-        ended = [w for w in self._checkpoint.windows if w.since not in self._listed_further]
+        self.expected = min(self.expected, self.clerk.count())
+        ended = [w for w in self.checkpoint.windows if w.since not in self._listed_further]
         self._listed_further.update(window.since for window in ended)
         return ended if self.unlisted else []
 
     def _parts(self, page: WindowPage) -> list[Window]:
-        """The window of a page, or its parts, judged by how close in time the page's users are."""
+        """The window of a page, or its parts, by how close in time the page's users are."""
         window = page.window
-        most = self._max_requests - len(self._requests)
-        left = self._expected - self._checkpoint.listed - len(page.users)
-        worth = PAGES_WORTH_A_WINDOW * self._limit
-        if most < 2 or left < 2 * worth or len(page.users) < self._limit:
+        most = self.max_requests - len(self._requests)
+        left = self.expected - self.checkpoint.listed - len(page.users)
+        worth = PAGES_WORTH_A_WINDOW * self.limit
+        if most < 2 or left < 2 * worth or len(page.users) < self.limit:
             return [window]
         first, last, end = created_at(page.users[0]), created_at(page.users[-1]), self._end(window)
         if first is None or last is None or end is None:
@@ -126,14 +115,14 @@ class ParallelListing:
         if window.before is not None:
             return window.before
         if self._newest is None:
-            newest = self._clerk.users(order_by="-created_at", limit=1)
+            newest = self.clerk.users(order_by="-created_at", limit=1)
             self._newest = created_at(newest[0]) if newest else None
         return None if self._newest is None else self._newest + 1
 
 
 def _has_ended(page: WindowPage, window: Window) -> bool:
-    """Whether a short page ends the window. Before the end of one with a bound there should be more users,
-    and after a page that was cut before there may be: there the listing goes on until nobody comes."""
+    """Whether a short page ends the window. A window with a bound should have more users after it, and one
+    that ended before may have: both are listed until no users come."""
     is_trusted = window.before is None and not window.ended
     return page.is_short and (is_trusted or not page.users)
 

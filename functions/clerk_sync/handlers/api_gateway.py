@@ -1,10 +1,26 @@
 """What the two functions behind API Gateway's REST API share."""
 
 import base64
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from clerk_sync.aws.clients import client
 from clerk_sync.errors import MessageError
+
+
+def prepare(*makes: Callable[[], object]) -> None:
+    """Make in Lambda's init what the first request needs, as init has a whole processor.
+
+    An error is left to the request, which makes it again and logs why. Lambda would repeat a failed init for
+    each request and answer without the reason.
+    """
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        with suppress(Exception):
+            client("ssm")
+            for make in makes:
+                make()
 
 
 def check_is_request(event: Any, *methods: str) -> None:

@@ -1,6 +1,5 @@
 """AuditFunction: is the table right? Invoked by the schedule, from the console or by `sam local invoke`."""
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,7 +21,7 @@ from clerk_sync.runs.events import audit_request
 def handler(event: Any, context: LambdaContext) -> Report:
     """Event `{}` or any of the keys of AuditRequest → what is wrong with the table, as Report has it."""
     try:
-        return _audit(event, _settings(), context)
+        return _audit(event, AuditSettings.from_env(), context)
     except ClerkSyncError as error:
         logger.error("audit_interrupted", kind=type(error).__name__, reason=str(error))
         raise
@@ -35,8 +34,3 @@ def _audit(event: Any, settings: AuditSettings, context: LambdaContext) -> Repor
         settings.max_deletions_percent,
     )
     return audit(open_resources(settings, context), audit_request(event), finder)
-
-
-@cache
-def _settings() -> AuditSettings:
-    return AuditSettings.from_env()

@@ -1,6 +1,5 @@
 """BackfillFunction: invoked by the schedule, from the console or by `sam local invoke`."""
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -18,12 +17,7 @@ from clerk_sync.runs.run import RunResult
 def handler(event: Any, context: LambdaContext) -> RunResult:
     """Event `{}` or any of the keys of BackfillRequest → the run's record as RunResult has it."""
     try:
-        return backfill(open_resources(_settings(), context), backfill_request(event))
+        return backfill(open_resources(BackfillSettings.from_env(), context), backfill_request(event))
     except ClerkSyncError as error:
         logger.error("backfill_interrupted", kind=type(error).__name__, reason=str(error))
         raise
-
-
-@cache
-def _settings() -> BackfillSettings:
-    return BackfillSettings.from_env()

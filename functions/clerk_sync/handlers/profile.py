@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
-from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers
+from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.profile.clerk_lookup import ClerkLookup
@@ -21,7 +21,6 @@ from clerk_sync.profile.session_token import key_source
 from clerk_sync.users.table import UsersTable
 
 MAX_BYTES = 4 * 1024
-RETRY_AFTER_SECONDS = 5
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -45,14 +44,13 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG0
     except (AwsError, ClerkUnavailable) as error:
         logger.error("profile_failed", reason=str(error))
         status, body = 503, {"error": "Try again later."}
-        response_headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        response_headers["Retry-After"] = "5"
     response_headers["Content-Type"] = "application/json"
     return {"statusCode": status, "headers": response_headers, "body": json.dumps(body)}
 
 
 def _answer(event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    body = event.get("body") or ""
-    if len(body) > MAX_BYTES:
+    if len(body := event.get("body") or "") > MAX_BYTES:
         return 413, {"error": "The body must be empty."}
     path_user_id = (event.get("pathParameters") or {}).get("userId", "me")
     answer = _page_loads().answer(event["httpMethod"], path_user_id, headers(event), body)
@@ -77,3 +75,6 @@ def _page_loads() -> PageLoads:
     )
     keys = key_source(settings.clerk_jwt_key, settings.clerk_issuer)
     return PageLoads(profiles, keys, settings.clerk_issuer, settings.clerk_authorized_parties)
+
+
+prepare(_page_loads)

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
-from clerk_sync.handlers.api_gateway import body, check_is_request, dynamodb, headers
+from clerk_sync.handlers.api_gateway import body, check_is_request, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
@@ -56,18 +56,13 @@ def _rejected(status: int, reason: str) -> int:
 
 
 @cache
-def _settings() -> WebhookSettings:
-    return WebhookSettings.from_env()
-
-
-@cache
 def _secret() -> CachedSecret:
-    return CachedSecret(_settings().clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
+    return CachedSecret(WebhookSettings.from_env().clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
 
 
 @cache
 def _processor() -> WebhookProcessor:
-    settings = _settings()
+    settings = WebhookSettings.from_env()
     items = Items(dynamodb(), settings.runs_table)
     return WebhookProcessor(
         UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
@@ -75,3 +70,6 @@ def _processor() -> WebhookProcessor:
         Arrivals(items),
         create_missing=settings.create_missing_users,
     )
+
+
+prepare(_secret, _processor)

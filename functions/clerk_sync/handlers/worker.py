@@ -1,6 +1,5 @@
 """WorkerFunction: takes pages from PagesQueue."""
 
-from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -27,15 +26,10 @@ _RESERVE_MS = 20_000
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """SQS records → a partial batch response: the messages to be delivered again. Raises EventError."""
     deliveries = parse_deliveries(event)
-    settings = _settings()
+    settings = WorkerSettings.from_env()
     worker = _worker(settings, context)
     failed = [one.message_id for one in deliveries if not _handle(one, worker, settings.max_receive_count)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
-
-
-@cache
-def _settings() -> WorkerSettings:
-    return WorkerSettings.from_env()
 
 
 def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:

@@ -1,6 +1,7 @@
 """Asks Clerk for one user, within the time that a page load has."""
 
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +14,21 @@ if TYPE_CHECKING:
 _SECONDS = 4.0
 
 
+@dataclass(frozen=True)
 class ClerkLookup:
-    """The connection and the secret key are kept from one page load to the next."""
+    """Keeps the connection and the secret key from one page load to the next."""
 
-    def __init__(self, api_url: str, secret_key: CachedSecret) -> None:
-        self._api_url = api_url
-        self._secret_key = secret_key
+    api_url: str
+    secret_key: CachedSecret
 
     def user(self, user_id: str) -> Any:
         """Clerk's user object. Raises what ClerkClient.user and CachedSecret.get do."""
-        # Imported only now, as most page loads find a fresh row and this takes a while.
+        # Imported when Clerk is asked for the first time: it takes long, and fresh rows don't need it.
         from clerk_sync.clerk.client import ClerkClient
 
         deadline = time.monotonic() + _SECONDS
-        clerk = ClerkClient(
-            self._api_url,
-            self._secret_key.get(),
-            time_left=lambda: deadline - time.monotonic(),
-            http=self._http,
-        )
+        secret, time_left = self.secret_key.get(), lambda: deadline - time.monotonic()
+        clerk = ClerkClient(self.api_url, secret, time_left=time_left, http=self._http)
         try:
             return clerk.user(user_id)
         finally:

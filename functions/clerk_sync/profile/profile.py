@@ -47,6 +47,7 @@ class Profile:
         return {"clerkUserId": user_id, **values, **({"stale": True} if self.is_stale else {})}
 
 
+@dataclass(slots=True)
 class Profiles:
     """Reads and refreshes the callers' rows.
 
@@ -54,29 +55,22 @@ class Profiles:
     how old a row may be.
     """
 
-    def __init__(
-        self,
-        users_table: UsersTable,
-        claims: RefreshClaims,
-        ask_clerk: Callable[[str], Any],
-        *,
-        max_age_ms: int,
-        create_missing: bool,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._users_table = users_table
-        self._claims = claims
-        self._ask_clerk = ask_clerk
-        self._max_age_ms = max_age_ms
-        self._create_missing = create_missing
-        self.names = users_table.names
+    users_table: UsersTable
+    claims: RefreshClaims
+    ask_clerk: Callable[[str], Any]
+    max_age_ms: int
+    create_missing: bool
+    sleep: Callable[[float], None] = time.sleep
+    _down_until: int = 0
+
+    @property
+    def names(self) -> Names:
         """The fields that are synced."""
-        self._sleep = sleep
-        self._down_until = 0
+        return self.users_table.names
 
     def get(self, user_id: str) -> Profile | None:
         """The row as it is; None if there is none or it is marked as deleted. Raises AwsError."""
-        row = self._users_table.get(user_id)
+        row = self.users_table.get(user_id)
         return None if row is None or is_marked(row, now_ms()) else Profile(row)
 
     def ensure(self, user_id: str) -> Profile | None:
@@ -88,20 +82,21 @@ class Profiles:
         return and Clerk can't be asked, or does not know the user yet.
         """
         try:
-            return self._ensure(user_id)
+            return self._ensure(user_id, self.claims)
         except ClaimsUnavailable as error:
             logger.warning("claims_unavailable", reason=str(error))
-        return self._ensure_without_claims(user_id)
+        return self._ensure(user_id, None)
 
-    def _ensure(self, user_id: str) -> Profile | None:
+    def _ensure(self, user_id: str, claims: RefreshClaims | None) -> Profile | None:
+        """Without claims, as RunsTable fails, Clerk is asked only for users who have no row to return."""
         started_at = now_ms()
         has_waited = False
         while True:
             # In this order: a row that is read after a refresh was recorded has seen it.
-            refreshed_at = self._claims.refreshed_at(user_id)
-            row = self._users_table.get(user_id)
+            refreshed_at = claims.refreshed_at(user_id) if claims else 0
+            row = self.users_table.get(user_id)
             version = _usable_version(row, started_at)
-            if row is None and not self._create_missing:
+            if row is None and not self.create_missing:
                 return None
             # A row that came while this waited is fresh, though its refresh may not be recorded yet.
             if row and version and (has_waited or self._is_fresh(version, refreshed_at, started_at)):
@@ -109,33 +104,21 @@ class Profiles:
             now = now_ms()
             if now < self._down_until:
                 return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
-            claim = now + CLAIM_MS
-            if self._claims.claim(user_id, now, claim):
+            if not claims:
+                if row is None or is_marked(row, now):
+                    return self._refresh(user_id, row, None)
+                return _unrefreshed(user_id, row, "RunsTable gave no answer")
+            if claims.claim(user_id, now, claim := now + CLAIM_MS):
                 return self._refresh(user_id, row, claim)
             if version or now > started_at + CLAIM_MS:
                 return _unrefreshed(user_id, row, "another page load is asking Clerk")
-            self._sleep(_POLL_SECONDS)
+            self.sleep(_POLL_SECONDS)
             has_waited = True
-
-    def _ensure_without_claims(self, user_id: str) -> Profile | None:
-        """The same while RunsTable fails: Clerk is asked only for users who have no row to return."""
-        now = now_ms()
-        row = self._users_table.get(user_id)
-        version = _usable_version(row, now)
-        if row is None and not self._create_missing:
-            return None
-        if row and version and self._is_fresh(version, 0, now):
-            return Profile(row)
-        if now < self._down_until:
-            return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
-        if row is None or is_marked(row, now):
-            return self._refresh(user_id, row, None)
-        return _unrefreshed(user_id, row, "RunsTable gave no answer")
 
     def _is_fresh(self, version: int, refreshed_at: int, now: int) -> bool:
         # A snapshot that a webhook brought counts too: it was true when it was made.
         times = [at for at in (version, refreshed_at) if not is_from_future(at, now)]
-        return max(times, default=0) > now - self._max_age_ms
+        return max(times, default=0) > now - self.max_age_ms
 
     def _refresh(self, user_id: str, row: Row | None, claim: int | None) -> Profile | None:
         """Ask Clerk and store its answer. Without a claim, RunsTable is not asked to end one."""
@@ -159,17 +142,17 @@ class Profiles:
 
     def _ask(self, user_id: str, is_deleted: bool) -> Any:
         try:
-            return self._ask_clerk(user_id)
+            return self.ask_clerk(user_id)
         except UserUnknown:
             if is_deleted:
                 raise
-        self._sleep(_SIGN_UP_SECONDS)
-        return self._ask_clerk(user_id)
+        self.sleep(_SIGN_UP_SECONDS)
+        return self.ask_clerk(user_id)
 
     def _store(self, user: User, row: Row | None, claim: int | None, asked_at: int) -> Profile | None:
         times = {"as_of": asked_at, "now": now_ms()}
         try:
-            stored = store(self._users_table, user, row, **times, create_missing=self._create_missing)
+            stored = store(self.users_table, user, row, **times, create_missing=self.create_missing)
         except AwsError as error:
             self._end_claim(user.id, claim)
             if not isinstance(error, RowRefused):
@@ -190,9 +173,9 @@ class Profiles:
             return
         try:
             if refreshed_at is None:
-                self._claims.release(user_id, claim)
+                self.claims.release(user_id, claim)
             else:
-                self._claims.complete(user_id, claim, refreshed_at)
+                self.claims.complete(user_id, claim, refreshed_at)
         except ClaimsUnavailable as error:
             logger.warning("claims_unavailable", reason=str(error))
 
@@ -200,11 +183,11 @@ class Profiles:
 def _is_shown(name: str, value: Value, names: Names) -> bool:
     if name in (VERSION, DELETED):
         return isinstance(value, int)
-    return name in names and FIELDS[name].is_shown and FIELDS[name].holds(value)
+    return name in names and FIELDS[name].is_shown and FIELDS[name].type.holds(value)
 
 
 def _plain(value: Value) -> Any:
-    return json.loads(value.text) if isinstance(value, Json) else value
+    return json.loads(value.text) if isinstance(value, Json) else value  # JSON has no Decimal
 
 
 def _usable_version(row: Row | None, now: int) -> int | None:

@@ -2,55 +2,53 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from clerk_sync.aws.items import Items
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import AwsError, ClaimsUnavailable
 
 KEPT_SECONDS = 24 * 60 * 60
+_IS_FREE = "attribute_not_exists(claimedUntil) OR claimedUntil < :now OR claimedUntil > :latest"
+"""A claim over a day ahead was made by a wrong clock, and would never end."""
 
 
+@dataclass
 class RefreshClaims:
     """One short-lived item for each user who has the app open. Times in ms.
 
     Every method raises ClaimsUnavailable.
     """
 
-    def __init__(self, items: Items) -> None:
-        self._items = items
+    items: Items
 
     def refreshed_at(self, user_id: str) -> int:
         """When Clerk was last asked for the user and the row brought up to date; 0 if not lately."""
         with _claims():
-            item = self._items.get(*_key(user_id)) or {}
+            item = self.items.get(*_key(user_id)) or {}
         at: int = item.get("refreshedAt", 0)
         return at
 
     def claim(self, user_id: str, now: int, until: int) -> bool:
         """Claim to ask Clerk for the user; False while another page load holds the claim."""
+        times = {"claimedUntil": until, "expiresAt": now // 1000 + KEPT_SECONDS}
         with _claims():
-            item = self._items.update(
-                *_key(user_id),
-                # A claim over a day ahead was made by a wrong clock, and would never end.
-                "attribute_not_exists(claimedUntil) OR claimedUntil < :now OR claimedUntil > :latest",
-                {":now": now, ":latest": now + DAY_MS},
-                set_={"claimedUntil": until, "expiresAt": now // 1000 + KEPT_SECONDS},
-            )
-        return item is not None
+            values = {":now": now, ":latest": now + DAY_MS}
+            return self.items.update(*_key(user_id), _IS_FREE, values, set_=times) is not None
 
     def complete(self, user_id: str, until: int, refreshed_at: int) -> None:
         """End the claim until then: the row is as Clerk had the user at `refreshed_at`. Does nothing if the
-        claim has lapsed and is another page load's by now."""
+        claim has lapsed and another page load holds it."""
         self._end(user_id, until, {"refreshedAt": refreshed_at})
 
     def release(self, user_id: str, until: int) -> None:
         """End the claim until then without a refresh, so that the next page load can ask Clerk at once."""
         self._end(user_id, until, {})
 
-    def _end(self, user_id: str, until: int, change: dict[str, int]) -> None:
+    def _end(self, user_id: str, until: int, times: dict[str, int]) -> None:
+        values, remove = {":until": until}, ("claimedUntil",)
         with _claims():
-            set_ = {**change, "claimedUntil": 0}
-            self._items.update(*_key(user_id), "claimedUntil = :until", {":until": until}, set_=set_)
+            self.items.update(*_key(user_id), "claimedUntil = :until", values, set_=times, remove=remove)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """When webhooks arrived, kept in one item of RunsTable: an endpoint that Clerk switched off is silent."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clerk_sync.aws.items import Items
 
@@ -19,15 +20,15 @@ class Webhooks:
         return round(max(0, now - self.last_at) / 3_600_000, 1)
 
 
+@dataclass
 class Arrivals:
     """The edge to that item. Every method raises AwsError."""
 
-    EVERY_MS = 10 * 60 * 1000
+    EVERY_MS: ClassVar = 10 * 60 * 1000
     """A warm function records an arrival at most this often."""
 
-    def __init__(self, items: Items) -> None:
-        self._items = items
-        self._noted_at = 0
+    items: Items
+    _noted_at: int = 0
 
     def note(self, now: int) -> None:
         """Record that a webhook arrived now (ms), unless that was last tried within `EVERY_MS`."""
@@ -37,9 +38,9 @@ class Arrivals:
 
     def record(self, now: int) -> None:
         """Record that a webhook arrived now (ms)."""
-        self._items.update(*_KEY, set_={"lastAt": now}, set_once={"firstAt": now})
+        self.items.update(*_KEY, set_={"lastAt": now}, set_once={"firstAt": now})
 
     def read(self) -> Webhooks | None:
         """When webhooks arrived; None if none ever did."""
-        item = self._items.get(*_KEY)
+        item = self.items.get(*_KEY)
         return Webhooks(item["firstAt"], item["lastAt"]) if item else None

@@ -1,9 +1,12 @@
-"""Stores what a webhook says, or ignores it or sets it aside; logs and counts which."""
+"""Stores what a webhook says, ignores it or sets it aside; logs and counts which."""
+
+from dataclasses import dataclass
 
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
+from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
@@ -12,29 +15,24 @@ from clerk_sync.webhook.arrivals import Arrivals
 from clerk_sync.webhook.event import USER_EVENTS, Ignored, WebhookEvent
 
 INSTANCE_KEPT_MS = 60_000
-"""For how long a warm function goes by the instance that it read."""
+"""A warm function reads the instance again after this time."""
 
 
+@dataclass(slots=True)
 class WebhookProcessor:
-    """Keeps the table to what Clerk's events say. RunsTable may fail: its part is to know more, not to decide
-    whether a change is stored."""
+    """Stores what Clerk's events say. A change is stored even if RunsTable fails."""
 
-    def __init__(
-        self,
-        users_table: UsersTable,
-        instance: TableInstance,
-        arrivals: Arrivals,
-        *,
-        create_missing: bool,
-    ) -> None:
-        self.names = users_table.names
+    users_table: UsersTable
+    instance: TableInstance
+    arrivals: Arrivals
+    create_missing: bool
+    _instance_id: str | None = None
+    _instance_read_at: int = 0
+
+    @property
+    def names(self) -> Names:
         """The fields to read of the users in webhooks."""
-        self._users_table = users_table
-        self._instance = instance
-        self._arrivals = arrivals
-        self._create_missing = create_missing
-        self._instance_id: str | None = None
-        self._instance_read_at = 0
+        return self.users_table.names
 
     def process(self, event: WebhookEvent) -> None:
         """Raises AwsError if the change can't be stored; Clerk sends the webhook again then."""
@@ -58,14 +56,8 @@ class WebhookProcessor:
 
     def _store(self, event: WebhookEvent, change: Change) -> None:
         try:
-            stored = store(
-                self._users_table,
-                change,
-                self._users_table.get(change.id),
-                as_of=event.as_of,
-                now=now_ms(),
-                create_missing=self._create_missing,
-            )
+            row, times = self.users_table.get(change.id), {"as_of": event.as_of, "now": now_ms()}
+            stored = store(self.users_table, change, row, **times, create_missing=self.create_missing)
         except RowRefused as error:
             _set_aside(event, change.id, str(error))
             return
@@ -78,14 +70,14 @@ class WebhookProcessor:
         if now_ms() - self._instance_read_at >= INSTANCE_KEPT_MS:
             self._instance_read_at = now_ms()
             try:
-                self._instance_id = self._instance.read()
+                self._instance_id = self.instance.read()
             except AwsError as error:
                 logger.warning("instance_not_read", reason=str(error))
         return self._instance_id
 
     def _record_arrival(self) -> None:
         try:
-            self._arrivals.note(now_ms())
+            self.arrivals.note(now_ms())
         except AwsError as error:
             logger.warning("arrival_not_recorded", reason=str(error))
 

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from clerk_sync.errors import SettingsError
-from clerk_sync.handlers.environment import Environment
 from clerk_sync.handlers.settings import (
     AuditSettings,
     BackfillSettings,
     DashboardSettings,
+    Environment,
     ProfileSettings,
     WebhookSettings,
     WorkerSettings,
@@ -90,7 +91,7 @@ def variables_fault(
     overriding = [name for name in SECRETS if variables.get(name)]
     if overriding:
         return f"The environment variable {overriding[0]} is used in place of SSM.", f"Remove it. {to_do}"
-    read = [name.upper() for name in settings.model_fields] + ["POWERTOOLS_SERVICE_NAME"]
+    read = [field.name.upper() for field in fields(settings)] + ["POWERTOOLS_SERVICE_NAME"]
     differing = [name for name in read if name in expected and variables.get(name, "") != expected[name]]
     if differing:
         names = ", ".join(differing)

@@ -170,6 +170,10 @@ def _bench(parser: Parser) -> None:
     _number(parser, "rate", 1, 2_000, "load: webhooks a second", 200)
     _number(parser, "seconds", 1, 3_600, "load: how long webhooks are sent", 60)
     _number(parser, "pages", 1, 50_000, "load: how long the queue gets", 2000)
+    _number(parser, "memory", 128, 10_240, "imports: MB of the functions in containers", 512)
+    parser.add_argument(
+        "--image", metavar="TAG", help="imports: the containers' image (default: SAM CLI's for Python 3.13)"
+    )
 
 
 def _picture(parser: Parser) -> None:

@@ -2,11 +2,12 @@
 
 import base64
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
 
-from clerk_sync.handlers.environment import Environment
+from clerk_sync.handlers.settings import Environment
 from tests.cloud.checks import alarms, clerk, deployment, extra_fields, functions, queues, schedules, secrets
 from tests.cloud.checks.secrets import Stored
 from tests.cloud.result import Mark, Result
@@ -60,9 +61,10 @@ def test_an_environment_variable_is_a_parameter_in_upper_case() -> None:
     assert functions.upper_snake("UsersTableKey") == "USERS_TABLE_KEY"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Settings(Environment):
     clerk_api_url: str
-    page_size: int = 0
+    page_size: Annotated[int, int] = 0
 
 
 def test_a_function_s_variables_are_compared_with_the_parameters_and_never_quoted() -> None:

@@ -58,7 +58,7 @@ def test_a_secret_is_kept_while_ssm_does_not_answer(ssm: Ssm) -> None:
         cached.get()
 
 
-def test_a_replaced_secret_is_found_at_once_but_looked_for_once_a_minute(ssm: Ssm) -> None:
+def test_replaced_secret_is_read_at_most_once_a_minute(ssm: Ssm) -> None:
     cached = CachedSecret("/p", "V")
     cached.get()
     ssm.value = "whsec_new"
@@ -75,9 +75,7 @@ def test_a_replaced_secret_is_found_at_once_but_looked_for_once_a_minute(ssm: Ss
 
 
 @pytest.mark.parametrize("error", [AwsError("SSM is down"), SettingsError("It is empty")])
-def test_a_look_for_a_replaced_secret_that_fails_counts_and_takes_none_away(
-    error: Exception, ssm: Ssm
-) -> None:
+def test_failed_read_of_a_replaced_secret_counts_and_keeps_the_last_one(error: Exception, ssm: Ssm) -> None:
     cached = CachedSecret("/p", "V")
     cached.get()
     ssm.now += CachedSecret.AGAIN_SECONDS
@@ -96,7 +94,7 @@ def test_a_look_for_a_replaced_secret_that_fails_counts_and_takes_none_away(
     assert cached.get() == found
 
 
-def test_the_environment_wins_over_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_takes_precedence_over_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLERK_SECRET_KEY", " sk_test_x\n")
     found = read_secret("/clerk-sync/secret-key", "CLERK_SECRET_KEY")
     assert found.value == "sk_test_x"
@@ -105,7 +103,7 @@ def test_the_environment_wins_over_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", ["sk_\u00e9", "two\nlines"])
-def test_what_cannot_be_a_header_is_no_secret(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_secret_that_cannot_be_a_header_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("CLERK_SECRET_KEY", value)
     with pytest.raises(SettingsError, match="CLERK_SECRET_KEY") as error:
         read_secret("/p", "CLERK_SECRET_KEY")

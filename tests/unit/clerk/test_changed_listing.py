@@ -66,7 +66,7 @@ def test_users_changed_since_then_are_listed_once_newest_first(recent: int, old:
     assert len(clerk.requests) <= 2 + recent // 40, "pages overlap by ten, so that gaps show"
 
 
-def test_nobody_older_is_requested_when_all_newer_ones_were_listed() -> None:
+def test_older_users_are_not_requested_once_all_newer_ones_were_listed() -> None:
     clerk = clerk_with(30, old=500)
     all_ids(clerk)
     assert len(clerk.requests) == 1
@@ -123,7 +123,7 @@ def changing_clerks(draw: st.DrawFn) -> ChangingClerk:
 
 
 @given(changing_clerks(), st.integers(1, 70))
-def test_nobody_is_missed_or_repeated_while_users_change_and_go(clerk: ChangingClerk, limit: int) -> None:
+def test_every_user_is_listed_once_while_users_change_and_go(clerk: ChangingClerk, limit: int) -> None:
     listed = all_ids(clerk, limit)
     assert len(listed) == len(set(listed)), "a user is listed twice"
     assert clerk.undisturbed() <= set(listed), "a user is missed"
@@ -131,7 +131,7 @@ def test_nobody_is_missed_or_repeated_while_users_change_and_go(clerk: ChangingC
 
 @settings(max_examples=40)
 @given(changing_clerks(), st.integers(1, 70), st.lists(st.integers(1, 2), max_size=4))
-def test_nobody_is_missed_when_the_listing_is_resumed_from_its_checkpoint(
+def test_every_user_is_listed_when_the_listing_is_resumed_from_its_checkpoint(
     clerk: ChangingClerk, limit: int, pages_before_a_break: list[int]
 ) -> None:
     seen: list[str] = []
@@ -158,7 +158,7 @@ def test_more_changes_than_the_deepest_offset_are_too_many(recent: int, old: int
     assert [request["offset"] for request in clerk.requests] == [0, DEEPEST_OFFSET]
 
 
-def test_a_resumed_listing_is_finished_though_too_many_changed_meanwhile() -> None:
+def test_resumed_listing_continues_even_if_too_many_users_changed_meanwhile() -> None:
     clerk = clerk_with(DEEPEST_OFFSET - 300)
     first = next(listed_pages(clerk, 500))
     for number in range(400):

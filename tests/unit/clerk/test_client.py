@@ -53,7 +53,7 @@ def test_order_by_replaces_the_default_order(time: FakeTime) -> None:
     assert transport.requests[0].url.params.get_list("order_by") == ["-updated_at"]
 
 
-def test_a_user_with_invalid_unicode_does_not_cost_the_others(time: FakeTime) -> None:
+def test_user_with_invalid_unicode_does_not_affect_the_others(time: FakeTime) -> None:
     users = [{"id": "user_1", "first_name": "\ud800"}, {"id": "user_2"}]
     transport = FakeTransport([httpx.Response(200, content=json.dumps(users).encode())])
     assert client_of(transport, time).users() == users

@@ -63,7 +63,7 @@ def test_a_user_without_a_date_belongs_to_the_window_of_the_one_before() -> None
 @pytest.mark.parametrize("deleted", [1, 2, 4, 12])
 @pytest.mark.parametrize("includes_bound", [True, False])
 @pytest.mark.parametrize("start", [1, -20, -40])
-def test_a_page_follows_though_the_last_users_were_deleted(
+def test_next_page_follows_when_the_last_users_were_deleted(
     behaviour: OnDeleted, deleted: int, includes_bound: bool, start: int
 ) -> None:
     clerk = clerk_with(*range(start, start + 50), on_deleted=behaviour, includes_bound=includes_bound)

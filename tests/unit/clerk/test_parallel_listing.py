@@ -71,7 +71,7 @@ def all_ids(listing: ParallelListing) -> list[Any]:
 
 
 @given(changing_clerks(), limits, st.integers(0, 3), requests_at_once, orders)
-def test_nobody_is_missed_or_repeated_while_users_come_and_go(
+def test_every_user_is_listed_once_while_users_come_and_go(
     clerk: ChangingClerk, limit: int, too_many: int, max_requests: int, order: Any
 ) -> None:
     seen: list[Any] = []
@@ -87,7 +87,7 @@ def test_nobody_is_missed_or_repeated_while_users_come_and_go(
 @given(
     changing_clerks(ties=False), limits, st.lists(st.integers(1, 4), max_size=10), requests_at_once, orders
 )
-def test_nobody_is_missed_or_repeated_when_the_listing_is_resumed_from_its_checkpoint(
+def test_every_user_is_listed_once_when_the_listing_is_resumed_from_its_checkpoint(
     clerk: ChangingClerk, limit: int, pages_before_a_break: list[int], max_requests: int, order: Any
 ) -> None:
     seen: list[Any] = []
@@ -144,7 +144,7 @@ def test_one_window_lists_the_oldest_first_in_few_requests(
 
 
 @given(st.lists(gaps, max_size=60), starts, limits, requests_at_once, orders)
-def test_a_window_costs_one_request_more(
+def test_each_window_costs_one_more_request(
     creations: list[int], start: int, limit: int, max_requests: int, order: Any
 ) -> None:
     clerk = clerk_with_gaps(creations, start)
@@ -173,7 +173,7 @@ def test_users_created_during_the_listing_are_listed_too() -> None:
 
 @pytest.mark.parametrize("behaviour", ON_DELETED)
 @pytest.mark.parametrize("at", [7, 0, -7])
-def test_a_bulk_import_in_one_millisecond_is_listed_though_its_users_are_deleted(
+def test_bulk_import_in_one_millisecond_is_listed_while_its_users_are_deleted(
     behaviour: OnDeleted, at: int
 ) -> None:
     clerk = clerk_with(*[at] * 40, on_deleted=behaviour)
@@ -196,7 +196,7 @@ def test_the_last_users_may_be_deleted_before_the_count_is_reached(behaviour: On
     assert ids([first.users, *(listed.users for listed in pages)]) == ["user_000", "user_001", "user_002"]
 
 
-def test_a_newcomer_before_an_older_user_does_not_hide_that_one() -> None:
+def test_new_user_listed_before_an_older_one_does_not_hide_it() -> None:
     clerk = clerk_with(1_000, on_deleted="empty")
     clerk.add("a newcomer", 1_000)
     pages = pages_of(listing(clerk, 1))
@@ -233,7 +233,7 @@ def test_odd_entries_are_listed_and_do_not_stop_the_listing(
     assert all(entry in seen for entry in entries)
 
 
-def test_a_last_entry_without_an_id_is_listed_once_though_more_are_expected() -> None:
+def test_last_entry_without_an_id_is_listed_once_even_if_more_are_expected() -> None:
     clerk = clerk_with(1, 2)
     clerk.odd = {"user_001": {"created_at": 2}}
     seen = [user for listed in pages_of(listing(clerk, 5, expected=9)) for user in listed.users]
@@ -252,7 +252,7 @@ def test_a_short_page_is_the_last_when_as_many_were_listed_as_clerk_counted(
     assert (len(clerk.requests), clerk.counts) == (requests, 0)
 
 
-def test_deleted_users_are_not_looked_for() -> None:
+def test_deleted_users_cause_no_further_requests() -> None:
     clerk = clerk_with(1, 2, 3, 4, 5)
     all_users = listing(clerk, 3, expected=9)
     assert len(all_ids(all_users)) == 5
@@ -304,7 +304,7 @@ def interrupted_listing(
 
 @pytest.mark.parametrize("max_requests", [1, 4])
 @pytest.mark.parametrize("left", [0, 1])
-def test_a_page_that_clerk_cuts_once_costs_nobody_wherever_the_listing_is_interrupted(
+def test_cut_page_loses_no_user_wherever_the_listing_is_interrupted(
     left: int, max_requests: int, thorough: bool
 ) -> None:
     step = 1 if thorough else 5
@@ -336,7 +336,7 @@ def test_the_newest_users_that_clerk_lists_late_are_listed_wherever_the_listing_
         assert resumed.unlisted == 0
 
 
-def test_a_page_cut_before_a_windows_end_costs_nobody_though_later_sign_ups_make_up_the_count() -> None:
+def test_page_cut_before_a_windows_end_loses_no_user_despite_later_sign_ups() -> None:
     for cut_at in range(1, 2 * USERS // LIMIT):
         clerk = clerk_with(*range(1, USERS + 1))
         clerk.cut = lambda number, page, cut_at=cut_at: page[:1] if number == cut_at else page  # type: ignore[misc]
@@ -356,7 +356,7 @@ def test_a_window_that_went_beyond_its_end_leaves_the_checkpoint() -> None:
     assert 1 < max(len(checkpoint.windows) for checkpoint in checkpoints) <= 4 + 1
 
 
-def test_windows_that_have_ended_are_not_requested_again_when_nobody_is_missing() -> None:
+def test_ended_windows_are_not_requested_again_when_no_user_is_missing() -> None:
     clerk = clerk_with(1, 2, 3)
     done = Checkpoint(3, (Window(ended=True).after(clerk.users(limit=9)),))
     clerk.requests.clear()

@@ -65,7 +65,7 @@ def test_an_audit_that_held_deletions_back_says_why() -> None:
     assert "No row was marked as deleted. Too many." in text
 
 
-def test_a_run_that_took_nobody_says_so_once_it_is_over() -> None:
+def test_finished_run_without_users_says_so() -> None:
     assert "No users" in shown(a_run(counts=Counts())).text
     assert "No users" not in shown(a_run("RUNNING", counts=Counts())).text
 
@@ -123,7 +123,7 @@ def test_the_first_errors_are_shown_whole_and_the_rest_counted() -> None:
     assert 'and 1,202 more. For the first 20, invoke BackfillFunction with {"runId": "full-1"}' in parsed.text
 
 
-def test_more_errors_of_an_audit_are_asked_of_its_own_function() -> None:
+def test_further_errors_of_an_audit_name_its_own_function() -> None:
     errors: list[ProblemResult] = [{"clerkUserId": f"user_{n}", "reason": "odd"} for n in range(5)]
     parsed = shown(a_run("COMPLETED_WITH_ERRORS", "audit", counts=Counts(errors=5)), errors)
     assert "and 2 more. For the first 20, invoke AuditFunction with" in parsed.text

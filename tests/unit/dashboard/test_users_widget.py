@@ -103,7 +103,7 @@ def test_a_search_stays_in_its_field_and_has_a_way_back() -> None:
         ("user_9", UP_TO_DATE, "“user_9”, but the table has a row that is not marked as deleted."),
     ],
 )
-def test_a_search_that_found_nobody_says_what_the_table_has_or_what_to_search_for(
+def test_search_without_a_result_says_what_the_table_has_or_what_to_search_for(
     search: str, orphan_row: RowState | None, message: str
 ) -> None:
     html = users_widget(replace(USERS, search=search), SearchResult([], orphan_row))

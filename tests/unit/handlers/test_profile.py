@@ -145,7 +145,7 @@ def test_settings_error_is_a_500_that_only_the_log_explains(
 
 
 def test_wrong_key_is_a_500_that_the_log_explains(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
-    settings = SETTINGS.model_copy(update={"clerk_jwt_key": "no key"})
+    settings = replace(SETTINGS, clerk_jwt_key="no key")
     monkeypatch.setattr(handlers_profile, "_settings", lambda: settings)
     monkeypatch.setattr(handlers_profile, "dynamodb", lambda: None)
     handlers_profile._page_loads.cache_clear()
@@ -486,13 +486,13 @@ def test_log_holds_no_tokens_and_no_names(
         monkeypatch.setattr(handlers_profile, "_page_loads", lambda page_loads=page_loads: page_loads)
         for request in requests:
             answer(request)
-    told = log.getvalue()
+    logged = log.getvalue()
     for code in ("profile_refreshed", "profile_not_refreshed", "profile_rejected"):
-        assert code in told
+        assert code in logged
     tokens = [(request["headers"].get("Authorization", "").split(" ")[-1]) for request in requests[:7]]
     parts = [part for token in tokens for part in token.split(".") if part]
-    assert [word for word in (*PERSONAL, "Hopper", "secret", *parts) if word in told] == []
-    assert all(json.loads(line)["message"] for line in told.splitlines())
+    assert [word for word in (*PERSONAL, "Hopper", "secret", *parts) if word in logged] == []
+    assert all(json.loads(line)["message"] for line in logged.splitlines())
 
 
 @pytest.mark.parametrize("stored", [{"NULL": True}, {"N": "1.5"}, {"B": b"\x00"}, {"L": [{"S": "Grace"}]}])

@@ -1,10 +1,11 @@
 import re
+from dataclasses import FrozenInstanceError
 
 import pytest
 
 from clerk_sync.errors import SettingsError
-from clerk_sync.handlers.environment import ONE_URL
 from clerk_sync.handlers.settings import (
+    ONE_URL,
     AuditSettings,
     BackfillSettings,
     DashboardSettings,
@@ -213,7 +214,7 @@ def test_secret_in_the_wrong_variable_is_not_quoted(settings: Settings, name: st
 
 def test_settings_cannot_be_changed() -> None:
     settings = ProfileSettings.from_env(RIGHT)
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         settings.runs_table = "other"  # type: ignore[misc]
     assert len({settings, ProfileSettings.from_env(RIGHT)}) == 1, "a cache's key"
 

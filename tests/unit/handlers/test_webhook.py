@@ -76,7 +76,7 @@ def settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name in ("CLERK_WEBHOOK_SECRET_PARAMETER", "USERS_TABLE", "USERS_TABLE_KEY", "RUNS_TABLE"):
         monkeypatch.setenv(name, name.lower())
     monkeypatch.setenv("CREATE_MISSING_USERS", "true")
-    caches = (webhook._settings, webhook._secret, webhook._processor)
+    caches = (webhook._secret, webhook._processor)
     for cache in caches:
         cache.cache_clear()
     yield

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -68,15 +67,13 @@ class Aws:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     aws = Aws()
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(worker, "client", aws.client)
     monkeypatch.setattr(worker, "UsersTable", lambda *_, **__: aws.users_table)
-    worker._settings.cache_clear()
-    yield aws
-    worker._settings.cache_clear()
+    return aws
 
 
 def deliver(body: str, delivery: int = 1) -> list[str]:

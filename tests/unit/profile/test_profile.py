@@ -165,7 +165,7 @@ def test_page_load_that_waits_does_not_return_the_row_of_a_sign_in_alone(world: 
     assert world.now - START >= 700
 
 
-def test_page_load_that_waited_in_vain_returns_the_row_of_a_sign_in_as_stale(world: World) -> None:
+def test_page_load_that_waited_too_long_returns_the_row_of_a_sign_in_as_stale(world: World) -> None:
     world.table.rows[ID] = row_of(0, lastSignInAt=START - 1)
     world.claims.claimed[ID] = START + 3 * CLAIM_MS
     assert world.ensure() == Profile(row_of(0, lastSignInAt=START - 1), is_stale=True)
@@ -294,7 +294,7 @@ def test_marked_row_is_not_returned_by_get(version: int | None, world: World) ->
 
 @marked
 @pytest.mark.parametrize("is_refreshed", [False, True])
-def test_marked_user_whom_clerk_does_not_have_is_not_returned_however_fresh(
+def test_marked_user_who_is_not_in_clerk_is_not_returned_even_if_fresh(
     version: int | None, is_refreshed: bool, world: World
 ) -> None:
     world.table.rows[ID] = row_of(version, clerkDeletedAt=START - 1, firstName="Ada")
@@ -361,7 +361,7 @@ def test_unknown_user_is_asked_for_once_more_after_half_a_second(world: World) -
     assert 500 <= second - first <= 600
 
 
-def test_user_without_a_row_who_stays_unknown_is_to_try_later(world: World) -> None:
+def test_unknown_user_without_a_row_raises_clerk_unavailable(world: World) -> None:
     world.clerk = UNKNOWN
     with pytest.raises(ClerkUnavailable, match="does not know"):
         world.ensure()
@@ -371,7 +371,7 @@ def test_user_without_a_row_who_stays_unknown_is_to_try_later(world: World) -> N
 
 
 @pytest.mark.parametrize("row", [{}, {"plan": "pro"}, row_of(LONG_AGO, firstName="Ada"), row_of(0)])
-def test_user_with_a_row_who_stays_unknown_is_not_returned(row: dict[str, Any], world: World) -> None:
+def test_unknown_user_with_a_row_is_not_returned(row: dict[str, Any], world: World) -> None:
     world.table.rows[ID] = dict(row)
     world.clerk = UNKNOWN
     assert world.ensure() is None
@@ -391,7 +391,7 @@ def test_unknown_user_can_be_asked_for_again_at_once(world: World) -> None:
     assert world.asked_at[-1] == began
 
 
-def test_clerk_that_fails_the_second_time_is_to_be_tried_later(world: World) -> None:
+def test_clerk_that_fails_the_second_time_raises_clerk_unavailable(world: World) -> None:
     answers = [UNKNOWN, failing(ClerkUnavailable("down"))]
     world.clerk = lambda: answers.pop(0)()
     with pytest.raises(ClerkUnavailable, match="down"):
@@ -439,7 +439,7 @@ def test_row_with_only_the_apps_attributes_is_returned_as_stale_when_clerk_fails
 
 
 @in_trouble
-def test_user_without_a_row_is_to_try_later_when_clerk_fails(trouble: Answer, world: World) -> None:
+def test_user_without_a_row_raises_clerk_unavailable_when_clerk_fails(trouble: Answer, world: World) -> None:
     world.clerk = trouble
     with pytest.raises(ClerkUnavailable) as error:
         world.ensure()
@@ -612,7 +612,7 @@ def test_no_row_is_created_without_create_missing_while_runs_table_fails(without
     assert without_runs_table.table.rows == {}
 
 
-def test_clerk_that_failed_is_left_alone_while_runs_table_fails(without_runs_table: World) -> None:
+def test_clerk_is_not_asked_again_after_a_failure_while_runs_table_fails(without_runs_table: World) -> None:
     without_runs_table.clerk = failing(ClerkUnavailable("down"))
     profiles = without_runs_table.profiles()
     for _ in range(5):
@@ -622,7 +622,7 @@ def test_clerk_that_failed_is_left_alone_while_runs_table_fails(without_runs_tab
 
 
 @pytest.mark.parametrize("answer", [clerk_user, UNKNOWN])
-def test_runs_table_that_fails_after_clerk_answered_costs_nothing(answer: Answer, world: World) -> None:
+def test_row_is_returned_when_runs_table_fails_after_clerk_answered(answer: Answer, world: World) -> None:
     def answer_and_fail() -> Any:
         world.claims.is_down = True
         return answer()
@@ -632,7 +632,7 @@ def test_runs_table_that_fails_after_clerk_answered_costs_nothing(answer: Answer
     assert world.ensure() == (Profile(stored()) if answer is clerk_user else None)
 
 
-def test_runs_table_that_fails_while_a_page_load_waits_costs_nothing(world: World) -> None:
+def test_row_is_returned_when_runs_table_fails_while_a_page_load_waits(world: World) -> None:
     claimed(world)
 
     def fails() -> None:
@@ -717,7 +717,7 @@ def test_one_of_several_waiting_page_loads_asks_when_the_claim_lapses(world: Wor
     assert len(world.asked_at) == 1
 
 
-def test_new_user_is_to_try_later_while_others_hold_the_claim(world: World) -> None:
+def test_new_user_raises_clerk_unavailable_while_others_hold_the_claim(world: World) -> None:
     world.claims.claimed[ID] = START + 10 * CLAIM_MS
     with pytest.raises(ClerkUnavailable):
         world.ensure()
@@ -819,7 +819,7 @@ def test_returned_row_is_the_stored_row(row: Any, rival: Any, version: int, crea
         assert not profile.is_stale
 
 
-def test_get_asks_nobody_and_writes_nothing(world: World) -> None:
+def test_get_makes_no_request_to_clerk_and_writes_nothing(world: World) -> None:
     assert world.profiles().get(ID) is None
     world.table.rows[ID] = row_of(LONG_AGO, firstName="Old", plan="pro")
     assert world.profiles().get(ID) == Profile({VERSION: LONG_AGO, "firstName": "Old"})

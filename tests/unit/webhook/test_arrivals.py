@@ -25,5 +25,5 @@ def test_the_first_and_the_latest_arrival_are_kept(arrivals: list[int]) -> None:
     ("now", "hours"),
     [(0, 0.0), (99, 0.0), (100, 0.0), (100 + HOUR_MS, 1.0), (100 + 36 * HOUR_MS + HOUR_MS // 4, 36.2)],
 )
-def test_silence_is_given_in_hours(now: int, hours: float) -> None:
+def test_silence_is_measured_in_hours(now: int, hours: float) -> None:
     assert Webhooks(first_at=5, last_at=100).hours_silent(now) == hours

@@ -42,7 +42,7 @@ def needed(service: str, operation: str, asked: Mapping[str, Any]) -> Iterator[t
 
 def record_calls(function: str, file: str) -> None:
     """Have this process write each call down before it is made."""
-    import boto3
+    from botocore.session import Session
 
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     *_, region, account = os.environ["_LAMBDA_FUNCTION_ARN"].split(":")[:5]
@@ -54,8 +54,14 @@ def record_calls(function: str, file: str) -> None:
         line = {"at": time.time(), "function": function, "operation": operation, "actions": [*actions]}
         os.write(descriptor, json.dumps(line).encode() + b"\n")  # at once, so lines don't mix
 
-    boto3.setup_default_session()
-    boto3.DEFAULT_SESSION.events.register("provide-client-params", record)  # type: ignore[union-attr]
+    create_client = Session.create_client
+
+    def create_recorded(*arguments: Any, **options: Any) -> Any:
+        client = create_client(*arguments, **options)
+        client.meta.events.register("provide-client-params", record)
+        return client
+
+    Session.create_client = create_recorded  # type: ignore[method-assign]
 
 
 if "RECORDED_CALLS" in os.environ and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
