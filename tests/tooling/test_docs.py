@@ -215,7 +215,7 @@ def test_every_extra_field_is_listed() -> None:
         r"^\| `(\w+)` \| (\w+) \| .* \| (yes|no) \|$", section("reference", "### Extra fields"), re.MULTILINE
     )
     shown = {True: "yes", False: "no"}
-    assert rows == [(field.name, field.type.value, shown[field.is_shown]) for field in EXTRA_FIELDS]
+    assert rows == [(field.name, field.type.attribute_type, shown[field.is_shown]) for field in EXTRA_FIELDS]
 
 
 # Commands
