@@ -1,7 +1,6 @@
 """Whether a known vulnerability is in what is deployed, as pip-audit knows it from PyPI's advisories.
 
-If PyPI can't be
-reached, that is printed and does not fail the check.
+If PyPI can't be reached, that is printed and does not fail the check.
 """
 
 import json

@@ -1,7 +1,6 @@
 """python3 -m tests.local sign FILE: an API Gateway event, signed just now.
 
-A
-webhook gets a signature as Clerk makes it, a user's request a session token.
+A webhook gets a signature as Clerk makes it, a user's request a session token.
 """
 
 import argparse
