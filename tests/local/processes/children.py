@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -46,7 +45,8 @@ class Child:
         log: Path | None = None,
         stdout: IO[Any] | int | None = None,
     ) -> None:
-        self.folder = Path(tempfile.gettempdir(), f"clerk-sync-{token_hex(8)}")
+        # Not tempfile.gettempdir, which tries to write a file: Ctrl-C just then would leave it behind.
+        self.folder = Path(os.environ.get("TMPDIR", "/tmp"), f"clerk-sync-{token_hex(8)}")
         self.log = log
         self._lifeline, self._guardians_end = socket.socketpair()
         _running.add(self)
