@@ -25,7 +25,6 @@ class Environment:
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] = os.environ) -> Self:
-        """Raises SettingsError."""
         values, missing, wrong = {}, [], []
         for field in fields(cls):
             variable, readers = field.name.upper(), getattr(field.type, "__metadata__", ())
@@ -57,9 +56,9 @@ def between[N: (int, float)](kind: type[N], low: N, high: N) -> Callable[[str], 
 
 
 def _flag(text: str) -> bool:
-    if (lower := text.lower()) in ("true", "false"):
-        return lower == "true"
-    raise ValueError("It must be true or false")
+    if text.lower() not in ("true", "false"):
+        raise ValueError("It must be true or false")
+    return text.lower() == "true"
 
 
 def _one_url(text: str) -> str:
