@@ -1,7 +1,9 @@
 """How the tests are run: samples or all, and files side by side in several processes (pytest-xdist)."""
 
 import os
+import signal
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ SLOWEST_FIRST = (
 """The files that take longest. Side by side they begin first, so that none is left alone at the end."""
 HANDED_OVER = pytest.StashKey[list[dict[str, Any]]]()
 """What each process that ran tests handed over at its end, in `workeroutput`."""
+_workers: list[int] = []
+"""The ids of the processes that run tests."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,15 +48,29 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """More processes than processors, as the integration tests mostly wait."""
-    return 2 * (os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many processes as processors, or more for the integration tests, which mostly wait."""
+    processors = os.cpu_count() or 1
+    only_compute = all("tests/unit" in folder or "tests/simulation" in folder for folder in config.args)
+    return processors if only_compute else 2 * processors + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         ranks = {name: rank for rank, name in enumerate(SLOWEST_FIRST)}
         items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_newgateway(gateway: Any) -> None:
+    _workers.append(gateway._rinfo().pid)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """End the processes that run tests at once. What they have started ends with them."""
+    for worker in _workers:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -80,10 +80,9 @@ def summary(run: Run, problems: list[UserProblem]) -> str:
     """What came of the run, for a person."""
     took = duration(((run.ended_at or now_ms()) - run.started_at) / 1000)
     kind = "an audit without repair" if run.mode == "audit" else "a dry run"
-    lines = [
-        f"{run.status} after {took}" + (f", {kind}: nothing was written" if run.dry_run else ""),
-        f"  {counted(run.total_users, 'user')}: {', '.join(outcome(run)) or 'nothing to do'}",
-    ]
+    lines = [f"{run.status} after {took}" + (f", {kind}: nothing was written" if run.dry_run else "")]
+    if run.total_users or run.status != "FAILED":
+        lines.append(f"  {counted(run.total_users, 'user')}: {', '.join(outcome(run)) or 'nothing to do'}")
     lines += [
         plain(f"  {error['clerkUserId'] or 'error'}: {error['reason']}") for error in run.errors(problems)
     ]

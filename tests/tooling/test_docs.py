@@ -15,7 +15,7 @@ from botocore.model import ServiceModel
 from clerk_sync.audit.report import Report
 from clerk_sync.runs.events import AuditRequest, BackfillRequest
 from clerk_sync.runs.run import RunResult
-from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.fields import DEFAULT_NAMES, EXTRA_FIELDS
 from clerk_sync.users.row import owned
 from tests.cloud.arguments import COMMANDS as CLOUD_COMMANDS
 from tests.local.aws.local_aws import ROOT
@@ -208,6 +208,14 @@ def test_example_of_a_result_has_every_key(function: str, heading: str, shape: A
 
 def test_every_attribute_of_a_row_is_listed() -> None:
     assert set(first_column("reference", "## Rows")) == {"clerkUserId", *owned(DEFAULT_NAMES)}
+
+
+def test_every_extra_field_is_listed() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| .* \| (yes|no) \|$", section("reference", "### Extra fields"), re.MULTILINE
+    )
+    shown = {True: "yes", False: "no"}
+    assert rows == [(field.name, field.type.attribute_type, shown[field.is_shown]) for field in EXTRA_FIELDS]
 
 
 # Commands

@@ -1,10 +1,9 @@
 """Clerk's list of users, read from JSON. Apart from users/, as pydantic takes long to import."""
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pydantic_core import CoreSchema, SchemaValidator, core_schema
+from pydantic_core import SchemaValidator, core_schema
 
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, Names, Primary
 from clerk_sync.users.values import read_json
@@ -27,22 +26,14 @@ def read_users(body: bytes, names: Names = DEFAULT_NAMES) -> list[Any]:
 
 @cache
 def _users_validator(names: Names) -> SchemaValidator:
-    keys: dict[str, CoreSchema] = dict.fromkeys(("id", "updated_at"), core_schema.any_schema())
+    """It leaves out the other keys of each object in the list, and checks nothing else."""
+    keys = ["id", "updated_at"]
     for source in (FIELDS[name].source for name in names):
-        if isinstance(source, Primary):
-            keys[source.primary_id] = core_schema.any_schema()
-            inner = dict.fromkeys(("id", source.value), core_schema.any_schema())
-            keys[source.items] = _or_anything(_objects(inner))
-        else:
-            keys[source] = core_schema.any_schema()
-    return SchemaValidator(_objects(keys))
-
-
-def _objects(keys: Mapping[str, CoreSchema]) -> CoreSchema:
-    """A list of objects with only these keys; anything else in it stays as it is."""
-    fields = {name: core_schema.typed_dict_field(schema, required=False) for name, schema in keys.items()}
-    return core_schema.list_schema(_or_anything(core_schema.typed_dict_schema(fields)))
-
-
-def _or_anything(schema: CoreSchema) -> CoreSchema:
-    return core_schema.union_schema([schema, core_schema.any_schema()], mode="left_to_right")
+        keys += [source.items, source.primary_id] if isinstance(source, Primary) else [source]
+    anything = core_schema.any_schema()
+    user = core_schema.typed_dict_schema(
+        dict.fromkeys(keys, core_schema.typed_dict_field(anything, required=False))
+    )
+    return SchemaValidator(
+        core_schema.list_schema(core_schema.union_schema([user, anything], mode="left_to_right"))
+    )

@@ -183,11 +183,11 @@ class Profiles:
 def _is_shown(name: str, value: Value, names: Names) -> bool:
     if name in (VERSION, DELETED):
         return isinstance(value, int)
-    return name in names and FIELDS[name].is_shown and FIELDS[name].holds(value)
+    return name in names and FIELDS[name].is_shown and FIELDS[name].type.holds(value)
 
 
 def _plain(value: Value) -> Any:
-    return json.loads(value.text) if isinstance(value, Json) else value
+    return json.loads(value.text) if isinstance(value, Json) else value  # JSON has no Decimal
 
 
 def _usable_version(row: Row | None, now: int) -> int | None:

@@ -72,6 +72,6 @@ def _validated[E: _Event](model: type[E], event: Any, keys: str) -> E:
 def _faults(error: ValidationError) -> str:
     said = {"extra_forbidden": "there is no such key", "string_pattern_mismatch": "it has other characters"}
     return "; ".join(
-        f'"{fault["loc"][0]}": {said.get(fault["type"], fault["msg"])}' if fault["loc"] else "it is no object"
+        f'"{fault["loc"][0]}": {said.get(fault["type"], fault["msg"])}' if fault["loc"] else "not an object"
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     )

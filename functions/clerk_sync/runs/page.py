@@ -85,25 +85,16 @@ class Page(BaseModel):
             raise PydanticCustomError("older_version", "it is too old")
         return version
 
-    @field_validator("names")
-    @classmethod
-    def _known(cls, names: Names) -> Names:
-        if not FIELDS.keys() >= set(names):
-            raise ValueError("a field that is not synced")
-        return names
-
     @field_validator("users")
     @classmethod
     def _with_names(cls, users: tuple[User, ...], info: ValidationInfo) -> tuple[User, ...]:
         names = info.data.get("names", ())
         for user in users:
-            if not set(names) >= {*user.fields, *user.refused} or user.fields.keys() & user.refused.keys():
-                raise ValueError("a field that the page does not carry")
-            if not all(FIELDS[name].holds(value) for name, value in user.fields.items()):
+            if not FIELDS.keys() >= set(names) >= {*user.fields, *user.refused}:
+                raise ValueError("a field that is not synced")
+            if not all(FIELDS[name].type.holds(value) for name, value in user.fields.items()):
                 raise ValueError("a value of another type")
-        return tuple(
-            replace(user, names=tuple(name for name in names if name not in user.refused)) for user in users
-        )
+        return tuple(replace(user, names=tuple(n for n in names if n not in user.refused)) for user in users)
 
     @classmethod
     def of(

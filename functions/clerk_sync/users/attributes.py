@@ -1,24 +1,20 @@
 """Plain values and the typed attribute values of DynamoDB's API, such as `{"S": "Ada"}`."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from clerk_sync.aws.dynamodb import Attribute, Item, attribute
 from clerk_sync.users.fields import FIELDS, Names
 from clerk_sync.users.row import Row, owned
-from clerk_sync.users.values import Json, Opaque, Value
+from clerk_sync.users.values import Json, Opaque, Value, plain
 
 
 def to_attribute(value: Value) -> Attribute:
-    """The reverse of `_value`."""
-    match value:
-        case Opaque(stored):
-            typed: Attribute = stored
-            return typed
-        case Json():
-            return _typed(value.value)
-    return attribute(value)
+    """A value as DynamoDB has it."""
+    if isinstance(value, Opaque):
+        typed: Attribute = value.stored
+        return typed
+    return _typed(plain(value))
 
 
 def to_row(item: Item, names: Names) -> Row:
@@ -28,7 +24,7 @@ def to_row(item: Item, names: Names) -> Row:
 
 def type_of(name: str) -> str:
     """The type with which an owned attribute is written, such as `S`."""
-    return FIELDS[name].type.value if name in FIELDS else "N"
+    return FIELDS[name].type.attribute_type if name in FIELDS else "N"
 
 
 def _value(typed: Attribute) -> Value:
@@ -39,32 +35,16 @@ def _value(typed: Attribute) -> Value:
             return int(digits)
         case {"BOOL": _} | {"M": _}:
             try:
-                return Json.of(_plain(typed))
+                return Json.of(_untyped(typed))
             except ValueError:  # the sync never writes such a value
                 pass
     return Opaque(typed)
 
 
-def _plain(typed: Attribute) -> Any:
-    """Raises ValueError for what JSON does not have, such as a set."""
-    match typed:
-        case {"S": value} | {"BOOL": value}:
-            return value
-        case {"N": digits}:
-            return Decimal(digits)
-        case {"NULL": _}:
-            return None
-        case {"L": items}:
-            return [_plain(item) for item in items]
-        case {"M": items}:
-            return {name: _plain(item) for name, item in items.items()}
-    raise ValueError("not JSON")
-
-
-def _typed(value: Any) -> Mapping[str, Any]:
+def _typed(value: Any) -> Attribute:
     match value:
         case dict():
-            return {"M": {name: _typed(item) for name, item in value.items()}}
+            return {"M": {key: _typed(item) for key, item in value.items()}}
         case list():
             return {"L": [_typed(item) for item in value]}
         case Decimal():
@@ -72,3 +52,18 @@ def _typed(value: Any) -> Mapping[str, Any]:
         case None:
             return {"NULL": True}
     return attribute(value)
+
+
+def _untyped(typed: Attribute) -> Any:
+    match typed:
+        case {"M": items}:
+            return {key: _untyped(item) for key, item in items.items()}
+        case {"L": items}:
+            return [_untyped(item) for item in items]
+        case {"N": digits}:
+            return Decimal(digits)
+        case {"NULL": _}:
+            return None
+        case {"S": value} | {"BOOL": value}:
+            return value
+    raise ValueError("JSON has no such type")

@@ -75,31 +75,27 @@ class DriftClassifier:
         """What was wrong with the row that this write corrects; None: nothing. `now` in ms."""
         if not isinstance(change, User) or self._is_recent(change.updated_at):
             return None
-        future = future_times(row or {}, now)
+        is_missed = self._is_missed(change, row, now)
+        if row is None:
+            return Finding(change.id, FindingKind.MISSING, (), is_missed)
+        future = future_times(row, now)
         fields = tuple(name for name in change.names if name in write.changed)
         fields += (VERSION,) if VERSION in future else ()
-        expected = [name for name in fields if name not in future and self._is_expected(change, row, name)]
-        kind = self._kind(row, write, fields, is_drift=len(expected) < len(fields))
-        if kind is None:
-            return None
-        return Finding(change.id, kind, () if row is None else fields, self._is_missed(change, row, now))
-
-    def _kind(
-        self, row: Row | None, write: Write, fields: Sequence[str], *, is_drift: bool
-    ) -> FindingKind | None:
-        if row is None:
-            return FindingKind.MISSING
         if DELETED in write.changed:
-            return FindingKind.MARKED_BUT_ALIVE
-        if any(self.placeholders.fullmatch(text) for text in _texts(row, fields)):
-            return FindingKind.PLACEHOLDER
-        return FindingKind.DRIFTED if is_drift else None
+            kind = FindingKind.MARKED_BUT_ALIVE
+        elif any(self.placeholders.fullmatch(text) for text in _texts(row, fields)):
+            kind = FindingKind.PLACEHOLDER
+        elif any(name in future or not self._is_expected(change, row, name) for name in fields):
+            kind = FindingKind.DRIFTED
+        else:
+            return None
+        return Finding(change.id, kind, fields, is_missed)
 
-    def _is_expected(self, user: User, row: Row | None, name: str) -> bool:
+    def _is_expected(self, user: User, row: Row, name: str) -> bool:
         """Whether a webhook or the next full run will bring this field."""
         if name not in ACTIVITY:
             return False
-        in_clerk, stored = number(user.fields, name) or 0, number(row or {}, name) or 0
+        in_clerk, stored = number(user.fields, name) or 0, number(row, name) or 0
         if self._is_recent(max(in_clerk, stored)):
             return True
         return name == "lastActiveAt" and self.full_run_at is not None and in_clerk > self.full_run_at

@@ -3,21 +3,30 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from clerk_sync.users.values import Json, Value
+from clerk_sync.users.values import Value, plain
 
 Names = tuple[str, ...]
 """Names of fields, which are the attributes of a row."""
 
 
 class FieldType(Enum):
-    """What a field holds, and its type in DynamoDB."""
+    """What a field holds: its type in DynamoDB and in Python, and how messages name it."""
 
-    TEXT = "S"
-    TIME = "N"
-    """In ms since 1970."""
-    FLAG = "BOOL"
-    METADATA = "M"
+    TEXT = "S", str, "text"
+    TIME = "N", int, "a time"
+    FLAG = "BOOL", bool, "true or false"
+    METADATA = "M", dict, "an object"
+
+    def __init__(self, attribute_type: str, python_type: Any, noun: str) -> None:
+        self.attribute_type = attribute_type
+        self.python_type = python_type
+        self.noun = noun
+
+    def holds(self, value: Value) -> bool:
+        """Whether a field of this type may have the value. Raises ValueError for Json that is not valid."""
+        return type(plain(value)) is self.python_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +50,6 @@ class Field:
     type: FieldType
     source: str | Primary
     is_shown: bool = True
-
-    def holds(self, value: Value) -> bool:
-        """Whether the value is of this field's type."""
-        match self.type:
-            case FieldType.TEXT:
-                return isinstance(value, str)
-            case FieldType.TIME:
-                return isinstance(value, int)
-            case FieldType.FLAG:
-                return value in (Json("true"), Json("false"))
-        return isinstance(value, Json) and value.is_object
 
 
 TEXT, TIME, FLAG, METADATA = FieldType

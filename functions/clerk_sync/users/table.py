@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from itertools import batched
 from typing import Any, Self
 
 from botocore.exceptions import ClientError
@@ -113,18 +112,26 @@ class UsersTable:
     def read_available(
         self, user_ids: Iterable[str], *, consistent: bool = False
     ) -> tuple[dict[str, Row], set[str]]:
-        """The same, with the ids that could not be read as DynamoDB throttled them, or the time was over."""
-        rows: dict[str, Row] = {}
-        unread = set(wanted := list(user_ids))
-        with translated(f"reading from table {self._table!r}"):
-            for ids in batched(wanted, KEYS_PER_READ, strict=False):
-                keys = {user_id: {self._key: attribute(user_id)} for user_id in ids}
-                for item in self._read_batch(keys, consistent):
-                    rows[item[self._key]["S"]] = to_row(item, self.names)
-                unread -= set(ids) - keys.keys()
-                if keys:  # the time that is left is for writing what was read
+        """The same, with the ids that could not be read because DynamoDB throttled or the time was over."""
+        ids, rows = list(user_ids), dict[str, Row]()
+        names = {f"#{n}": name for n, name in enumerate((self._key, *owned(self.names)))}
+        request: Any = {
+            "ProjectionExpression": ", ".join(names),
+            "ExpressionAttributeNames": names,
+            "ConsistentRead": consistent,
+        }
+        for start in range(0, len(ids), KEYS_PER_READ):
+            unread = ids[start : start + KEYS_PER_READ]
+            for _ in self._attempts(8):
+                keys = [{self._key: attribute(user_id)} for user_id in unread]
+                items, left = self._read_batch(request | {"Keys": keys}, keys)
+                rows |= {item[self._key]["S"]: to_row(item, self.names) for item in items}
+                unread = [key[self._key]["S"] for key in left]
+                if not unread:
                     break
-        return rows, unread
+            if unread:  # the time that is left is for writing what was read
+                return rows, {*unread, *ids[start + KEYS_PER_READ :]}
+        return rows, set()
 
     def write(self, writes: Sequence[Write]) -> list[Result]:
         """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
@@ -184,28 +191,17 @@ class UsersTable:
             if after is None:
                 return
 
-    def _read_batch(self, keys: dict[str, Any], consistent: bool) -> Iterator[Item]:
-        """Read rows, and take what is read out of `keys`, which are by user id."""
-        names = {f"#{n}": name for n, name in enumerate((self._key, *owned(self.names)))}
-        for _ in self._attempts(8):
-            request = {
-                "Keys": list(keys.values()),
-                "ProjectionExpression": ", ".join(names),
-                "ExpressionAttributeNames": names,
-                "ConsistentRead": consistent,
-            }
+    def _read_batch(self, request: Any, keys: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+        """The items there are of these keys, and the keys that are left."""
+        with translated(f"reading from table {self._table!r}"):
             try:
-                answer: Any = self._dynamodb.batch_get_item(RequestItems={self._table: request})  # type: ignore[dict-item]
+                answer: Any = self._dynamodb.batch_get_item(RequestItems={self._table: request})
             except ClientError as error:
                 if is_throttling(error):
-                    continue
+                    return [], keys
                 raise
-            yield from answer["Responses"].get(self._table, [])
-            left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})
-            for user_id in keys.keys() - {key[self._key]["S"] for key in left["Keys"]}:
-                del keys[user_id]
-            if not keys:
-                return
+        left = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+        return answer["Responses"].get(self._table, []), left
 
     def _conditional(self, write: Write) -> ConditionalWrite:
         put = {name: to_attribute(value) for name, value in write.put.items()}

@@ -2,22 +2,19 @@
 
 import json
 from dataclasses import dataclass
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any, Self
 
+MAX_LENGTH = 50_000
+"""Of a value as JSON. Clerk allows 8 KB of metadata; two such values must fit in a message with the user."""
 MAX_LEVELS = 32
 MAX_DIGITS = 38
 _EXPONENTS = range(-130, 126)
 """What DynamoDB can hold:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html"""
-MAX_LENGTH = 50_000
-"""Of a value as JSON. Clerk allows 8 KB of metadata, and two such values must fit in a message with the rest
-of the user."""
-_LONGEST_INTEGER = 1_000
-"""Python makes no int of more than 4,300 digits. Longer numbers become a Decimal."""
-_NUMBERS = (int, Decimal, float)
-_CONSTANTS = {True: "true", False: "false", None: "null"}
+_EXACT = Context(prec=9_999, traps=[])
+"""What it rounds, or makes NaN, DynamoDB can't hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +31,6 @@ class Json:
         if len(text) > MAX_LENGTH:
             raise ValueError(f"it is longer than {MAX_LENGTH:,} characters")
         return cls(text)
-
-    @property
-    def value(self) -> Any:
-        """The value, with a Decimal for each number that is not whole."""
-        return read_json(self.text)
-
-    @property
-    def is_object(self) -> bool:
-        """Whether it is a JSON object."""
-        try:
-            return isinstance(self.value, dict)
-        except (ValueError, RecursionError):
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,58 +49,59 @@ type FieldValue = str | int | Json
 type Value = FieldValue | Opaque
 
 
+def plain(value: Value) -> Any:
+    """The value itself: that of Json, with a Decimal for each fraction."""
+    return read_json(value.text) if isinstance(value, Json) else value
+
+
 def read_json(body: bytes | str) -> Any:
-    """Like `json.loads`, but fractions are read as Decimal, and a number of any length is read.
+    """Like `json.loads`, but a fraction is read as Decimal, and so is a number of over a thousand digits.
 
     Raises ValueError or RecursionError if it is not JSON.
     """
-    return json.loads(body, parse_float=_decimal, parse_int=_integer)
+    return json.loads(body, parse_float=_EXACT.create_decimal, parse_int=_integer)
 
 
-def _integer(digits: str) -> int | Decimal:
-    return int(digits) if len(digits) < _LONGEST_INTEGER else _decimal(digits)
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:  # an exponent that not even a Decimal can hold
-        return Decimal("NaN")
-
-
-def _text(value: Any, level: int) -> str:
-    kind = type(value)
-    if kind is str:
-        return _string(value)
-    if kind in _NUMBERS:
-        return _number(value)
-    if kind not in (dict, list):
-        return _CONSTANTS[value]
-    if level > MAX_LEVELS:
-        raise ValueError(f"it has more than {MAX_LEVELS} levels")
-    if kind is list:
-        return f"[{','.join([_text(item, level + 1) for item in value])}]"
-    return "{" + ",".join([f"{_string(key)}:{_text(value[key], level + 1)}" for key in sorted(value)]) + "}"
-
-
-def _string(text: str) -> str:
+def check_text(text: str) -> str:
+    """Raises ValueError, which quotes nothing, for half of a surrogate pair."""
     if not text.isascii():
         try:
             text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair; the codec's own message would quote it
+        except UnicodeEncodeError:
             raise ValueError("it holds text that is not valid") from None
-    return encode_basestring_ascii(text)
+    return text
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < 1_000 else _EXACT.create_decimal(digits)
+
+
+def _text(value: Any, level: int) -> str:
+    kind = type(value)  # a comparison of types is faster than isinstance or match
+    if kind is str:
+        return encode_basestring_ascii(check_text(value))
+    if value is None or kind is bool:
+        return json.dumps(value)
+    if kind in (int, Decimal, float):
+        return _number(value)
+    if level > MAX_LEVELS:
+        raise ValueError(f"it has more than {MAX_LEVELS} levels")
+    if kind is dict:
+        pairs = [f"{_text(key, 1)}:{_text(value[key], level + 1)}" for key in sorted(value)]
+        return f"{{{','.join(pairs)}}}"
+    if kind is list:
+        return f"[{','.join([_text(item, level + 1) for item in value])}]"
+    raise ValueError("it is not JSON")
 
 
 def _number(value: float | Decimal) -> str:
-    if isinstance(value, int) and -(10**MAX_DIGITS) < value < 10**MAX_DIGITS:
+    if isinstance(value, int) and abs(value) < 10**MAX_DIGITS:
         return str(value)
-    number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not number:
+    number = _EXACT.normalize(Decimal(str(value)))
+    if number.is_zero():
         return "0"
     if not number.is_finite() or number.adjusted() not in _EXPONENTS:
         raise ValueError("it holds a number that is out of DynamoDB's range")
-    number = number.normalize(Context(prec=MAX_DIGITS + 1))
     if len(number.as_tuple().digits) > MAX_DIGITS:
         raise ValueError(f"it holds a number of more than {MAX_DIGITS} digits")
     return f"{number:f}"

@@ -138,6 +138,17 @@ def test_ctrl_c_while_the_functions_are_built(
     assert not (clone / ".local/built").exists()
 
 
+@each_send
+def test_ctrl_c_while_tests_run(send: Send, temporary: Path) -> None:
+    files = ("tests/integration/test_odd_rows.py", "tests/integration/test_alarms.py")
+    with launched("test", *files, "-n", "2", "--dist", "loadfile", folder=temporary) as command:
+        eventually(lambda: sum("ministack" in one for one in command.leftovers()) >= 2)
+        send(command)
+        assert command.finish(seconds=END_SECONDS) == 2
+        assert "KeyboardInterrupt" in command.said
+        eventually(lambda: not [one for one in command.leftovers() if one.startswith("process")], END_SECONDS)
+
+
 def test_ctrl_c_while_the_template_is_deployed(temporary: Path) -> None:
     with launched("run", folder=temporary) as command:
         command.wait_for("Deploying template.yaml")

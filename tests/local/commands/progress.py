@@ -21,9 +21,9 @@ class Bar:
         self._is_live = sys.stdout.isatty()
 
     def show(self, run: Run) -> None:
-        """How the run is getting on now; nothing before it has a page."""
+        """How the run is getting on now; nothing unless it has a page."""
         self._pace.note(run.counts.total, time.monotonic())
-        if not run.pages and not run.is_over:
+        if not run.pages:
             return
         line = progress_line(run, self._pace.per_second())
         if self._is_live:

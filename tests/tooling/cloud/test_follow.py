@@ -52,6 +52,11 @@ def test_the_summary_of_a_failed_run_says_why() -> None:
     assert "  error: Clerk refuses" in summary(failed, []).splitlines()
 
 
+def test_the_summary_of_a_run_that_failed_before_its_first_user_counts_nobody() -> None:
+    failed = replace(OVER, status="FAILED", failure="Clerk refuses", pages=0, total_users=0, counts=Counts())
+    assert summary(failed, []).splitlines() == ["FAILED after 3 min 12 s", "  error: Clerk refuses"]
+
+
 def test_a_name_cannot_move_the_cursor() -> None:
     odd = "Zoë \x1b[2J\r\u202egnp"
     shown = summary(OVER, [UserProblem(odd, odd)])
