@@ -66,11 +66,14 @@ class FakeUsersTable(UsersTable):
     def update(self, write: Write) -> Written | Lost:
         self.updates.append(write)
         self._let_a_rival_in()
-        if write.user_id in self.refused:
+        if self.is_refused(write):
             raise RowRefused("no")
         if not holds(write, self.rows.get(write.user_id)):
             return Lost(self._stored(write.user_id))
         return self._carry_out(write)
+
+    def is_refused(self, write: Write) -> bool:
+        return write.user_id in self.refused
 
     def _let_a_rival_in(self) -> None:
         if self.rivals:
@@ -78,7 +81,7 @@ class FakeUsersTable(UsersTable):
 
     def _write(self, write: Write) -> Result:
         row = self.rows.get(write.user_id)
-        if write.user_id in self.refused:
+        if self.is_refused(write):
             return RowRefused("no")
         if holds(write, row):
             return self._carry_out(write)

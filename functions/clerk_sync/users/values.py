@@ -104,4 +104,5 @@ def _number(value: float | Decimal) -> str:
         raise ValueError("it holds a number that is out of DynamoDB's range")
     if len(number.as_tuple().digits) > MAX_DIGITS:
         raise ValueError(f"it holds a number of more than {MAX_DIGITS} digits")
-    return f"{number:f}"
+    is_whole = number == number.to_integral_value() and abs(number) < 10**MAX_DIGITS
+    return str(int(number) if is_whole else number)

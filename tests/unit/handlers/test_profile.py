@@ -11,9 +11,9 @@ from clerk_sync.handlers import profile as handlers_profile
 from clerk_sync.handlers.profile import handler
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.profile.profile import Profile
-from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.fields import DEFAULT_NAMES, Names, synced
 from clerk_sync.users.row import Row
-from clerk_sync.users.values import Opaque
+from clerk_sync.users.values import Json, Opaque
 from tests.local.clerk.session_tokens import new_key, session_token
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.page_loads import (
@@ -102,6 +102,20 @@ def test_callers_row_is_returned(method: str, path: str, profiles: ScriptedProfi
     assert response["headers"]["Content-Type"] == "application/json"
     assert response["headers"]["Cache-Control"] == "no-store"
     assert profiles.asked == [(method, USER)]
+
+
+def test_only_synced_fields_that_a_user_may_see_are_returned(profiles: ScriptedProfiles) -> None:
+    profiles.row = {
+        **ROW,
+        "phoneNumber": "+1555",
+        "banned": Json("true"),
+        "twoFactorEnabled": Json("false"),
+        "publicMetadata": Json('{"n":1.5}'),
+        "unsafeMetadata": Json('{"not":"synced"}'),
+    }
+    profiles.names = synced(["phoneNumber", "banned", "twoFactorEnabled", "publicMetadata"])
+    extra = {"phoneNumber": "+1555", "twoFactorEnabled": False, "publicMetadata": {"n": 1.5}}
+    assert body(answer(event())) == {**SHOWN, **extra}
 
 
 def test_stale_row_is_marked_stale(profiles: ScriptedProfiles) -> None:

@@ -9,11 +9,12 @@ from clerk_sync.handlers.settings import (
     AuditSettings,
     BackfillSettings,
     DashboardSettings,
+    FieldsSettings,
     ProfileSettings,
     WebhookSettings,
     WorkerSettings,
 )
-from clerk_sync.users.fields import FIELDS
+from clerk_sync.users.fields import DEFAULT_NAMES, EXTRA_NAMES, FIELDS
 from clerk_sync.users.row import owned
 from tests.local.aws.local_aws import ROOT
 
@@ -186,6 +187,24 @@ def test_table_key_that_the_sync_writes_is_refused(settings: Settings, key: str)
     with pytest.raises(SettingsError, match="USERS_TABLE_KEY") as error:
         settings.from_env(RIGHT | {"USERS_TABLE_KEY": key})
     assert "UsersTableKey" in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [BackfillSettings, AuditSettings, WebhookSettings, ProfileSettings])
+def test_extra_fields_join_the_default_ones(settings: type[FieldsSettings]) -> None:
+    assert settings.from_env(RIGHT).names == DEFAULT_NAMES
+    named = settings.from_env(RIGHT | {"EXTRA_FIELDS": "publicMetadata,phoneNumber"}).names
+    assert named == (*DEFAULT_NAMES, "phoneNumber", "publicMetadata")
+
+
+@pytest.mark.parametrize("text", ["password", "phoneNumber,private_metadata", "email", "phoneNumber,"])
+def test_unknown_extra_field_is_an_error_that_lists_the_right_ones(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"EXTRA_FIELDS is .* ExtraFields can't name") as error:
+        BackfillSettings.from_env(RIGHT | {"EXTRA_FIELDS": text})
+    assert ", ".join(EXTRA_NAMES) in str(error.value)
+
+
+def test_worker_does_not_read_extra_fields_as_pages_name_theirs() -> None:
+    WorkerSettings.from_env(RIGHT | {"EXTRA_FIELDS": "password"})
 
 
 def test_all_missing_variables_are_named_at_once() -> None:

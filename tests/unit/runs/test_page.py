@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,24 +11,33 @@ from hypothesis import strategies as st
 from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
-from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, synced
 from clerk_sync.users.user import MAX_CHARACTERS, Deletion, User, UserProblem, parse_user
+from clerk_sync.users.values import MAX_LENGTH, FieldValue, Json
 from tests.local.clerk.fake_users import make_users
-from tests.support.strategies import NOW, TIMES, any_text, json_values
+from tests.support.strategies import ALL_NAMES, NOW, any_text, json_values
 
 MARK = "Quetzalcoatl"
 SQS_BYTES = 1024 * 1024
 """What SQS takes as one message."""
 
+_OF_TYPE: dict[FieldType, st.SearchStrategy[FieldValue]] = {
+    FieldType.TEXT: st.text(),
+    FieldType.TIME: st.integers(0, 10**15),
+    FieldType.FLAG: st.booleans().map(Json.of),
+    FieldType.METADATA: st.dictionaries(st.text(), st.text() | st.booleans() | st.none()).map(Json.of),
+}
 users = st.builds(
     User,
     st.text(min_size=1),
     st.integers(0, 10**15),
     st.fixed_dictionaries(
         {},
-        optional={name: st.integers(0, 10**15) if name in TIMES else st.text() for name in DEFAULT_NAMES},
+        optional={name: _OF_TYPE[field.type] for name, field in FIELDS.items() if name != "unsafeMetadata"},
     ),
-)
+    st.just(ALL_NAMES[:-1]),
+    st.sampled_from([{}, {"unsafeMetadata": "unsafe_metadata: it is odd"}]),
+).map(lambda user: user if user.refused else replace(user, names=ALL_NAMES))
 pages = st.builds(
     Page,
     run_id=st.text(),
@@ -36,6 +46,7 @@ pages = st.builds(
     read_at=st.integers(0, 10**15),
     create_missing=st.booleans(),
     dry_run=st.booleans(),
+    names=st.just(ALL_NAMES),
     users=st.lists(users, max_size=4).map(tuple),
     deletions=st.lists(st.builds(Deletion, st.text(), st.integers(0, 10**15)), max_size=4).map(tuple),
     webhooks_since=st.none() | st.integers(0, 10**15),
@@ -85,6 +96,11 @@ def with_user(**changes: Any) -> dict[str, Any]:
     return body(users=[body()["users"][0] | changes])
 
 
+def flagged(value: Any, name: str = "banned") -> dict[str, Any]:
+    """A page that carries one more field, with this value."""
+    return with_user(fields={name: value}) | {"names": [*DEFAULT_NAMES, name]}
+
+
 def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in body().items() if key != name}
 
@@ -109,6 +125,14 @@ REFUSED = {
     "a field that is null": with_user(fields={"firstName": None}),
     "a field that is a truth": with_user(fields={"createdAt": True}),
     "a field that is a fraction": with_user(fields={"createdAt": 1.5}),
+    "a field that the page does not name": with_user(fields={"phoneNumber": MARK}),
+    "a refused field that the page does not name": with_user(refused={"phoneNumber": MARK}),
+    "names that are unknown": body(names=[MARK]),
+    "a flag that is a text": flagged("yes"),
+    "a flag that is a bare truth": flagged(True),
+    "a flag that is a number": flagged({"text": "1"}),
+    "metadata that is no object": flagged({"text": "[]"}, "publicMetadata"),
+    "metadata that is not JSON": flagged({"text": MARK}, "publicMetadata"),
     "a user without version": with_user(updated_at=None),
     "an id that is no text": with_user(id=7),
     "users that are none": body(users=MARK),
@@ -156,6 +180,16 @@ def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int],
     with pytest.raises(MessageError, match="version: it is too old") as error:
         Page.load(sent)
     assert not isinstance(error.value, NewerVersion)
+
+
+def test_page_names_the_fields_that_its_users_carry() -> None:
+    carried = User("user_1", 5, {"phoneNumber": "+1555"}, (*DEFAULT_NAMES, "phoneNumber", "banned"))
+    refused = User("user_2", 5, {}, (*DEFAULT_NAMES, "phoneNumber"), {"banned": "it is odd"})
+    page = Page.load(example(names=carried.names, users=(carried, refused)).dump())
+    assert page.users == (carried, refused)
+    assert json.loads(page.dump())["names"] == list(carried.names)
+    part = Page.load(page.next_part(page.users[1:], page.done).dump())
+    assert (part.names, part.users) == (carried.names, (refused,))
 
 
 @pytest.mark.parametrize("changes", [{}, {"users": MARK}, {"extra": MARK}, {"number": None}])
@@ -223,7 +257,7 @@ problems = st.builds(UserProblem, st.none() | st.text(), st.text())
 
 def bytes_of(part: Any) -> int:
     return sum(
-        len(json.dumps({"id": user.id, "updated_at": user.updated_at, "fields": user.fields}))
+        len(json.dumps({"id": user.id, "updated_at": user.updated_at, "fields": user.fields}, default=asdict))
         for user in part
         if isinstance(user, User)
     )
@@ -257,3 +291,29 @@ def test_the_longest_possible_users_fit_in_messages(character: str) -> None:
     longest = User("user_" + "x" * 250, 5, {"firstName": character * MAX_CHARACTERS})
     for part in split([longest] * 5 + [User("u", 1, {})] * 500):
         assert len(example(users=tuple(part)).dump()) < SQS_BYTES
+
+
+@pytest.mark.parametrize("character", ["a", '"', "\u00fc", "\U0001f98a"])
+def test_full_page_of_users_with_8_kb_of_metadata_fits_in_messages(character: str) -> None:
+    size = len(character.encode())
+    metadata = {f"key {n}": character * (100 // size) for n in range(70)}
+    names = synced(["publicMetadata"])
+    payloads = [payload | {"public_metadata": metadata} for payload in make_users(500)]
+    parts = list(split([parse_user(payload, NOW, names) for payload in payloads]))
+    bodies = [
+        example(names=names, users=tuple(user for user in part if isinstance(user, User))).dump()
+        for part in parts
+    ]
+    assert max(map(len, bodies)) < SQS_BYTES
+    assert sum(map(len, parts)) == 500
+    assert all(user.fields["publicMetadata"] == Json.of(metadata) for user in Page.load(bodies[0]).users)
+
+
+@pytest.mark.parametrize("character", ["a", "\x00", "\U0001f98a"])
+def test_longest_possible_users_with_metadata_fit_in_messages(character: str) -> None:
+    longest = Json.of({"a": '"' * (MAX_LENGTH // 2 - 10)})
+    names = synced(["publicMetadata", "unsafeMetadata"])
+    fields: dict[str, FieldValue] = {"publicMetadata": longest, "unsafeMetadata": longest}
+    user = User("u" * 255, 5, {"firstName": character * MAX_CHARACTERS, **fields}, names)
+    for part in split([user] * 3):
+        assert len(example(names=names, users=tuple(part)).dump()) < SQS_BYTES

@@ -17,8 +17,9 @@ from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import STALE_MS, Counts, Mode, Run
+from clerk_sync.runs.run import STALE_MS, Counts, Mode, Run, Scope
 from clerk_sync.runs.run_starter import OVERLAP_MS, RunStarter
+from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.user import UserProblem
 from tests.support.executors import InTurnExecutor
 from tests.support.metrics import RecordedMetrics
@@ -270,12 +271,21 @@ def test_dry_run_sets_no_watermark(memory: RunsInMemory) -> None:
     assert incremental_since(memory) is None
 
 
-@pytest.mark.parametrize("changed", [{"create_missing": False}, {"users_table": "another"}])
-def test_watermark_of_another_table_or_create_missing_does_not_count(
+@pytest.mark.parametrize(
+    "changed",
+    [{"create_missing": False}, {"users_table": "another"}, {"names": (*DEFAULT_NAMES, "phoneNumber")}],
+)
+def test_watermark_of_another_table_create_missing_or_fields_does_not_count(
     memory: RunsInMemory, changed: Mapping[str, Any]
 ) -> None:
     a_full_run(memory, WRITTEN)
     assert incremental_since(memory, **changed) is None
+
+
+def test_watermark_of_a_version_without_extra_fields_counts_for_the_default_ones() -> None:
+    run = a_run("full", 1)
+    assert Scope("ins_1", "users", create_missing=True).fields == run.fields
+    assert run.names == DEFAULT_NAMES
 
 
 def test_watermark_of_another_instance_does_not_count(memory: RunsInMemory) -> None:

@@ -14,9 +14,11 @@ from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Counts, Run, Status
 from clerk_sync.runs.worker import Worker
 from clerk_sync.users.drift import placeholder_pattern
-from clerk_sync.users.row import DELETED
+from clerk_sync.users.fields import synced
+from clerk_sync.users.row import DELETED, Row
 from clerk_sync.users.table import Result
 from clerk_sync.users.user import Deletion, User
+from clerk_sync.users.values import Json
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.pages_in_memory import PagesInMemory
@@ -64,6 +66,30 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
     counts = memory.run(RUN.run_id).counts
     assert counts == Counts(created=1, updated=4, missed_by_webhooks=1, findings=3)
     assert table.rows["gone"][DELETED] == 7
+
+
+@pytest.mark.parametrize("extra", [(), ("phoneNumber",)])
+def test_page_changes_only_the_fields_that_it_carries(extra: tuple[str, ...]) -> None:
+    """Whichever fields are synced by the time when it is delivered."""
+    memory = RunsInMemory()
+    memory.send(memory.start(RUN), PendingPage("t1", 1, [], Checkpoint()))
+    names = synced(extra)
+    page = Page(
+        run_id=RUN.run_id,
+        number=1,
+        token="t1",
+        read_at=10 * DELETION_GRACE_MS,
+        create_missing=True,
+        dry_run=False,
+        names=names,
+        users=(User("ada", 1_000, {"firstName": "Ada"}, names),),
+    )
+    row: Row = {"phoneNumber": "+1555", "publicMetadata": Json("{}")}
+    table = FakeUsersTable({"ada": row})
+    worker = Worker(table, memory.runs, memory.pages, PagesInMemory(), placeholder_pattern([]))
+    worker.work(Page.load(page.dump()), is_first_delivery=True, is_last_delivery=False)
+    kept = {name: value for name, value in row.items() if name not in extra}
+    assert table.rows["ada"] == {**kept, "firstName": "Ada", "clerkUpdatedAt": 1_000}
 
 
 # Deliveries that fail

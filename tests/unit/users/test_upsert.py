@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -7,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.errors import AwsError, RowRefused
+from clerk_sync.users.fields import synced
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, Stored, store, upsert
 from clerk_sync.users.user import Change, User
-from clerk_sync.users.values import Value
-from clerk_sync.users.write_rule import DELETION_GRACE_MS
+from clerk_sync.users.values import FieldValue, Json, Value
+from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import NOW, changes, owned_part, plausible, rows, stored_as, users
@@ -322,3 +324,81 @@ def test_row_that_dynamodb_will_never_take_is_an_error_of_the_change() -> None:
     table = FakeUsersTable(refused=["a"])
     with pytest.raises(RowRefused):
         store(table, A, None, as_of=1, now=NOW, create_missing=True)
+
+
+# Fields that are refused
+
+PLAN, NOTES = Json.of({"plan": "pro"}), Json.of({"notes": "x" * 500})
+NAMES = synced(["banned", "publicMetadata", "unsafeMetadata"])
+
+
+def with_metadata(user_id: str = "a", version: int = 5) -> User:
+    fields: dict[str, FieldValue] = {
+        "firstName": "Ada",
+        "banned": Json("true"),
+        "publicMetadata": PLAN,
+        "unsafeMetadata": NOTES,
+    }
+    return User(user_id, version, fields, NAMES)
+
+
+class SmallRows(FakeUsersTable):
+    """Refuses rows with any of these attributes."""
+
+    too_large: tuple[str, ...] = ("unsafeMetadata",)
+
+    def is_refused(self, write: Write) -> bool:
+        return any(name in write.put for name in self.too_large)
+
+
+def test_refused_field_stays_as_stored_and_the_others_are_written() -> None:
+    row = {**stored_as(User("a", 4, {"firstName": "Old"})), "unsafeMetadata": Json("{}"), "plan": "pro"}
+    user = replace(with_metadata(), names=NAMES[:-1], refused={"unsafeMetadata": "unsafe_metadata: odd"})
+    user = replace(user, fields={name: user.fields[name] for name in user.fields if name in user.names})
+    table = FakeUsersTable({"a": row})
+    for writes in (1, 1):
+        outcome = upsert(table, [user], as_of=1, now=NOW, create_missing=True)
+        [problem] = outcome.problems
+        assert problem.clerk_user_id == "a"
+        assert "unsafeMetadata" in problem.reason
+        assert (outcome.written, outcome.unchanged_ids) == ({}, [])
+        assert table.rows["a"] == {**stored_as(user), "unsafeMetadata": Json("{}"), "plan": "pro"}
+        assert len(table.written) == writes
+
+
+@pytest.mark.parametrize(
+    ("too_large", "left_out"),
+    [
+        (("unsafeMetadata",), ["unsafeMetadata"]),
+        (("publicMetadata",), ["unsafeMetadata", "publicMetadata"]),
+        (("unsafeMetadata", "publicMetadata"), ["unsafeMetadata", "publicMetadata"]),
+    ],
+)
+def test_row_that_dynamodb_refuses_is_written_without_its_largest_metadata(
+    too_large: tuple[str, ...], left_out: list[str]
+) -> None:
+    by_itself, in_batch = SmallRows(), SmallRows()
+    by_itself.too_large = in_batch.too_large = too_large
+    user = with_metadata()
+    outcome = upsert(in_batch, [user, User("b", 1, {})], as_of=1, now=NOW, create_missing=True)
+    stored = store(by_itself, user, None, as_of=1, now=NOW, create_missing=True)
+    assert list(outcome.written) == ["b"]
+    assert outcome.problems == [stored.problem]
+    assert [name for name in NAMES if name in outcome.problems[0].reason] == sorted(left_out)
+    expected = {name: value for name, value in stored_as(user).items() if name not in left_out}
+    assert in_batch.rows["a"] == by_itself.rows["a"] == expected
+
+
+def test_row_that_is_refused_without_metadata_too_is_a_problem_with_dynamodbs_reason() -> None:
+    table = FakeUsersTable(refused=["a"])
+    outcome = upsert(table, [with_metadata()], as_of=1, now=NOW, create_missing=True)
+    assert [problem.reason for problem in outcome.problems] == ["no"]
+    with pytest.raises(RowRefused):
+        store(table, with_metadata(), None, as_of=1, now=NOW, create_missing=True)
+
+
+def test_fields_that_a_snapshot_does_not_carry_stay() -> None:
+    row = {**stored_as(User("a", 4, {})), "publicMetadata": PLAN, "banned": "the app's"}
+    table = FakeUsersTable({"a": row})
+    upsert(table, [User("a", 5, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
+    assert table.rows["a"] == {**row, "firstName": "Ada", VERSION: 5}
