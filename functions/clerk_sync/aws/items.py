@@ -6,7 +6,7 @@ names are reserved words.
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,17 +38,13 @@ def update(
     set_: Mapping[str, Value] | None = None,
     set_once: Mapping[str, Value] | None = None,
     add: Mapping[str, int] | None = None,
-    remove: Sequence[str] = (),
 ) -> Write:
-    """Set attributes of an item, those in `set_once` if the item does not have them, add to numbers, or
-    remove attributes."""
+    """Set attributes of an item, those in `set_once` if the item does not have them, or add to numbers."""
     sets = [f"#{name} = :{name}" for name in set_ or ()]
     sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in set_once or ()]
     clauses = [f"SET {', '.join(sets)}"] if sets else []
     if add:
         clauses.append("ADD " + ", ".join(f"#{name} :{name}" for name in add))
-    if remove:
-        clauses.append("REMOVE " + ", ".join(f"#{name}" for name in remove))
     changed = {f":{name}": value for more in (set_, set_once, add) for name, value in (more or {}).items()}
     return {
         "Update": {
@@ -98,13 +94,11 @@ class Items:
         only_if: str = "",
         values: Values | None = None,
         *,
-        set_: Mapping[str, Value] | None = None,
+        set_: Mapping[str, Value],
         set_once: Mapping[str, Value] | None = None,
-        remove: Sequence[str] = (),
     ) -> dict[str, Any] | None:
-        """Change an item and return it; None if the condition does not hold."""
-        changes: Any = {"set_": set_, "set_once": set_once, "remove": remove}
-        request = update(run_id, part, only_if, values or {}, **changes)["Update"]
+        """Set attributes of an item and return it; None if the condition does not hold."""
+        request = update(run_id, part, only_if, values or {}, set_=set_, set_once=set_once)["Update"]
         errors = self.dynamodb.exceptions
         for _ in self._attempts():
             with translated(f"writing to {self.table}"):

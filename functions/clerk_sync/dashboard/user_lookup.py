@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.clock import now_ms
-from clerk_sync.users.fields import Names
 from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
@@ -58,21 +57,18 @@ def latest_users(clerk: ClerkClient, table: UsersTable) -> LatestUsers:
     newest = clerk.users(order_by="-created_at", limit=USERS_LISTED)
     # Clerk's docs don't say where users who never were active stand in this order: leave them out.
     active = clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED)
-    newest, active = _parsed(newest, as_of, table.names), _parsed(active, as_of, table.names)
-    rows = table.read({user.id for user in (*newest, *active) if isinstance(user, User)})
-    return LatestUsers(_listed(newest, rows, as_of), _listed(active, rows, as_of))
+    listed = _listed([*newest, *active], table, as_of)
+    return LatestUsers(listed[: len(newest)], listed[len(newest) :])
 
 
 def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
     """Look up a whole e-mail address or user id: one request each. Raises ClerkError, AwsError."""
     as_of = now_ms()
-    is_email = "@" in wanted
-    key = "email_address" if is_email else "user_id"
-    users = _parsed(clerk.users(limit=USERS_LISTED, **{key: [wanted]}), as_of, table.names)
-    ids = {user.id for user in users if isinstance(user, User)}
-    rows = table.read(ids | (set() if is_email or users else {wanted}))
-    orphan_row = None if users else row_state(None, rows.get(wanted), as_of)
-    return SearchResult(_listed(users, rows, as_of), orphan_row)
+    key = "email_address" if "@" in wanted else "user_id"
+    if found := clerk.users(limit=USERS_LISTED, **{key: [wanted]}):
+        return SearchResult(_listed(found, table, as_of))
+    rows = table.read([wanted]) if key == "user_id" else {}
+    return SearchResult([], row_state(None, rows.get(wanted), as_of))
 
 
 def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None:
@@ -84,11 +80,9 @@ def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None
     return RowState(number(without_future_times(row, as_of), DELETED), differing)
 
 
-def _parsed(payloads: Sequence[Any], now: int, names: Names) -> list[User | UserProblem]:
-    return [parse_user(payload, now, names) for payload in payloads]
-
-
-def _listed(users: Sequence[User | UserProblem], rows: Mapping[str, Row], as_of: int) -> list[ListedUser]:
+def _listed(payloads: Sequence[Any], table: UsersTable, as_of: int) -> list[ListedUser]:
+    users = [parse_user(payload, as_of, table.names) for payload in payloads]
+    rows = table.read({user.id for user in users if isinstance(user, User)})
     return [
         ListedUser(user, row_state(user, rows.get(user.id), as_of) if isinstance(user, User) else None)
         for user in users

@@ -18,7 +18,6 @@ def prepare(*makes: Callable[[], object]) -> None:
     """
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         with suppress(Exception):
-            client("ssm")
             for make in makes:
                 make()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from clerk_sync.aws.clients import client
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
@@ -72,4 +73,4 @@ def _processor() -> WebhookProcessor:
     )
 
 
-prepare(_secret, _processor)
+prepare(_secret, _processor, lambda: client("ssm"))

@@ -46,9 +46,9 @@ class RefreshClaims:
         self._end(user_id, until, {})
 
     def _end(self, user_id: str, until: int, times: dict[str, int]) -> None:
-        values, remove = {":until": until}, ("claimedUntil",)
+        times, values = {**times, "claimedUntil": 0}, {":until": until}
         with _claims():
-            self.items.update(*_key(user_id), "claimedUntil = :until", values, set_=times, remove=remove)
+            self.items.update(*_key(user_id), "claimedUntil = :until", values, set_=times)
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from dataclasses import fields
 from typing import Any
 
 from clerk_sync.errors import SettingsError
+from clerk_sync.handlers.environment import Environment
 from clerk_sync.handlers.settings import (
     AuditSettings,
     BackfillSettings,
     DashboardSettings,
-    Environment,
     ProfileSettings,
     WebhookSettings,
     WorkerSettings,

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from tests.local.aws.local_aws import FunctionError, LocalAwsError
-from tests.local.bench import imports, load, paging, sync, writes
+from tests.local.bench import imports, load, metadata, paging, sync, writes
 from tests.local.bench.errors import BenchmarkError
 
 MEASURES = {
@@ -12,6 +12,7 @@ MEASURES = {
     "imports": imports.measure,
     "paging": paging.measure,
     "writes": writes.measure,
+    "metadata": metadata.measure,
     "load": load.measure,
 }
 

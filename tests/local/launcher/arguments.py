@@ -17,7 +17,7 @@ KEPT_PORT = 4566
 """The port of a local AWS that stays up."""
 EVENT = Path("tests/events/webhook-user-updated.json")
 PICTURE = Path("docs/dashboard.png")
-MEASURES = ("sync", "imports", "paging", "writes", "load")
+MEASURES = ("sync", "imports", "paging", "writes", "metadata", "load")
 MEASURED = ("sync", "imports")
 
 

@@ -2,12 +2,11 @@
 
 import base64
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
 
-from clerk_sync.handlers.settings import Environment
+from clerk_sync.handlers.environment import Environment
 from tests.cloud.checks import alarms, clerk, deployment, extra_fields, functions, queues, schedules, secrets
 from tests.cloud.checks.secrets import Stored
 from tests.cloud.result import Mark, Result
@@ -61,7 +60,6 @@ def test_an_environment_variable_is_a_parameter_in_upper_case() -> None:
     assert functions.upper_snake("UsersTableKey") == "USERS_TABLE_KEY"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(Environment):
     clerk_api_url: str
     page_size: Annotated[int, int] = 0

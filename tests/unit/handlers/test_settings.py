@@ -4,8 +4,8 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from clerk_sync.errors import SettingsError
+from clerk_sync.handlers.environment import ONE_URL
 from clerk_sync.handlers.settings import (
-    ONE_URL,
     AuditSettings,
     BackfillSettings,
     DashboardSettings,

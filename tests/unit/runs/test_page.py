@@ -55,18 +55,18 @@ pages = st.builds(
 
 
 @given(pages)
-def test_a_page_is_loaded_as_it_was_dumped(page: Page) -> None:
+def test_page_is_loaded_as_it_was_dumped(page: Page) -> None:
     assert Page.load(page.dump()) == page
 
 
 @given(pages)
-def test_a_message_holds_no_character_that_sqs_refuses(page: Page) -> None:
+def test_message_is_printable_ascii(page: Page) -> None:
     body = page.dump()
     assert body.isascii()
     assert body.isprintable()
 
 
-def test_a_page_of_every_kind_of_user_survives_the_queue() -> None:
+def test_page_of_every_kind_of_user_is_loaded_as_it_was_dumped() -> None:
     parsed = (parse_user(payload, NOW) for payload in make_users(400))
     found = tuple(user for user in parsed if isinstance(user, User))
     page = example(users=found)
@@ -105,7 +105,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in body().items() if key != name}
 
 
-def test_a_page_carries_deletions_with_the_time_they_were_found() -> None:
+def test_page_carries_deletions_with_their_times() -> None:
     message = body(users=[], deletions=[{"id": "user_1", "at": 7}], webhooks_since=2, full_run_at=3)
     page = Page.load(json.dumps(message))
     assert page == example(users=(), deletions=(Deletion("user_1", 7),), webhooks_since=2, full_run_at=3)
@@ -162,7 +162,7 @@ def raise_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda version: monkeypatch.setattr(page_module, "VERSION", version)
 
 
-def test_a_page_of_the_version_before_is_read(raise_version: Callable[[int], None]) -> None:
+def test_page_of_the_previous_version_is_read(raise_version: Callable[[int], None]) -> None:
     sent = example().dump()
     raise_version(page_module.VERSION + 1)
     assert Page.load(sent) == example(version=page_module.VERSION - 1)
@@ -174,7 +174,7 @@ def test_page_of_version_2_carries_the_default_fields() -> None:
     assert Page.load(json.dumps(sent)) == example(version=2)
 
 
-def test_a_page_of_two_versions_before_is_refused(raise_version: Callable[[int], None]) -> None:
+def test_page_of_two_versions_before_is_refused(raise_version: Callable[[int], None]) -> None:
     sent = example().dump()
     raise_version(page_module.VERSION + 2)
     with pytest.raises(MessageError, match="version: it is too old") as error:
@@ -193,14 +193,14 @@ def test_page_names_the_fields_that_its_users_carry() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"users": MARK}, {"extra": MARK}, {"number": None}])
-def test_a_page_of_a_newer_version_is_recognized_whatever_changed(changes: dict[str, Any]) -> None:
+def test_page_of_a_newer_version_is_recognized_whatever_changed(changes: dict[str, Any]) -> None:
     with pytest.raises(NewerVersion) as error:
         Page.load(json.dumps(body(version=page_module.VERSION + 1) | changes))
     assert MARK not in str(error.value)
 
 
 @pytest.mark.parametrize("message", REFUSED.values(), ids=REFUSED.keys())
-def test_a_message_that_is_not_a_page_is_refused_without_quoting_it(message: Any) -> None:
+def test_message_that_is_not_a_page_is_refused_without_quoting_it(message: Any) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(json.dumps(message))
     assert not isinstance(error.value, NewerVersion)
@@ -219,7 +219,7 @@ def test_a_message_that_is_not_a_page_is_refused_without_quoting_it(message: Any
         "[" * 100_000,
     ],
 )
-def test_a_message_that_is_not_json_is_refused_without_quoting_it(message: str) -> None:
+def test_message_that_is_not_json_is_refused_without_quoting_it(message: str) -> None:
     with pytest.raises(MessageError) as error:
         Page.load(message)
     assert MARK not in str(error.value)
@@ -264,7 +264,7 @@ def bytes_of(part: Any) -> int:
 
 
 @given(st.lists(users | problems, max_size=12), st.integers(1, 1_000))
-def test_parts_hold_every_user_in_order_and_stay_within_the_limit(
+def test_parts_hold_every_user_in_order_within_the_limit(
     everybody: list[User | UserProblem], most: int
 ) -> None:
     parts = list(split(everybody, most))
@@ -277,17 +277,17 @@ def test_parts_hold_every_user_in_order_and_stay_within_the_limit(
         assert sum(300 + 12 * bytes_of([user]) for user in [*part, following[0]]) > most
 
 
-def test_a_full_page_of_usual_users_is_one_part() -> None:
+def test_full_page_of_usual_users_is_one_part() -> None:
     [part] = split([parse_user(payload, NOW) for payload in make_users(500)])
     assert len(part) == 500
 
 
-def test_an_empty_page_is_one_empty_part() -> None:
+def test_empty_page_is_one_empty_part() -> None:
     assert list(split([])) == [[]]
 
 
 @pytest.mark.parametrize("character", ["a", "ü", "\x00", "\U0001f98a"])
-def test_the_longest_possible_users_fit_in_messages(character: str) -> None:
+def test_longest_possible_users_fit_in_messages(character: str) -> None:
     longest = User("user_" + "x" * 250, 5, {"firstName": character * MAX_CHARACTERS})
     for part in split([longest] * 5 + [User("u", 1, {})] * 500):
         assert len(example(users=tuple(part)).dump()) < SQS_BYTES

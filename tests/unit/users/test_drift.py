@@ -83,7 +83,7 @@ def row(**changes: Any) -> Row:
         (row(clerkUpdatedAt=None, lastName="Byron"), FindingKind.DRIFTED, ("lastName",)),
     ],
 )
-def test_a_row_is_wrong_in_the_first_way_that_applies(
+def test_row_gets_the_first_kind_that_applies(
     stored: Row | None, kind: FindingKind, fields: tuple[str, ...]
 ) -> None:
     assert found(ADA, stored) == Finding("ada", kind, fields, missed_by_webhook=False)
@@ -97,26 +97,24 @@ def test_each_field_can_drift(name: str) -> None:
 
 
 @pytest.mark.parametrize("version", [None, 1, "1"])
-def test_a_row_that_lacks_nothing_but_the_version_is_not_wrong(version: Any) -> None:
+def test_row_that_lacks_only_the_version_is_no_finding(version: Any) -> None:
     assert found(ADA, row(clerkUpdatedAt=version)) is None
 
 
 @pytest.mark.parametrize("change", [Deletion("ada", 5), SignIn("ada", LONG_AGO + 1)])
-def test_only_a_snapshot_shows_what_was_wrong(change: Change) -> None:
+def test_deletion_and_sign_in_are_no_findings(change: Change) -> None:
     assert found(change, row(lastName="Byron")) is None
 
 
 @pytest.mark.parametrize("stored", [None, row(lastName="Byron"), row(clerkDeletedAt=5)])
 @pytest.mark.parametrize(("age", "is_found"), [(0, False), (RECENT_MS - 1, False), (RECENT_MS, True)])
-def test_a_change_of_the_last_ten_minutes_may_be_on_its_way(
-    stored: Row | None, age: int, is_found: bool
-) -> None:
+def test_change_of_the_last_ten_minutes_is_no_finding(stored: Row | None, age: int, is_found: bool) -> None:
     changed = User("ada", READ_AT - age, ADA.fields)
     assert bool(found(changed, stored)) == is_found
     assert RECENT_MS == 600_000
 
 
-def test_a_change_from_the_future_is_recent() -> None:
+def test_change_from_the_future_is_no_finding() -> None:
     assert found(User("ada", READ_AT + RECENT_MS, {}), None) is None
 
 
@@ -131,18 +129,18 @@ def test_version_from_the_future_is_drift_even_if_all_fields_are_right() -> None
     )
 
 
-def test_version_from_the_future_is_none_of_clerks_for_webhooks() -> None:
+def test_version_from_the_future_counts_as_missed_by_webhook() -> None:
     finding = found(ADA, row(clerkUpdatedAt=FROM_THE_FUTURE, lastName="Byron"), webhooks_since=1)
     assert finding == Finding("ada", FindingKind.DRIFTED, ("lastName", VERSION), missed_by_webhook=True)
 
 
-def test_mark_from_the_future_is_a_mark_of_somebody_alive() -> None:
+def test_mark_from_the_future_is_a_marked_but_alive_finding() -> None:
     finding = found(ADA, row(clerkDeletedAt=FROM_THE_FUTURE))
     assert finding == Finding("ada", FindingKind.MARKED_BUT_ALIVE, (), missed_by_webhook=False)
 
 
 @pytest.mark.parametrize("name", ACTIVITY)
-def test_activity_from_the_future_is_drift_even_where_clerks_is_news(name: str) -> None:
+def test_activity_from_the_future_is_drift_although_full_runs_bring_activity(name: str) -> None:
     active = User("ada", LONG_AGO, {**ADA.fields, name: READ_AT - 1})
     stored = stored_as(active) | {name: FROM_THE_FUTURE}
     assert found(active, stored, full_run_at=0) == Finding(
@@ -154,17 +152,17 @@ def test_activity_from_the_future_is_drift_even_where_clerks_is_news(name: str) 
 
 
 @pytest.mark.parametrize(("age", "is_found"), [(0, False), (RECENT_MS - 1, False), (RECENT_MS, True)])
-def test_sign_in_of_the_last_ten_minutes_may_be_on_its_way(age: int, is_found: bool) -> None:
+def test_sign_in_of_the_last_ten_minutes_is_no_finding(age: int, is_found: bool) -> None:
     signed_in = User("ada", LONG_AGO, {**ADA.fields, **dict.fromkeys(ACTIVITY, READ_AT - age)})
     assert bool(found(signed_in, RIGHT)) == is_found
 
 
-def test_sign_in_that_an_event_reported_just_now_is_no_drift() -> None:
+def test_sign_in_that_a_webhook_just_stored_is_no_finding() -> None:
     assert found(ADA, RIGHT | {"lastSignInAt": READ_AT - 3_000}) is None
 
 
 @pytest.mark.parametrize("stored", [None, row(lastName="Byron"), row(clerkDeletedAt=5)])
-def test_sign_in_just_now_does_not_excuse_what_else_is_wrong(stored: Row | None) -> None:
+def test_recent_sign_in_with_another_difference_is_drift(stored: Row | None) -> None:
     signed_in = User("ada", LONG_AGO, {**ADA.fields, **dict.fromkeys(ACTIVITY, READ_AT - 3_000)})
     assert found(signed_in, stored)
 
@@ -172,14 +170,14 @@ def test_sign_in_just_now_does_not_excuse_what_else_is_wrong(stored: Row | None)
 @pytest.mark.parametrize(
     ("full_run_at", "is_found"), [(None, True), (70, True), (69, False), (0, False), (10**12, True)]
 )
-def test_activity_since_the_last_full_run_is_news(full_run_at: int | None, is_found: bool) -> None:
+def test_activity_since_the_last_full_run_is_no_finding(full_run_at: int | None, is_found: bool) -> None:
     finding = found(ADA, row(lastActiveAt=60), full_run_at=full_run_at)
     assert finding == (
         Finding("ada", FindingKind.DRIFTED, ("lastActiveAt",), missed_by_webhook=False) if is_found else None
     )
 
 
-def test_activity_that_clerk_does_not_have_is_wrong() -> None:
+def test_activity_that_clerk_does_not_have_is_drift() -> None:
     never_active = User("ada", LONG_AGO, {"firstName": "Ada"})
     stored = stored_as(never_active) | {"lastActiveAt": 5, VERSION: 7}
     assert found(never_active, stored, full_run_at=0) == Finding(
@@ -195,13 +193,15 @@ def test_activity_that_clerk_does_not_have_is_wrong() -> None:
         ({"lastActiveAt": "Unknown"}, FindingKind.PLACEHOLDER),
     ],
 )
-def test_news_do_not_cover_up_for_what_else_is_wrong(changes: dict[str, Any], kind: FindingKind) -> None:
+def test_recent_activity_with_another_difference_is_a_finding(
+    changes: dict[str, Any], kind: FindingKind
+) -> None:
     finding = found(ADA, row(**changes), full_run_at=0)
     assert finding
     assert (finding.kind, "lastActiveAt" in finding.fields) == (kind, True)
 
 
-def test_a_sign_in_is_no_such_news() -> None:
+def test_sign_in_since_the_last_full_run_is_drift() -> None:
     signed_in = User("ada", LONG_AGO, {**ADA.fields, "lastSignInAt": 80})
     finding = found(signed_in, RIGHT, full_run_at=0)
     assert finding == Finding("ada", FindingKind.DRIFTED, ("lastSignInAt",), missed_by_webhook=False)
@@ -224,7 +224,7 @@ def test_a_sign_in_is_no_such_news() -> None:
         (LONG_AGO + 1, None, False),
     ],
 )
-def test_a_webhook_should_have_told_what_changed_since_there_are_any(
+def test_change_since_the_first_webhook_is_missed_by_webhook(
     webhooks_since: int | None, version: Any, missed_by_webhook: bool
 ) -> None:
     finding = found(ADA, row(lastName="Byron", clerkUpdatedAt=version), webhooks_since=webhooks_since)
@@ -235,7 +235,9 @@ def test_a_webhook_should_have_told_what_changed_since_there_are_any(
 @pytest.mark.parametrize(
     ("since", "missed_by_webhook"), [(None, False), (LONG_AGO + 1, False), (LONG_AGO, True)]
 )
-def test_a_webhook_should_have_told_of_a_missing_user(since: int | None, missed_by_webhook: bool) -> None:
+def test_missing_user_since_the_first_webhook_is_missed_by_webhook(
+    since: int | None, missed_by_webhook: bool
+) -> None:
     assert found(ADA, None, webhooks_since=since) == Finding(
         "ada", FindingKind.MISSING, (), missed_by_webhook
     )
@@ -260,7 +262,7 @@ def test_a_webhook_should_have_told_of_a_missing_user(since: int | None, missed_
         {"lastName": "Test User", "firstName": None},
     ],
 )
-def test_what_a_pattern_matches_is_a_placeholder(changes: dict[str, Any]) -> None:
+def test_value_that_matches_a_pattern_is_a_placeholder(changes: dict[str, Any]) -> None:
     finding = found(ADA, row(**changes))
     assert finding
     assert finding.kind == FindingKind.PLACEHOLDER
@@ -279,20 +281,20 @@ def test_what_a_pattern_matches_is_a_placeholder(changes: dict[str, Any]) -> Non
         {"createdAt": 7},
     ],
 )
-def test_what_no_pattern_matches_as_a_whole_merely_drifted(changes: dict[str, Any]) -> None:
+def test_value_that_no_pattern_matches_whole_is_drift(changes: dict[str, Any]) -> None:
     finding = found(ADA, row(**changes))
     assert finding
     assert finding.kind == FindingKind.DRIFTED
 
 
-def test_a_user_whose_name_is_a_placeholder_has_a_right_row() -> None:
+def test_placeholder_name_that_is_right_is_no_placeholder_finding() -> None:
     user = User("u", 5, {"firstName": "Test", "lastName": "User", "email": "me@example.com", "createdAt": 3})
     wrong = stored_as(user) | {"createdAt": 2}
     finding = found(user, wrong)
     assert finding == Finding("u", FindingKind.DRIFTED, ("createdAt",), missed_by_webhook=False)
 
 
-def test_half_of_a_placeholder_name_may_be_right() -> None:
+def test_placeholder_name_is_found_if_one_half_differs() -> None:
     user = User("u", 5, {"firstName": "Ada", "lastName": "User"})
     wrong = stored_as(user) | {"firstName": "Test"}
     assert found(user, wrong) == Finding(
@@ -314,13 +316,15 @@ def test_half_of_a_placeholder_name_may_be_right() -> None:
         ("a+b,(x)", ["a+b", "(X)"], ["aab", "x"]),
     ],
 )
-def test_patterns_are_globs_in_any_case(setting: str, matched: list[str], unmatched: list[str]) -> None:
+def test_placeholder_patterns_are_globs_that_ignore_case(
+    setting: str, matched: list[str], unmatched: list[str]
+) -> None:
     pattern = placeholder_pattern(setting.split(","))
     assert [text for text in [*matched, *unmatched] if pattern.fullmatch(text)] == matched
 
 
 @given(st.lists(st.text("ab*?[]!- ,"), max_size=4), st.text("ab*?[]", max_size=5))
-def test_any_patterns_make_a_pattern(globs: list[str], text: str) -> None:
+def test_several_patterns_match_what_each_of_them_matches(globs: list[str], text: str) -> None:
     alone = [placeholder_pattern([glob]) for glob in globs]
     together = placeholder_pattern(globs).fullmatch(text)
     assert bool(together) == any(pattern.fullmatch(text) for pattern in alone)
@@ -339,7 +343,7 @@ classifiers = st.builds(
 
 
 @given(classifiers, users(), st.none() | rows, st.booleans())
-def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
+def test_finding_names_the_fields_that_the_write_changes(
     classifier: DriftClassifier, user: User, stored: Row | None, create: bool
 ) -> None:
     table = FakeUsersTable({} if stored is None else {"user_1": stored})
@@ -362,7 +366,7 @@ def test_a_finding_names_just_the_fields_that_the_write_rule_makes_differ(
         assert is_right or is_recent or is_news
 
 
-def test_a_finding_holds_no_value() -> None:
+def test_finding_does_not_contain_values() -> None:
     theirs = User(
         "ada",
         5,
@@ -373,41 +377,41 @@ def test_a_finding_holds_no_value() -> None:
         finding = found(theirs, stored, placeholders=placeholder_pattern(globs))
         assert finding
         assert finding.fields == tuple(DEFAULT_NAMES)
-        told = json.dumps(group_by_kind([finding])) + repr(finding)
-        assert not re.search(f"{SECRET}|123456789|987654321", told)
+        text = json.dumps(group_by_kind([finding])) + repr(finding)
+        assert not re.search(f"{SECRET}|123456789|987654321", text)
 
 
 # Summing up
 
 
 @given(st.lists(findings, max_size=60))
-def test_a_tally_counts_all_and_names_the_first_of_each_kind(some: list[Finding]) -> None:
-    told = group_by_kind(some)
-    assert list(told) == ["missing", "markedButAlive", "placeholders", "drifted"]
+def test_groups_count_all_and_name_the_first_users(some: list[Finding]) -> None:
+    groups = group_by_kind(some)
+    assert list(groups) == ["missing", "markedButAlive", "placeholders", "drifted"]
     for kind in FindingKind:
         mine = [finding for finding in some if finding.kind is kind]
-        assert told[kind]["count"] == len(mine)
-        assert told[kind]["users"] == [
+        assert groups[kind]["count"] == len(mine)
+        assert groups[kind]["users"] == [
             {"clerkUserId": finding.user_id, "fields": list(finding.fields)} for finding in mine[:USERS_NAMED]
         ]
 
 
-def test_twenty_are_named() -> None:
+def test_groups_name_twenty_users() -> None:
     many = [Finding(f"user_{n}", FindingKind.MISSING, (), missed_by_webhook=False) for n in range(70)]
-    told = merge([group_by_kind(many[:15]), group_by_kind(many[15:])])["missing"]
-    assert told["count"] == 70
-    assert [user["clerkUserId"] for user in told["users"]] == [f"user_{n}" for n in range(20)]
+    groups = merge([group_by_kind(many[:15]), group_by_kind(many[15:])])["missing"]
+    assert groups["count"] == 70
+    assert [user["clerkUserId"] for user in groups["users"]] == [f"user_{n}" for n in range(20)]
 
 
 @given(st.lists(st.lists(findings, max_size=30), max_size=4))
-def test_merged_tallies_are_the_tally_of_all(pages: list[list[Finding]]) -> None:
+def test_merged_groups_equal_the_groups_of_all_findings(pages: list[list[Finding]]) -> None:
     everything = group_by_kind(finding for page in pages for finding in page)
     dumped = [json.dumps(group_by_kind(page)) for page in pages]
     assert merge(json.loads(page) for page in dumped) == everything
     assert merge([]) == group_by_kind([])
 
 
-def test_merging_leaves_the_tallies_as_they_are() -> None:
+def test_merge_does_not_change_its_arguments() -> None:
     one = group_by_kind([Finding("a", FindingKind.MISSING, (), missed_by_webhook=False)])
     before = json.dumps(one)
     merge([one, one])
@@ -425,7 +429,7 @@ def total(outcome: Outcome) -> int:
     return outcome.created + outcome.updated + outcome.unchanged + outcome.skipped + len(outcome.problems)
 
 
-def test_findings_are_those_of_the_writes() -> None:
+def test_outcome_has_the_findings_of_its_writes() -> None:
     table = FakeUsersTable({"ada": row(lastName="Byron"), "eve": stored_as(User("eve", 3, {}))})
     given_users = [ADA, User("eve", 3, {}), User("new", 3, {}), User("recent", READ_AT, {})]
     outcome = upsert(
@@ -438,12 +442,12 @@ def test_findings_are_those_of_the_writes() -> None:
     assert (outcome.created, outcome.updated, outcome.unchanged) == (2, 1, 1)
 
 
-def test_without_a_judge_there_are_no_findings() -> None:
+def test_upsert_without_classifier_has_no_findings() -> None:
     outcome = upsert(FakeUsersTable(), [ADA], as_of=READ_AT, now=READ_AT, create_missing=True)
     assert counted(outcome) == Counted(created=1)
 
 
-def test_a_user_who_gets_no_row_or_whose_row_is_refused_is_no_finding() -> None:
+def test_skipped_user_and_refused_row_are_no_findings() -> None:
     skipped = upsert(
         FakeUsersTable(),
         [ADA],
@@ -461,7 +465,7 @@ def test_a_user_who_gets_no_row_or_whose_row_is_refused_is_no_finding() -> None:
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_row_that_the_first_read_does_not_show_is_not_missing(dry_run: bool) -> None:
+def test_row_that_the_first_read_misses_is_not_missing(dry_run: bool) -> None:
     table = FakeUsersTable({"ada": RIGHT, "eve": stored_as(User("eve", 3, {"lastName": "Old"}))})
     table.unseen = {"ada", "eve"}
     given_users = [ADA, User("eve", 3, {})]
@@ -494,7 +498,7 @@ class LateTable(FakeUsersTable):
 @pytest.mark.parametrize(
     "then", [row(lastName="Byron"), row(clerkUpdatedAt=1, lastName="Byron"), row(clerkDeletedAt=5)]
 )
-def test_a_row_that_was_right_by_then_is_no_finding(then: Row, dry_run: bool) -> None:
+def test_row_that_became_right_before_the_write_is_no_finding(then: Row, dry_run: bool) -> None:
     # What guards a row changes along with it, or a write would take effect on what was decided before.
     then = {**then, VERSION: LONG_AGO - 1}
     table = LateTable({"ada": RIGHT}, {"ada": then})
@@ -511,7 +515,7 @@ def test_a_row_that_was_right_by_then_is_no_finding(then: Row, dry_run: bool) ->
 
 
 @given(tables, tables, some_users, st.booleans(), classifiers)
-def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
+def test_dry_run_classifies_the_rows_as_they_are(
     now: dict[str, Row],
     then: dict[str, Row],
     given_users: list[User],
@@ -532,7 +536,7 @@ def test_a_dry_run_finds_what_is_wrong_with_the_rows_as_they_are(
 
 
 @given(tables, some_users, st.lists(some_users, max_size=4), st.booleans(), st.booleans(), classifiers)
-def test_each_finding_is_a_write_that_took_effect(
+def test_finding_is_reported_only_if_its_write_took_effect(
     start: dict[str, Row],
     given_users: list[User],
     others: list[list[User]],

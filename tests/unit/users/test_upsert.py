@@ -30,7 +30,7 @@ def total(outcome: Outcome) -> int:
     return outcome.created + outcome.updated + outcome.unchanged + outcome.skipped + len(outcome.problems)
 
 
-def test_each_user_is_counted_as_what_became_of_it() -> None:
+def test_users_are_counted_by_outcome() -> None:
     right, stale = User("right", 5, {"firstName": "Ada"}), User("stale", 4, {})
     table = FakeUsersTable({"right": stored_as(right), "stale": stored_as(stale)}, refused=["impossible"])
     given_users = [right, User("stale", 5, {}), User("new", 1, {}), User("impossible", 1, {})]
@@ -47,12 +47,12 @@ def test_unknown_users_are_skipped_and_counted() -> None:
     assert table.rows == {}
 
 
-def test_nothing_given_is_nothing_done() -> None:
+def test_upsert_of_nothing_does_nothing() -> None:
     outcome = upsert(FakeUsersTable(), [], as_of=1, now=NOW, create_missing=True)
     assert counted(outcome) == Counted()
 
 
-def test_a_user_given_twice_is_written_once_as_the_newer_one() -> None:
+def test_user_given_twice_is_written_once_with_the_newer_version() -> None:
     older, newer = User("a", 1, {"firstName": "Old"}), User("a", 2, {"firstName": "New"})
     for pair in ([older, newer], [newer, older]):
         table = FakeUsersTable()
@@ -63,7 +63,7 @@ def test_a_user_given_twice_is_written_once_as_the_newer_one() -> None:
 
 
 @given(tables, some_users, st.booleans(), st.booleans(), st.sets(st.sampled_from(IDS)))
-def test_the_counts_add_up_to_the_users_given(
+def test_counts_add_up_to_the_users_given(
     start: dict[str, Row], given_users: list[User], create: bool, dry_run: bool, refused: set[str]
 ) -> None:
     table = FakeUsersTable(start, refused=refused)
@@ -73,7 +73,7 @@ def test_the_counts_add_up_to_the_users_given(
 
 
 @given(tables, some_users, st.booleans(), st.integers(0, AS_OF))
-def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
+def test_dry_run_writes_nothing_and_has_the_same_outcome(
     start: dict[str, Row], given_users: list[User], create: bool, as_of: int
 ) -> None:
     dry, real = FakeUsersTable(start), FakeUsersTable(start)
@@ -85,7 +85,7 @@ def test_a_dry_run_writes_nothing_and_counts_what_the_real_one_does(
 
 
 @given(tables, some_users, st.integers(0, AS_OF))
-def test_to_repeat_it_changes_nothing(start: dict[str, Row], given_users: list[User], as_of: int) -> None:
+def test_repeated_upsert_changes_nothing(start: dict[str, Row], given_users: list[User], as_of: int) -> None:
     table = FakeUsersTable(start)
     upsert(table, given_users, as_of=as_of, now=NOW, create_missing=True)
     before = deepcopy(table.rows)
@@ -110,7 +110,7 @@ def rival_batches(draw: st.DrawFn) -> list[list[User]]:
 
 
 @given(rival_batches(), tables.map(lambda start: {k: v for k, v in start.items() if k != "user_1"}))
-def test_upserts_that_overtake_each_other_end_as_the_newest_snapshots(
+def test_interleaved_upserts_end_as_the_newest_snapshots(
     batches: list[list[User]], start: dict[str, Row]
 ) -> None:
     # Each one is interrupted, between reading and writing, by the whole of the next one.
@@ -137,7 +137,7 @@ def change(table: FakeUsersTable, user: User) -> Callable[[], None]:
     return rival
 
 
-def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
+def test_lost_insert_is_decided_again_on_the_row_that_was_found() -> None:
     table = FakeUsersTable()
     table.rivals = [change(table, User("a", 3, {"firstName": "Newer"}))]
     outcome = upsert(table, [User("a", 2, {}), User("b", 2, {})], as_of=1, now=NOW, create_missing=True)
@@ -146,7 +146,7 @@ def test_a_lost_insert_is_decided_again_on_what_was_found() -> None:
     assert table.reads == [["a", "b"], ["a"]], "only who was lost is read again"
 
 
-def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -> None:
+def test_row_that_the_first_read_misses_is_updated() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.unseen = {"a"}
     outcome = upsert(table, [User("a", 2, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
@@ -154,7 +154,7 @@ def test_a_row_that_reads_do_not_show_yet_is_brought_up_to_date_all_the_same() -
     assert table.rows["a"] == stored_as(User("a", 2, {"firstName": "Ada"}))
 
 
-def test_a_lost_update_is_decided_again_without_another_read() -> None:
+def test_lost_update_is_decided_again_without_another_read() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [change(table, User("a", 2, {"lastName": "Between"}))]
     outcome = upsert(table, [User("a", 3, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)
@@ -163,7 +163,7 @@ def test_a_lost_update_is_decided_again_without_another_read() -> None:
     assert table.reads == [["a"]]
 
 
-def test_a_deletion_that_comes_between_wins() -> None:
+def test_deletion_between_read_and_write_stays() -> None:
     marked = {**stored_as(User("a", 1, {})), DELETED: 500}
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [lambda: table.rows.update(a=dict(marked))]
@@ -173,20 +173,20 @@ def test_a_deletion_that_comes_between_wins() -> None:
 
 
 @pytest.mark.parametrize(("create", "outcome"), [(True, Counted(created=1)), (False, Counted(skipped=1))])
-def test_a_row_that_the_app_took_away_meanwhile_is_an_unknown_user(create: bool, outcome: Counted) -> None:
+def test_row_deleted_between_read_and_write_is_an_unknown_user(create: bool, outcome: Counted) -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 1, {}))})
     table.rivals = [table.rows.clear]
     assert counted(upsert(table, [User("a", 2, {})], as_of=1, now=NOW, create_missing=create)) == outcome
 
 
-def test_a_few_lost_races_are_no_problem() -> None:
+def test_user_is_written_after_a_few_lost_writes() -> None:
     table = FakeUsersTable()
     table.rivals = [change(table, User("a", n, {})) for n in range(3)]
     outcome = upsert(table, [User("a", 9, {})], as_of=1, now=NOW, create_missing=True)
     assert counted(outcome) == Counted(updated=1)
 
 
-def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:
+def test_row_that_changes_at_every_attempt_is_a_problem() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 0, {}))})
     table.rivals = [change(table, User("a", n, {})) for n in range(1, 50)]
     given_users = [User("a", 100, {}), User("b", 100, {})]
@@ -196,7 +196,7 @@ def test_a_row_that_never_stands_still_is_a_problem_in_the_end() -> None:
     assert len(table.rivals) > 30, "it gives up early"
 
 
-def test_a_table_that_fails_is_not_counted_but_raised() -> None:
+def test_error_of_the_table_is_raised() -> None:
     def fail() -> None:
         raise AwsError("down")
 
@@ -206,7 +206,7 @@ def test_a_table_that_fails_is_not_counted_but_raised() -> None:
         upsert(table, [User("a", 1, {})], as_of=1, now=NOW, create_missing=True)
 
 
-def test_activity_does_not_go_back_within_one_call() -> None:
+def test_activity_does_not_go_back_within_one_upsert() -> None:
     table = FakeUsersTable()
     readings = [User("a", 1, {"lastActiveAt": 9}), User("a", 1, {"lastActiveAt": 3})]
     upsert(table, readings, as_of=1, now=NOW, create_missing=True)
@@ -227,7 +227,7 @@ def requests(table: FakeUsersTable) -> tuple[int, int, int]:
 
 
 @given(changes, maybe_rows, st.integers(0, AS_OF), st.booleans())
-def test_webhook_and_run_store_a_change_alike(
+def test_store_and_upsert_write_the_same(
     change: Change, before: Row | None, as_of: int, create: bool
 ) -> None:
     start = {} if before is None else {"user_1": before}
@@ -239,7 +239,7 @@ def test_webhook_and_run_store_a_change_alike(
 
 
 @given(changes, maybe_rows, st.lists(maybe_rows, max_size=5), st.integers(0, AS_OF), st.booleans())
-def test_the_row_that_is_returned_is_the_one_in_the_table(
+def test_store_returns_the_row_in_the_table(
     change: Change, before: Row | None, others: list[Row | None], as_of: int, create: bool
 ) -> None:
     table = FakeUsersTable({} if before is None else {"user_1": before})
@@ -265,7 +265,7 @@ def guards(row: Row) -> list[Value | None]:
     return [row.get(name) for name in (VERSION, DELETED, *ACTIVITY)]
 
 
-def test_a_row_that_is_right_costs_no_request() -> None:
+def test_store_of_a_right_row_sends_no_request() -> None:
     table = FakeUsersTable({"a": stored_as(A)})
     right = stored_as(A)
     assert store(table, A, right, as_of=1, now=NOW, create_missing=True) == Stored(right, is_written=False)
@@ -273,7 +273,7 @@ def test_a_row_that_is_right_costs_no_request() -> None:
     assert requests(table) == (0, 0, 0)
 
 
-def test_a_change_that_loses_is_decided_again_on_the_row_that_won() -> None:
+def test_lost_store_is_decided_again_on_the_row_that_won() -> None:
     newer = User("a", 9, {"firstName": "Newer"})
     table = FakeUsersTable({"a": OLD})
     table.rivals = [change(table, newer)]
@@ -288,7 +288,7 @@ def test_a_change_that_loses_is_decided_again_on_the_row_that_won() -> None:
     assert table.rows["a"] == stored_as(last)
 
 
-def test_a_row_that_somebody_takes_away_is_made_again_or_not() -> None:
+def test_row_deleted_during_store_is_created_only_with_create_missing() -> None:
     for create in (True, False):
         table = FakeUsersTable({"a": OLD})
         table.rivals = [table.rows.clear]
@@ -296,7 +296,7 @@ def test_a_row_that_somebody_takes_away_is_made_again_or_not() -> None:
         assert stored == Stored(stored_as(A) if create else None, is_written=create)
 
 
-def test_store_raises_after_six_lost_races() -> None:
+def test_store_raises_after_six_lost_writes() -> None:
     table = FakeUsersTable()
     table.rivals = [partial(make_or_take_away, table, n) for n in range(50)]
     with pytest.raises(AwsError, match="row of a changed"):
@@ -312,7 +312,7 @@ def make_or_take_away(table: FakeUsersTable, n: int) -> None:
         table.rows["a"] = {**stored_as(User("a", n, {})), DELETED: n}
 
 
-def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
+def test_store_succeeds_at_the_sixth_attempt() -> None:
     table = FakeUsersTable({"a": stored_as(User("a", 0, {}))})
     table.rivals = [change(table, User("a", n, {})) for n in range(1, 6)]
     stored = store(table, A_LOT_LATER, stored_as(User("a", 0, {})), as_of=1, now=NOW, create_missing=True)
@@ -320,7 +320,7 @@ def test_a_change_that_wins_the_sixth_time_is_stored() -> None:
     assert len(table.updates) == 6
 
 
-def test_row_that_dynamodb_will_never_take_is_an_error_of_the_change() -> None:
+def test_store_raises_row_refused() -> None:
     table = FakeUsersTable(refused=["a"])
     with pytest.raises(RowRefused):
         store(table, A, None, as_of=1, now=NOW, create_missing=True)
@@ -389,7 +389,7 @@ def test_row_that_dynamodb_refuses_is_written_without_its_largest_metadata(
     assert in_batch.rows["a"] == by_itself.rows["a"] == expected
 
 
-def test_row_that_is_refused_without_metadata_too_is_a_problem_with_dynamodbs_reason() -> None:
+def test_row_refused_even_without_metadata_is_a_problem_with_dynamodbs_reason() -> None:
     table = FakeUsersTable(refused=["a"])
     outcome = upsert(table, [with_metadata()], as_of=1, now=NOW, create_missing=True)
     assert [problem.reason for problem in outcome.problems] == ["no"]
@@ -397,7 +397,7 @@ def test_row_that_is_refused_without_metadata_too_is_a_problem_with_dynamodbs_re
         store(table, with_metadata(), None, as_of=1, now=NOW, create_missing=True)
 
 
-def test_fields_that_a_snapshot_does_not_carry_stay() -> None:
+def test_fields_that_a_snapshot_does_not_carry_stay_as_stored() -> None:
     row = {**stored_as(User("a", 4, {})), "publicMetadata": PLAN, "banned": "the app's"}
     table = FakeUsersTable({"a": row})
     upsert(table, [User("a", 5, {"firstName": "Ada"})], as_of=1, now=NOW, create_missing=True)

@@ -39,7 +39,7 @@ def primary_email(payload: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("payload", make_users(40), ids=lambda payload: str(payload["id"])[-6:])
-def test_what_is_not_null_in_clerk_is_kept_and_nothing_else(payload: dict[str, Any]) -> None:
+def test_default_fields_that_are_not_null_are_carried(payload: dict[str, Any]) -> None:
     synced = {
         "firstName": payload["first_name"],
         "lastName": payload["last_name"],
@@ -57,7 +57,7 @@ def test_what_is_not_null_in_clerk_is_kept_and_nothing_else(payload: dict[str, A
     )
 
 
-def test_every_kind_of_user_is_readable_and_every_field_is_sometimes_absent() -> None:
+def test_fake_users_are_readable_and_have_every_field_sometimes() -> None:
     users = [parsed(payload) for payload in make_users(400)]
     for name in set(DEFAULT_NAMES) - {"imageUrl", "createdAt"}:
         assert {name in user.fields for user in users} == {True, False}, name
@@ -71,7 +71,7 @@ FIRST = {"id": "idn_1", "email_address": "first@mail.test"}
 SECOND = {"id": "idn_2", "email_address": "second@mail.test"}
 
 
-def test_the_email_is_the_primary_one_not_the_first() -> None:
+def test_email_is_the_primary_address_not_the_first() -> None:
     assert parsed(with_emails("idn_2", FIRST, SECOND)).fields["email"] == "second@mail.test"
 
 
@@ -87,24 +87,24 @@ def test_the_email_is_the_primary_one_not_the_first() -> None:
         make_user(0) | {"email_addresses": {"id": "idn_1"}},
     ],
 )
-def test_without_a_primary_address_there_is_no_email(payload: dict[str, Any]) -> None:
+def test_user_without_primary_address_has_no_email(payload: dict[str, Any]) -> None:
     assert "email" not in parsed(payload).fields
 
 
 @pytest.mark.parametrize("address", [None, 7, ["a@mail.test"], "half \ud800@mail.test"])
-def test_a_primary_address_that_is_no_text_is_a_problem(address: Any) -> None:
+def test_primary_address_of_another_type_is_a_problem(address: Any) -> None:
     found = problem(with_emails("idn_1", {"id": "idn_1", "email_address": address}))
     assert "email" in found.reason
     assert "mail.test" not in found.reason
 
 
-def test_an_odd_address_that_is_not_the_primary_costs_nothing() -> None:
+def test_malformed_address_that_is_not_primary_is_ignored() -> None:
     odd = {"id": "idn_9", "email_address": 7}
     assert parsed(with_emails("idn_1", odd, FIRST)).fields["email"] == "first@mail.test"
 
 
 @pytest.mark.parametrize("number", range(len(broken_users())))
-def test_a_broken_user_is_set_aside_without_a_word_of_what_it_holds(number: int) -> None:
+def test_problem_of_a_malformed_user_does_not_quote_it(number: int) -> None:
     payload = broken_users()[number]
     found = parse_user(payload, NOW)
     if isinstance(found, UserProblem):
@@ -114,14 +114,14 @@ def test_a_broken_user_is_set_aside_without_a_word_of_what_it_holds(number: int)
                 assert value not in found.reason
 
 
-def test_most_broken_users_are_problems() -> None:
+def test_malformed_users_are_problems() -> None:
     found = [parse_user(payload, NOW) for payload in broken_users()]
     # A creation date or addresses that are absent, or addresses that are none, still leave a user.
     assert sum(isinstance(one, User) for one in found) == 6
 
 
 @pytest.mark.parametrize("field", [*TEXT_FIELDS, "id"])
-def test_half_of_a_surrogate_pair_is_a_problem_that_names_the_field(field: str) -> None:
+def test_unpaired_surrogate_is_a_problem_that_names_the_field(field: str) -> None:
     found = problem(make_user(0) | {field: f"{MARK}\ud83d"})
     assert field in found.reason
     assert MARK not in found.reason
@@ -136,7 +136,7 @@ def test_text_of_another_type_is_a_problem_that_names_the_field(field: str, valu
 
 @pytest.mark.parametrize("field", [*TIME_FIELDS, "updated_at"])
 @pytest.mark.parametrize("value", [-(10**15) - 1, True, 1.5, "2024-05-01", [1]])
-def test_a_time_that_is_none_is_a_problem_that_names_the_field(field: str, value: Any) -> None:
+def test_time_of_another_type_is_a_problem_that_names_the_field(field: str, value: Any) -> None:
     assert field in problem(make_user(0) | {field: value}).reason
 
 
@@ -185,19 +185,19 @@ def test_empty_primary_email_is_absent() -> None:
 
 
 @pytest.mark.parametrize("field", ["id", "updated_at"])
-def test_a_user_without_id_or_version_is_a_problem(field: str) -> None:
+def test_user_without_id_or_version_is_a_problem(field: str) -> None:
     payload = make_user(0)
     del payload[field]
     assert field in problem(payload).reason
 
 
 @pytest.mark.parametrize("odd", ["", "\n", "user\x00", "usér", "us\ud800", 7, None])
-def test_an_id_that_may_not_be_one_is_not_repeated(odd: Any) -> None:
+def test_id_of_unusual_characters_is_not_in_the_problem(odd: Any) -> None:
     found = problem(make_user(0) | {"id": odd, "first_name": 7})
     assert not found.clerk_user_id
 
 
-def test_more_text_than_a_row_has_room_for_is_a_problem() -> None:
+def test_more_than_64000_characters_are_a_problem() -> None:
     full = make_user(1) | dict.fromkeys(TEXT_FIELDS) | {"primary_email_address_id": None}
     most = "ü" * (MAX_CHARACTERS // 2)
     assert parsed(full | {"first_name": most, "last_name": most}).fields["firstName"] == most
@@ -207,7 +207,7 @@ def test_more_text_than_a_row_has_room_for_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize("payload", [None, [], "user_1", 7, True, [make_user(0)]])
-def test_what_is_no_object_is_a_problem(payload: Any) -> None:
+def test_user_that_is_not_an_object_is_a_problem(payload: Any) -> None:
     assert problem(payload).clerk_user_id is None
 
 
@@ -216,7 +216,7 @@ nearly_users = payloads.map(lambda odd: make_user(2) | odd)
 
 
 @given(payloads | nearly_users | json_values)
-def test_any_json_is_a_storable_user_or_a_problem(payload: Any) -> None:
+def test_any_json_is_parsed_to_a_storable_user_or_a_problem(payload: Any) -> None:
     found = parse_user(payload, NOW, ALL_NAMES)
     if isinstance(found, User):
         assert found.id.encode()
@@ -245,18 +245,18 @@ marked = st.recursive(
 
 
 @given(st.lists(payloads | nearly_users | json_values, max_size=3))
-def test_what_is_left_unread_makes_no_difference(payloads: list[Any]) -> None:
+def test_user_list_is_parsed_like_the_whole_json(payloads: list[Any]) -> None:
     read = read_users(json.dumps(payloads).encode())
     assert [parse_user(one, NOW) for one in read] == [parse_user(one, NOW) for one in payloads]
 
 
-def test_most_of_a_user_is_left_unread() -> None:
+def test_user_list_leaves_out_unneeded_keys() -> None:
     users = make_users(20)
     assert len(json.dumps(read_users(json.dumps(users).encode()))) < len(json.dumps(users)) * 0.5
 
 
 @given(json_values)
-def test_only_a_list_is_a_list_of_users(answer: Any) -> None:
+def test_user_list_that_is_not_a_list_is_an_error(answer: Any) -> None:
     body = json.dumps(answer).encode()
     if isinstance(answer, list):
         assert len(read_users(body)) == len(answer)
@@ -266,13 +266,13 @@ def test_only_a_list_is_a_list_of_users(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b'[{"id": "user_', b"\xff", b"[" * 100_000])
-def test_what_is_no_json_is_no_list_of_users(body: bytes) -> None:
+def test_user_list_that_is_not_json_is_an_error(body: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_users(body)
 
 
 @given(st.dictionaries(st.sampled_from(CLERK_NAMES), marked, min_size=1))
-def test_no_value_of_the_payload_is_in_a_reason(odd: dict[str, Any]) -> None:
+def test_reason_never_quotes_the_payload(odd: dict[str, Any]) -> None:
     found = parse_user(make_user(2) | odd, NOW)
     if isinstance(found, UserProblem):
         assert MARK not in found.reason

@@ -62,7 +62,7 @@ maybe_rows = st.none() | rows
 
 
 @given(histories(), maybe_rows, reading_times, st.booleans())
-def test_any_order_ends_as_if_only_the_newest_had_been_applied(
+def test_any_order_of_snapshots_ends_as_the_newest_alone(
     history: tuple[list[User], list[User]], row: Row | None, as_of: int, create: bool
 ) -> None:
     snapshots, arrivals = history
@@ -71,9 +71,7 @@ def test_any_order_ends_as_if_only_the_newest_had_been_applied(
 
 
 @given(histories(), rows)
-def test_a_row_that_is_older_ends_as_the_newest_snapshot(
-    history: tuple[list[User], list[User]], row: Row
-) -> None:
+def test_older_row_ends_as_the_newest_snapshot(history: tuple[list[User], list[User]], row: Row) -> None:
     snapshots, arrivals = history
     newest = snapshots[-1]
     stored = number(row, VERSION)
@@ -98,13 +96,13 @@ def without(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 @given(histories())
-def test_a_new_row_holds_the_key_and_the_newest_snapshot(history: tuple[list[User], list[User]]) -> None:
+def test_new_row_holds_the_newest_snapshot(history: tuple[list[User], list[User]]) -> None:
     snapshots, arrivals = history
     assert apply(None, arrivals) == stored_as(snapshots[-1])
 
 
 @given(st.lists(users(), min_size=1, max_size=5), rows, app_attributes, reading_times)
-def test_what_is_the_apps_stays_and_does_not_matter(
+def test_app_attributes_stay_and_have_no_effect(
     snapshots: list[User], row: Row, others: Row, as_of: int
 ) -> None:
     end = apply(row, snapshots, as_of=as_of)
@@ -116,7 +114,7 @@ def test_what_is_the_apps_stays_and_does_not_matter(
 
 
 @given(users(), maybe_rows, reading_times)
-def test_a_write_names_only_what_the_sync_owns(user: User, row: Row | None, as_of: int) -> None:
+def test_write_names_only_owned_attributes(user: User, row: Row | None, as_of: int) -> None:
     decision = decide(user, row, as_of=as_of, now=NOW, create_missing=True)
     if isinstance(decision, Write):
         assert {*decision.put, *decision.remove, *(decision.expected or {})} <= set(ALL_OWNED)
@@ -124,7 +122,7 @@ def test_a_write_names_only_what_the_sync_owns(user: User, row: Row | None, as_o
 
 
 @given(users(), maybe_rows, reading_times, st.booleans())
-def test_a_row_that_is_right_costs_no_write(user: User, row: Row | None, as_of: int, create: bool) -> None:
+def test_right_row_is_not_written(user: User, row: Row | None, as_of: int, create: bool) -> None:
     end = apply(row, [user], as_of=as_of, create=create)
     again = decide(user, end, as_of=as_of, now=NOW, create_missing=create)
     assert again is (Verdict.SKIPPED if end is None else Verdict.UNCHANGED)
@@ -138,7 +136,7 @@ def latest(name: str, sources: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 @given(st.lists(users(versions=st.just(5)), min_size=1, max_size=5), st.none() | users(versions=st.just(5)))
-def test_of_equal_versions_the_last_one_repairs_but_activity_never_goes_back(
+def test_equal_version_repairs_fields_and_activity_never_goes_back(
     readings: list[User], before: User | None
 ) -> None:
     row = None if before is None else stored_as(before)
@@ -176,7 +174,7 @@ def written(change: Change, row: Row | None, *, as_of: int = 1, now: int = NOW) 
     return decision
 
 
-def test_null_in_clerk_takes_placeholder_data_away() -> None:
+def test_null_in_clerk_removes_placeholder_data() -> None:
     row: Row = {"firstName": "Placeholder", "lastSignInAt": 0, "imageUrl": Opaque({"NULL": True})}
     write = written(User(ID, 5, {}), row)
     assert set(write.changed) == {"firstName", "lastSignInAt", "imageUrl", VERSION}
@@ -193,7 +191,7 @@ def test_snapshot_writes_every_field_even_those_that_are_right(version: int) -> 
     assert set(write.changed) == {"lastName"} | ({VERSION} if version == 6 else set())
 
 
-def test_newer_snapshot_wins_over_a_repair_that_came_between_reading_and_writing() -> None:
+def test_newer_snapshot_wins_over_a_repair_between_read_and_write() -> None:
     row = stored_as(User(ID, 1, {"firstName": "Ada", "lastName": "Abel"}))
     newer = User(ID, 2, {"firstName": "Ada"})
     table = FakeUsersTable({ID: row})
@@ -208,7 +206,7 @@ def test_newer_snapshot_wins_over_a_repair_that_came_between_reading_and_writing
     assert table.rows[ID] == stored_as(newer)
 
 
-def test_newer_snapshot_wins_over_placeholder_that_the_app_wrote_between_reading_and_writing() -> None:
+def test_newer_snapshot_wins_over_a_placeholder_between_read_and_write() -> None:
     table = FakeUsersTable({ID: stored_as(User(ID, 1, {"firstName": "Ada"}))})
     table.rivals = [lambda: table.rows[ID].update(firstName="Test", email="test@example.com")]
     newer = User(ID, 2, {"firstName": "Ada"})
@@ -217,7 +215,7 @@ def test_newer_snapshot_wins_over_placeholder_that_the_app_wrote_between_reading
     assert table.rows[ID] == stored_as(newer)
 
 
-def test_write_takes_effect_only_while_version_mark_and_activity_are_as_they_were() -> None:
+def test_write_expects_version_mark_and_activity_as_they_were_read() -> None:
     row = stored_as(User(ID, 5, {"lastSignInAt": 3, "firstName": "Ada"}))
     assert written(User(ID, 6, {}), row).expected == {
         VERSION: 5,
@@ -232,7 +230,7 @@ def test_write_takes_effect_only_while_version_mark_and_activity_are_as_they_wer
 
 @pytest.mark.parametrize("row_version", [4, 5, 6])
 @given(user=users(versions=st.just(5)), early=st.integers(-100, 0))
-def test_a_snapshot_read_before_a_deletion_or_in_its_grace_leaves_the_mark(
+def test_snapshot_read_before_a_deletion_or_in_its_grace_keeps_the_mark(
     row_version: int, user: User, early: int
 ) -> None:
     mark = {DELETED: 1_000}
@@ -246,25 +244,25 @@ def test_a_snapshot_read_before_a_deletion_or_in_its_grace_leaves_the_mark(
 
 @pytest.mark.parametrize("row_version", [4, 5])
 @given(user=users(versions=st.just(5)), late=st.integers(1, 100))
-def test_a_snapshot_read_later_heals_a_wrong_mark(row_version: int, user: User, late: int) -> None:
+def test_snapshot_read_after_the_grace_removes_the_mark(row_version: int, user: User, late: int) -> None:
     deleted_at = 1_000
     row = stored_as(User(ID, row_version, user.fields)) | {DELETED: deleted_at}
     end = apply(row, [user], as_of=deleted_at + DELETION_GRACE_MS + late)
     assert end == stored_as(user)
 
 
-def test_a_mark_that_is_no_time_is_removed() -> None:
+def test_mark_of_another_type_is_removed() -> None:
     row = stored_as(User(ID, 5, {})) | {DELETED: Opaque({"NULL": True})}
     assert apply(row, [User(ID, 5, {})], as_of=0) == stored_as(User(ID, 5, {}))
 
 
 @given(users(), st.integers(0, LATER))
-def test_unknown_users_are_skipped_when_they_are_not_to_be_created(user: User, as_of: int) -> None:
+def test_unknown_user_is_skipped_without_create_missing(user: User, as_of: int) -> None:
     assert decide(user, None, as_of=as_of, now=NOW, create_missing=False) is Verdict.SKIPPED
 
 
 @given(users(), rows, reading_times)
-def test_known_users_are_kept_up_to_date_even_then(user: User, row: Row, as_of: int) -> None:
+def test_known_user_is_updated_without_create_missing(user: User, row: Row, as_of: int) -> None:
     assert decide(user, row, as_of=as_of, now=NOW, create_missing=False) == decide(
         user, row, as_of=as_of, now=NOW, create_missing=True
     )
@@ -298,7 +296,7 @@ def lives(draw: st.DrawFn) -> tuple[list[tuple[Change, int]], Row]:
 
 
 @given(lives(), st.booleans())
-def test_whatever_the_order_of_a_users_life_the_row_ends_the_same(
+def test_any_order_of_a_users_events_ends_in_one_row(
     life: tuple[list[tuple[Change, int]], Row], from_placeholder: bool
 ) -> None:
     arrivals, end = life
@@ -311,14 +309,14 @@ def test_whatever_the_order_of_a_users_life_the_row_ends_the_same(
     assert table.rows[ID] == ({**end, "plan": "pro"} if from_placeholder else end)
 
 
-def test_a_deletion_marks_and_takes_nothing_away() -> None:
+def test_deletion_marks_the_row_and_removes_nothing() -> None:
     row = stored_as(User(ID, 5, {"firstName": "Ada"})) | {"plan": "pro"}
     decision = decide(Deletion(ID, 9), row, as_of=9, now=NOW, create_missing=True)
     assert isinstance(decision, Write)
     assert (decision.put, decision.remove) == ({DELETED: 9}, ())
 
 
-def test_a_deletion_of_an_unknown_user_is_kept_in_mind_for_events_that_come_late() -> None:
+def test_deletion_of_an_unknown_user_creates_a_marked_row() -> None:
     decision = decide(Deletion(ID, 9), None, as_of=9, now=NOW, create_missing=True)
     assert isinstance(decision, Write)
     assert decision.put == {DELETED: 9}
@@ -344,11 +342,11 @@ def test_sign_in_before_the_stored_version_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("row", [None, {}, {"lastSignInAt": 999, VERSION: "2025-01-01"}])
-def test_sign_in_of_an_unknown_user_makes_a_row_of_version_0(row: Row | None) -> None:
+def test_sign_in_of_an_unknown_user_creates_a_row_of_version_0(row: Row | None) -> None:
     assert written(SignIn(ID, 60), row).put == {VERSION: 0, "lastSignInAt": 60}
 
 
-def test_row_of_version_0_holds_no_snapshot_yet() -> None:
+def test_row_of_version_0_holds_no_snapshot() -> None:
     assert snapshot_version({VERSION: 0, "lastSignInAt": 60}, NOW) is None
     assert snapshot_version(stored_as(SNAPSHOT), NOW) == 50
     assert snapshot_version(None, NOW) is None
@@ -423,7 +421,7 @@ def test_row_with_times_from_the_future_is_right_again_after_any_snapshot(row: R
         assert apply(row, [ALIVE], as_of=as_of) == stored_as(ALIVE)
 
 
-def test_time_up_to_a_day_ahead_is_taken() -> None:
+def test_stored_time_up_to_a_day_ahead_is_kept() -> None:
     for name in (VERSION, DELETED, *ACTIVITY):
         assert future_times_of({name: LATEST}, NOW) == []
         assert future_times_of({name: LATEST + 1}, NOW) == [name]
@@ -431,7 +429,7 @@ def test_time_up_to_a_day_ahead_is_taken() -> None:
     assert decide(ALIVE, row, as_of=NOW, now=NOW, create_missing=True) is Verdict.UNCHANGED
 
 
-def test_deletion_and_sign_in_take_future_times_away_too() -> None:
+def test_deletion_and_sign_in_remove_times_from_the_future() -> None:
     row = stored_as(ALIVE) | {VERSION: LATEST + 1, DELETED: LATEST + 1, "lastActiveAt": LATEST + 1}
     deleted = written(Deletion(ID, NOW), row)
     assert (deleted.put, set(deleted.remove)) == ({DELETED: NOW}, {VERSION, "lastActiveAt"})
