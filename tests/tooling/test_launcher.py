@@ -67,7 +67,7 @@ def test_help_lists_every_command(package: str, clone: Path) -> None:
         ("check tests", "unrecognized arguments: tests; see --help"),
         (
             "bench speed",
-            "argument MEASURE: speed is not one of sync, imports, paging, writes, load; see --help",
+            "argument MEASURE: speed is not one of sync, imports, paging, writes, metadata, load; see --help",
         ),
     ],
 )
