@@ -1,4 +1,4 @@
-"""Chromium, for what must be looked at."""
+"""Chromium, for tests and pictures of web pages."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What `check` makes of pip-audit's report."""
+"""How `check` reads pip-audit's report."""
 
 import json
 from typing import Any

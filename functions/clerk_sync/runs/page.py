@@ -32,7 +32,7 @@ _BYTES_OF_A_CHARACTER = 12
 
 @dataclass(frozen=True, slots=True)
 class PageOutcome:
-    """What became of users of a page: the counts, the first problems, and the findings by kind."""
+    """The outcome of a page's users: the counts, the first problems, and the findings by kind."""
 
     counts: Counts = field(default_factory=Counts)
     problems: tuple[UserProblem, ...] = ()
@@ -53,8 +53,8 @@ class Page(BaseModel):
     users carry: no other attribute is written, whichever fields are synced by now.
 
     A page that DynamoDB throttles is continued in another message with the users that are left: `part` counts
-    these from 0, `done` is the outcome of the users before, and `stalls` counts the parts in a row that got
-    nobody done.
+    these from 0, `done` is the outcome of the users before, and `stalls` counts the parts in a row in which
+    no user was done.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -124,7 +124,7 @@ class Page(BaseModel):
 
     @property
     def changes(self) -> list[Change]:
-        """What the page says of its users, in order."""
+        """The changes that the page carries, in order."""
         return [*self.users, *self.deletions]
 
     def next_part(self, left: Sequence[Change], done: PageOutcome) -> Self:

@@ -14,8 +14,7 @@ GUARDS = (VERSION, DELETED, *ACTIVITY)
 """The times that the write rule compares. A write takes effect only while they are as they were read."""
 
 NO_SNAPSHOT = 0
-"""The version of a row that an event alone made, such as a sign-in without a user. No snapshot has it."""
-
+"""The version of a row that a sign-in alone created. No snapshot has it."""
 
 type Row = Mapping[str, Value]
 """The attributes that the sync owns, without the key. An absent attribute has no entry."""
@@ -38,14 +37,14 @@ def future_times(row: Row, now: int) -> list[str]:
 
 
 def without_future_times(row: Row, now: int) -> Row:
-    """The row as the write rule takes it."""
+    """The row as the write rule reads it."""
     future = future_times(row, now)
     return {name: value for name, value in row.items() if name not in future} if future else row
 
 
 def snapshot_version(row: Row | None, now: int) -> int | None:
-    """The version of the snapshot that the row holds. None if it holds none of Clerk's yet: there is no row,
-    the app made it, or an event alone did."""
+    """The version of the snapshot that the row holds. None: there is no row, or the app or a sign-in alone
+    created it."""
     version = number(without_future_times(row or {}, now), VERSION)
     return None if version == NO_SNAPSHOT else version
 
@@ -56,6 +55,6 @@ def is_marked(row: Row, now: int) -> bool:
 
 
 def last_seen(row: Row, now: int) -> int:
-    """The latest time (ms) at which the user was surely in Clerk: the row's version or an activity, or 0."""
+    """The latest time (ms) at which the user was in Clerk: the row's version or an activity, or 0."""
     known = without_future_times(row, now)
     return max(number(known, name) or 0 for name in (VERSION, *ACTIVITY))

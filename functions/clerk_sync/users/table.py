@@ -39,7 +39,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Somebody else was quicker. `row` is theirs, or None if that takes another read to know."""
+    """The row was not as expected. `row` is what it is, or None if it is unknown or there is none."""
 
     row: Row | None
 
@@ -102,8 +102,8 @@ class UsersTable:
             )
 
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
-        """The owned attributes of the rows there are, by user id. Eventually consistent is half the price,
-        and a write that was decided on an old row fails its condition and is decided again."""
+        """The owned attributes of the rows that exist, by user id. A read that is not consistent costs half:
+        a write that was decided on an old row fails its condition, and is decided again."""
         rows, unread = self.read_available(user_ids, consistent=consistent)
         if unread:
             raise throttled(self._table)
@@ -134,24 +134,17 @@ class UsersTable:
         return rows, set()
 
     def write(self, writes: Sequence[Write]) -> list[Result]:
-        """Carry the writes out; one result for each, in order. No user may occur twice in one call."""
+        """Carry out writes of different users. Returns one result for each, in order."""
         results = self._writer.write_all([self._conditional(write) for write in writes])
-        return [
-            Written()
-            if result is None
-            else self._lost(result)
-            if isinstance(result, ConditionFailed)
-            else result
-            for result in results
-        ]
+        return [self._result(result) for result in results]
 
     def update(self, write: Write) -> Written | Lost:
-        """Carry out one write. A lost one hands over the row as it is, at no cost; None: there is no row.
+        """Carry out one write. If it is lost, the row costs no read; None: there is no row.
 
         Raises RowRefused if DynamoDB will never take the row, and AwsError.
         """
-        failed = self._writer.write(self._conditional(write))
-        return self._lost(failed) if failed else Written()
+        result = self._writer.write(self._conditional(write))
+        return self._lost(result) if result else Written()
 
     def get(self, user_id: str) -> Row | None:
         """The owned attributes of one row as it is now, or None."""

@@ -1,8 +1,7 @@
 """The write rule: what a change in Clerk does to the row that is stored. Pure decisions, no I/O.
 
 Changes may arrive in any order, more than once, and interleaved: the row ends as if the newest snapshot had
-been applied last, with a mark if the user was deleted. Attributes that the sync does not own appear
-in no decision.
+been applied last, with a mark if the user was deleted. Attributes that the sync does not own have no effect.
 """
 
 from collections.abc import Mapping
@@ -92,10 +91,10 @@ def _wanted(change: Change, row: Row, as_of: int) -> dict[str, Value | None]:
 def _signed_in(sign_in: SignIn, row: Row) -> dict[str, Value | None]:
     version = number(row, VERSION)
     if version is None:
-        # What the app made up for a time is not Clerk's. The version says that this one is.
+        # A time that the app wrote is not Clerk's. The version says that this one is.
         return {VERSION: NO_SNAPSHOT, SIGNED_IN: sign_in.at}
     if version >= sign_in.at:
-        return {}  # the snapshot is from later, and so is its time
+        return {}  # the snapshot is newer, and so is its time
     return {SIGNED_IN: _later(row.get(SIGNED_IN), sign_in.at)}
 
 
@@ -114,10 +113,10 @@ def _snapshot(user: User, row: Row, as_of: int) -> dict[str, Value | None]:
 
 
 def _activity(user: User, row: Row, name: str, version: int, as_of: int) -> Value | None:
-    """The snapshot's time, or the stored one if that is later and the snapshot can't know of it."""
+    """The snapshot's time, or the stored one if it is later than the snapshot can have."""
     stored, new = number(row, name), user.fields.get(name)
     if name == SIGNED_IN and stored is not None and stored > version:
-        # An event told of this sign-in, and a snapshot that was read or made since knows better.
+        # An event brought this sign-in. A snapshot that was read or made since has the right time.
         return new if max(as_of, user.updated_at) >= stored else _later(stored, new)
     # Activity moves without a new version: of two readings of one version, the later time is the newer.
     return new if user.updated_at > version else _later(stored, new)

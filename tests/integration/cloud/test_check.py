@@ -80,9 +80,9 @@ def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedC
 
 
 @contextmanager
-def no_webhook_secret(stack: Stack) -> Iterator[None]:
-    with secret(stack, WEBHOOK_SECRET, None):
-        stack.kill("WebhookFunction")  # its process still has the secret
+def webhook_secret(stack: Stack, value: str | None) -> Iterator[None]:
+    with secret(stack, WEBHOOK_SECRET, value):
+        stack.kill("WebhookFunction")  # its process still has the other value
         yield
 
 
@@ -263,14 +263,17 @@ REACHED = {"webhook endpoint", "webhook signatures"}
 FAULTS: dict[str, tuple[Plant, set[str]]] = {
     "an unknown extra field": (
         lambda s, _: configured(s, "WebhookFunction", EXTRA_FIELDS="password"),
-        {"WebhookFunction"},
+        {"WebhookFunction", *REACHED},
     ),
     "no secret key": (lambda s, _: secret(s, SECRET_KEY, None), {"secret key"}),
     "a publishable key": (lambda s, _: secret(s, SECRET_KEY, "pk_test_x"), {"secret key"}),
     "a key that Clerk refuses": (lambda s, _: secret(s, SECRET_KEY, "sk_test_other"), {"Clerk"}),
     "a key of another instance": (lambda _, c: clerk_has(c, "instance_id", "ins_other"), {"instance"}),
-    "no webhook secret": (lambda s, _: no_webhook_secret(s), {"webhook secret", "webhook signatures"}),
-    "a webhook secret that is cut": (lambda s, _: secret(s, WEBHOOK_SECRET, "whsec_%"), {"webhook secret"}),
+    "no webhook secret": (lambda s, _: webhook_secret(s, None), {"webhook secret", "webhook signatures"}),
+    "a webhook secret that is cut": (
+        lambda s, _: webhook_secret(s, "whsec_%"),
+        {"webhook secret", "webhook signatures"},
+    ),
     "a function with another webhook secret": (
         lambda s, _: configured(s, "WebhookFunction", CLERK_WEBHOOK_SECRET=OTHER_SECRET),
         {"WebhookFunction", "webhook endpoint"},

@@ -144,7 +144,7 @@ def test_ctrl_c_while_tests_run(send: Send, temporary: Path) -> None:
     with launched("test", *files, "-n", "2", "--dist", "loadfile", folder=temporary) as command:
         eventually(lambda: sum("ministack" in one for one in command.leftovers()) >= 2)
         send(command)
-        assert command.finish(seconds=END_SECONDS) == 2
+        assert command.finish(seconds=4 * END_SECONDS) == 2
         assert "KeyboardInterrupt" in command.said
         eventually(lambda: not [one for one in command.leftovers() if one.startswith("process")], END_SECONDS)
 

@@ -25,7 +25,7 @@ sys.modules["clerk_sync"] = importlib.import_module("clerk_sync")
 
 @cache
 def build() -> Path:
-    """Build the functions unless they are up to date. Returns the folder, as SAM CLI makes it."""
+    """Build the functions unless they are up to date. Returns SAM CLI's build folder."""
     _build()
     return BUILD
 
@@ -41,7 +41,7 @@ def mounted_template() -> Path:
 
 
 def _build() -> Path:
-    """Build, and return the folder of what is mounted."""
+    """Build the functions. Returns the folder with the code that is mounted."""
     stamp = LOCAL / "built"
     with locked("build"):
         sources = _digest_of_sources()
@@ -69,7 +69,7 @@ def _build() -> Path:
 
 
 def _make_mount(mount: Path) -> None:
-    """Copy the built code, as a later build must not change it under running functions, and compile it."""
+    """Copy and compile the built code. A later build must not change it under running functions."""
     shutil.rmtree(mount, ignore_errors=True)
     template = (BUILD / "template.yaml").read_text()
     folders = re.findall(r"(?m)^ +CodeUri: (\w+)$", template)

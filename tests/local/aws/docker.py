@@ -1,7 +1,7 @@
 """Lets containers reach what listens on this machine's loopback.
 
-Docker Desktop does that by itself. On Linux a container sees only the address of Docker's bridge, which is
-this machine's too and nobody else's, so the ports are forwarded from there.
+Docker Desktop does that by itself. On Linux a container can reach only the address of Docker's bridge. It
+belongs to this machine alone, so the ports are forwarded from there.
 """
 
 import socket
@@ -17,7 +17,7 @@ HOST = "host.docker.internal"
 
 
 def seen_from_a_container(url: str) -> str:
-    """The address by which a container reaches what is at this address of this machine."""
+    """The address at which a container reaches this address of this machine."""
     return url.replace("127.0.0.1", HOST)
 
 

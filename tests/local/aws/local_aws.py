@@ -35,8 +35,8 @@ Outputs = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call to AWS that a function made: when (s since 1970), of which operation, and the IAM actions that
-    it needs in the cloud, each with its resource's ARN."""
+    """A function's call to AWS: its time (s since 1970), its operation, and the IAM actions that it needs on
+    AWS, each with the resource's ARN."""
 
     at: float
     function: str
@@ -47,7 +47,8 @@ class Call:
 class LocalAws:
     """A context manager: starts on entry, and ends everything it started on exit.
 
-    `log` is where it and its functions write. With `records_calls`, `calls` has every call of theirs.
+    `log` is its log file, with the output of its functions. With `records_calls`, `calls` returns every call
+    that the functions made to AWS.
     """
 
     def __init__(self, port: int | None = None, *, records_calls: bool = False) -> None:
@@ -63,7 +64,7 @@ class LocalAws:
 
     @property
     def pid(self) -> int:
-        """Its process; those of its functions are others."""
+        """The id of its process. Its functions have processes of their own."""
         return self._started().process.pid
 
     def _started(self) -> Child:
@@ -178,7 +179,7 @@ class LocalAws:
         }
 
     def _fix_concurrency(self) -> None:
-        """MiniStack 1.5.33 keeps a number that is a template's parameter as text, and can't compare it."""
+        """Set the workers' concurrency again: MiniStack 1.5.33 stores a number from a parameter as text."""
         client = self.client("lambda")
         for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
             limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
@@ -220,7 +221,7 @@ def local_url(endpoint: str, url: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on, and that no system gives to an outgoing connection."""
+    """A port of 127.0.0.1 that nothing listens on, outside the range of outgoing connections."""
     while not is_free(port := randrange(20_000, 32_000)):
         pass
     return port

@@ -1,4 +1,4 @@
-"""Made-up Clerk users: whole payloads, the same for the same number, many of them awkward."""
+"""Made-up Clerk users: whole payloads, many of them awkward. The same number gives the same user."""
 
 import hashlib
 import string
@@ -28,7 +28,7 @@ _HARD_NAMES = (
 
 
 def make_user(n: int, *, base_ms: int = BASE_MS) -> User:
-    """User number ``n``: the number alone decides everything about it."""
+    """User number `n`. Everything about the user follows from the number."""
     user = _plain(n, base_ms)
     _KINDS[n % len(_KINDS)](user, n)
     if n % 200 == 199:

@@ -1,4 +1,4 @@
-"""Portraits of made-up users, drawn as SVG: the same for the same name."""
+"""Portraits of made-up users, as SVG. The same name gives the same portrait."""
 
 from hashlib import sha256
 

@@ -33,7 +33,7 @@ _KEY_FILE = LOCAL / "session-key.pem"
 
 @cache
 def session_key() -> rsa.RSAPrivateKey:
-    """What local session tokens are signed with, by all commands alike; it protects nothing."""
+    """The key that signs local session tokens. All commands share it; it protects nothing."""
     if not _KEY_FILE.exists():
         _make_key_file(_KEY_FILE)
     key = load_pem_private_key(_KEY_FILE.read_bytes(), password=None)
@@ -53,7 +53,7 @@ def _make_key_file(path: Path) -> None:
 
 
 def new_key() -> rsa.RSAPrivateKey:
-    """Another key, for what is rotated or forged."""
+    """Another key, to rotate keys and to forge tokens."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -83,7 +83,7 @@ def session_token(
     header: Mapping[str, Any] | None = None,
     **claims: Any,
 ) -> str:
-    """A session token of the user's, version 2, good for a minute.
+    """A session token of this user, version 2, valid for a minute.
 
     Claims replace those that Clerk makes, and `header` its header's; None leaves a claim out.
     """

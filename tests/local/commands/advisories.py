@@ -1,6 +1,6 @@
 """Whether a known vulnerability is in what is deployed, as pip-audit knows it from PyPI's advisories.
 
-Where those can't be asked for that is said, and fails nothing: a check without a network is still one.
+If PyPI can't be reached, that is printed and does not fail the check.
 """
 
 import json
@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def verdict(report: str, complaint: str) -> tuple[int, str]:
-    """The exit status and what to say of pip-audit's report or, where there is none, of its complaint."""
+    """The exit status and the message for pip-audit's report or, if there is none, for its error output."""
     if not report.strip():
         return _without_report(complaint.strip())
     packages = json.loads(report)["dependencies"]

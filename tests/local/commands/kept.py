@@ -15,7 +15,7 @@ _ENV_FILE = LOCAL / "env.json"
 
 
 def write_environment(aws: LocalAws, outputs: Outputs, clerk_url: str, issuer: str) -> None:
-    """Write down what `sam local invoke` gives the functions, as samconfig.toml says."""
+    """Save the environment variables for `sam local invoke`, in the file that samconfig.toml names."""
     variables = {
         "AWS_ENDPOINT_URL": docker.seen_from_a_container(aws.endpoint),
         "CLERK_API_URL": docker.seen_from_a_container(clerk_url),

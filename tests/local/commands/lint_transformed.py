@@ -1,4 +1,4 @@
-"""cfn-lint of what SAM makes of template.yaml: a fault there can be invisible in the source."""
+"""cfn-lint of the template that SAM makes of template.yaml: some faults are visible only there."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ IGNORED = [
 
 
 def main(template: Path = ROOT / "template.yaml") -> int:
-    """The exit status; what is wrong is printed."""
+    """Print what is wrong. Returns the exit status."""
     with TemporaryDirectory() as folder:
         for name, parameters in {"all-on": ALL_ON, "all-off": ALL_OFF}.items():
             text = json.dumps(transformed(parameters, template), indent=1)

@@ -1,4 +1,4 @@
-"""How a run is getting on: a bar in a terminal, lines in a log."""
+"""The progress of a run: a bar in a terminal, lines in a log."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ class Bar:
         self._is_live = sys.stdout.isatty()
 
     def show(self, run: Run) -> None:
-        """How the run is getting on now; nothing unless it has a page."""
+        """Print the run's progress, once it has a page."""
         self._pace.note(run.counts.total, time.monotonic())
         if not run.pages:
             return
@@ -34,19 +34,19 @@ class Bar:
             self._shown = shown
 
     def end(self) -> None:
-        """What is printed next is below the bar."""
+        """End the bar's line."""
         if self._is_live:
             print()
 
 
 class Pace:
-    """How many users a second, lately."""
+    """The recent rate in users a second."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def note(self, done: int, at: float) -> None:
-        """So many were done by then (s)."""
+        """Record how many users were done by then (s)."""
         self._seen.append((at, done))
         while len(self._seen) > 2 and self._seen[1][0] <= at - WINDOW_SECONDS:
             self._seen.popleft()
@@ -60,7 +60,7 @@ class Pace:
 
 
 def progress_line(run: Run, per_second: float | None) -> str:
-    """The bar, and what it stands for."""
+    """The bar and its numbers."""
     parts = [f"{_bar(run)} {_share(run):4.0%}", f"{run.counts.total:,} of {_total(run):,} users"]
     if per_second is not None:
         parts.append(f"{per_second:,.0f} users/s")
@@ -74,14 +74,14 @@ def progress_line(run: Run, per_second: float | None) -> str:
 
 
 def seconds_left(run: Run, per_second: float | None) -> float | None:
-    """None where there is no telling: nothing moves, or nobody knows yet how many users there are."""
+    """None if it is unknown: nothing moves, or the number of users is not known yet."""
     if run.is_over or run.users_to_deal_with is None or not per_second:
         return None
     return max(0, _total(run) - run.counts.total) / per_second
 
 
 def duration(seconds: float) -> str:
-    """The time as a person says it."""
+    """A time in plain words."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""python3 -m tests.local run: the main job, on this machine alone."""
+"""python3 -m tests.local run: a backfill on this machine."""
 
 import argparse
 import json
@@ -97,7 +97,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
-    """Put the secrets in place and deploy the template, for the Clerk at that address."""
+    """Store the secrets and deploy the template, for the Clerk at that address."""
     aws.put_secret(SECRET_KEY, key)
     aws.put_secret(WEBHOOK_SECRET, LOCAL_SECRET)
     # A development instance answers 10 requests a second, shared with whatever uses it now.
@@ -115,7 +115,7 @@ def deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
 
 
 def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[str, dict[str, Any]]:
-    """Rows as an app has them that took its users in at log-in: placeholders, and attributes of its own."""
+    """Plant rows like those of an app that stores users at log-in: placeholders, and its own attributes."""
     try:
         answer = httpx.get(
             f"{clerk_url}/users",

@@ -1,4 +1,4 @@
-"""python3 -m tests.local send [FILE]: a webhook event, signed just now, for a local AWS that is up."""
+"""python3 -m tests.local send [FILE]: sends a freshly signed webhook event to a running local AWS."""
 
 import argparse
 import json
@@ -27,12 +27,12 @@ MEANINGS = {
 
 
 class NotAWebhookError(Exception):
-    """What was to be sent is no webhook event."""
+    """The file is not a webhook event."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of an event: the answer's status, and the user's row before and after, if there was one."""
+    """The result of an event: the answer's status, and the user's row before and after (None: no row)."""
 
     status: int
     before: Row | None

@@ -1,6 +1,6 @@
 """python3 -m tests.local sign FILE: an API Gateway event, signed just now.
 
-A webhook's body is signed as Clerk signs it; a request of a user's gets a session token.
+A webhook gets a signature as Clerk makes it, a user's request a session token.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def signed(event: dict[str, Any], secret: str) -> dict[str, Any]:
 
 
 def signed_in(event: dict[str, Any], issuer: str) -> dict[str, Any]:
-    """The event with a fresh session token of the user whose id is in the token's place."""
+    """The event with a fresh session token of the user whose id is in place of the token."""
     user_id = event["headers"]["Authorization"].removeprefix("Bearer ")
     token = {"Authorization": f"Bearer {session_token(user_id, issuer)}"}
     return event | {"headers": event["headers"] | token}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 def plain(text: str) -> str:
-    """The text, with what is not to be seen spelt out: it could clear the screen, or turn a line around."""
+    """The text with unprintable characters escaped: they could clear the screen or reverse a line."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text
     )

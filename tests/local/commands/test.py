@@ -20,5 +20,5 @@ def main(options: argparse.Namespace) -> int:
 
 
 def runs_folders(arguments: Sequence[str]) -> bool:
-    """Whether the arguments choose all tests or those of whole folders, not some files or tests by name."""
+    """Whether the arguments select all tests or whole folders, not files or tests by name."""
     return not any(".py" in argument or argument.startswith(("-k", "-m", "--pdb")) for argument in arguments)

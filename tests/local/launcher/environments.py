@@ -99,7 +99,7 @@ def _reason(name: str) -> str:
 
 
 class _Progress:
-    """How many packages pip has collected: redrawn in a terminal, a line now and then elsewhere."""
+    """How many packages pip has collected: redrawn in a terminal, otherwise a line every few seconds."""
 
     def __init__(self, names: list[str]) -> None:
         self._totals = {name: len(set(_pinned(name))) for name in names}

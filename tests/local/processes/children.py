@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -46,7 +45,8 @@ class Child:
         log: Path | None = None,
         stdout: IO[Any] | int | None = None,
     ) -> None:
-        self.folder = Path(tempfile.gettempdir(), f"clerk-sync-{token_hex(8)}")
+        # Not tempfile.gettempdir, which tries to write a file: Ctrl-C just then would leave it behind.
+        self.folder = Path(os.environ.get("TMPDIR", "/tmp"), f"clerk-sync-{token_hex(8)}")
         self.log = log
         self._lifeline, self._guardians_end = socket.socketpair()
         _running.add(self)
@@ -74,14 +74,14 @@ class Child:
                 output.close()
 
     def wait(self) -> int:
-        """Wait until the command ends, then end what it left. Returns its exit status."""
+        """Wait until the command ends, then end what it has left running. Returns its exit status."""
         try:
             return self.process.wait()
         finally:
             self.end()
 
     def end(self) -> None:
-        """Kill the command and everything it started, and delete its folder."""
+        """Kill the command and everything that it started, and delete its folder."""
         self.cut()
         self.wait_for_guardian(time.monotonic() + END_SECONDS)
         self.process.wait()
@@ -94,7 +94,7 @@ class Child:
             self._lifeline.shutdown(socket.SHUT_WR)
 
     def wait_for_guardian(self, deadline: float) -> None:
-        """Wait until it has done so."""
+        """Wait until the guardian has ended the command."""
         self._guardians_end.close()
         with suppress(OSError):
             self._lifeline.settimeout(max(0.01, deadline - time.monotonic()))
@@ -135,7 +135,7 @@ def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
 
 
 def _end_all() -> None:
-    """End all children without waiting for the processes: the interrupted code may be doing that."""
+    """End all children without waiting for their processes: the interrupted code may be waiting for them."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nothing, descriptor)

@@ -1,7 +1,7 @@
-"""Python runs this at the start of whatever the local AWS starts, as LocalAws puts it on the path.
+"""Python runs this at the start of each process of the local AWS, as LocalAws puts it on the path.
 
-Each function then writes down its calls to AWS, with the IAM actions that the cloud would ask its role for:
-the local AWS asks for none, and its CloudTrail does not say who called.
+Each function then records its calls to AWS, with the IAM actions that its role would need on AWS. The local
+AWS checks no permissions, and its CloudTrail does not name the caller.
 """
 
 import json
@@ -41,7 +41,7 @@ def needed(service: str, operation: str, asked: Mapping[str, Any]) -> Iterator[t
 
 
 def record_calls(function: str, file: str) -> None:
-    """Have this process write each call down before it is made."""
+    """Have this process record each call before it is made."""
     from botocore.session import Session
 
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
