@@ -12,7 +12,7 @@ from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, synced
-from clerk_sync.users.user import MAX_CHARACTERS, Deletion, User, UserProblem, parse_user
+from clerk_sync.users.user import MAX_CHARACTERS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.values import MAX_LENGTH, FieldValue, Json
 from tests.local.clerk.fake_users import make_users
 from tests.support.strategies import ALL_NAMES, NOW, any_text, json_values
@@ -190,6 +190,14 @@ def test_page_names_the_fields_that_its_users_carry() -> None:
     assert json.loads(page.dump())["names"] == list(carried.names)
     part = Page.load(page.next_part(page.users[1:], page.done).dump())
     assert (part.names, part.users) == (carried.names, (refused,))
+
+
+def test_next_part_has_the_users_and_deletions_that_are_left() -> None:
+    user, deletion = User("user_1", 1, {}), Deletion("user_2", 5)
+    page = example(users=(user,), deletions=(deletion,))
+    lefts: list[list[Change]] = [[user, deletion], [deletion], [user]]
+    for left in lefts:
+        assert page.next_part(left, page.done).changes == left
 
 
 @pytest.mark.parametrize("changes", [{}, {"users": MARK}, {"extra": MARK}, {"number": None}])

@@ -53,3 +53,19 @@ def test_only_messages_that_sqs_refused_are_sent_again() -> None:
 def test_messages_that_sqs_keeps_refusing_are_an_error_that_says_how_many() -> None:
     with pytest.raises(AwsError, match=r"1 of 3 pages.*InternalError"):
         queue_on(Sqs(2, 0, 0, 0, 0)).send(["a", "b", "c"])
+
+
+@pytest.mark.parametrize("name", ["", "NotVisible", "Delayed"])
+def test_queue_is_drained_only_without_waiting_invisible_and_delayed_messages(name: str) -> None:
+    counted = f"ApproximateNumberOfMessages{name}"
+
+    class Counts(Sqs):
+        def __init__(self, count: str) -> None:
+            super().__init__()
+            self.count = count
+
+        def get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> Any:  # noqa: ARG002, N803
+            return {"Attributes": {one: self.count if one == counted else "0" for one in AttributeNames}}
+
+    assert queue_on(Counts("0")).is_drained()
+    assert not queue_on(Counts("1")).is_drained()
