@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.runs.run import Counts
+from clerk_sync.runs.counts import Counts
 from clerk_sync.users.user import UserProblem
 from tests.integration.stack import Stack, wanted_row
 from tests.local.clerk.fake_users import make_user, make_users

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from clerk_sync.runs.run import Counts
+from clerk_sync.runs.counts import Counts
 from tests.integration.stack import Stack, wanted_row
 from tests.local.browser import CHROMIUM, browser_page
 from tests.local.clerk.fake_users import make_user

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, Mode, Run
+from clerk_sync.runs.run import Mode, Run
 from clerk_sync.users.user import UserProblem
 from tests.integration.stack import Stack
 from tests.local.commands.dashboard import ask

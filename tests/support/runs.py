@@ -6,10 +6,11 @@ from typing import Any
 from clerk_sync.audit.scan import SavedScans
 from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.instance import TableInstance
 from tests.support.fake_dynamodb import peaceful_dynamodb

@@ -11,7 +11,8 @@ from clerk_sync.dashboard.request import WidgetRequest
 from clerk_sync.dashboard.user_lookup import LatestUsers, SearchResult
 from clerk_sync.dashboard.widgets import RunWithErrors
 from clerk_sync.handlers import dashboard
-from clerk_sync.runs.run import Counts, Mode, Run, Status
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import Mode, Run, Status
 from clerk_sync.users.user import User
 
 NOW = 1_790_000_000_000

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import Run
 from tests.local.commands.progress import Bar, Pace, duration, progress_line, seconds_left
 
 RUN = Run(

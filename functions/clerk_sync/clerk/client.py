@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
@@ -51,6 +52,7 @@ class _RetryableError(Exception):
         self.is_failure = not (response and self.retry_after and response.status_code in (429, 503))
 
 
+@dataclass(eq=False)
 class ClerkClient:
     """Reads users. Threads may share a client. Use it as a context manager.
 
@@ -63,49 +65,32 @@ class ClerkClient:
     a cut connection may be the cause. Every method raises ClerkRefused, ClerkUnavailable or OutOfTime.
     """
 
-    requests_made = 0
-    throttled = 0
-
-    def __init__(
-        self,
-        api_url: str,
-        secret: Secret,
-        *,
-        requests_per_second: float = 100,
-        time_left: Callable[[], float],
-        on_wait: Callable[[float, str], None] = lambda *_: None,
-        sleep: Callable[[float], None] = time.sleep,
-        http: httpx.Client | None = None,
-        names: Names = DEFAULT_NAMES,
-    ) -> None:
-        self._url = api_url
-        self._names = names
-        self._secret = secret
-        self._interval = 1 / requests_per_second
-        self._next_request_at = 0.0
-        self._pacing = threading.Lock()
-        self._is_closed = False
-        self._time_left = time_left
-        self._on_wait = on_wait
-        self._sleep = sleep
-        self._http = http or httpx.Client(timeout=_TIMEOUT)
-        self._headers = {
-            "Authorization": f"Bearer {secret.value}",
-            "Clerk-API-Version": API_VERSION,
-            "User-Agent": "clerk-sync",
-        }
+    api_url: str
+    secret: Secret
+    _: KW_ONLY
+    time_left: Callable[[], float]
+    requests_per_second: float = 100
+    on_wait: Callable[[float, str], None] = lambda *_: None
+    sleep: Callable[[float], None] = time.sleep
+    http: httpx.Client = field(default_factory=partial(httpx.Client, timeout=_TIMEOUT))
+    names: Names = DEFAULT_NAMES
+    requests_made: int = 0
+    throttled: int = 0
+    _next_request_at: float = 0.0
+    _pacing: threading.Lock = field(default_factory=threading.Lock)
+    _is_closed: bool = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_closed = True
-        self._http.close()
+        self.http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
         """`GET /users`: user objects, with only what `parse_user` needs. The default `order_by` is
         `created_at`, oldest first. With `starting_after`, it raises CursorRefused too."""
-        read = partial(read_users, names=self._names)
+        read = partial(read_users, names=self.names)
         return self._get("/users", {"order_by": "created_at", **query}, read)
 
     def user(self, user_id: str) -> Any:
@@ -135,9 +120,9 @@ class ClerkClient:
 
     def _try_once[T](self, path: str, query: Query, read: Callable[[bytes], T]) -> T:
         try:
-            response = self._http.get(self._url + path, params=dict(query), headers=self._headers)
+            response = self.http.get(self.api_url + path, params=dict(query), headers=self._headers())
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ClerkRefused(f"ClerkApiUrl is {self._url!r}, which is no address: {error}") from error
+            raise ClerkRefused(f"ClerkApiUrl is {self.api_url!r}, which is no address: {error}") from error
         except httpx.HTTPError as error:
             raise _RetryableError(f"{type(error).__name__}: {error}".rstrip(".")) from error
         status = response.status_code
@@ -152,14 +137,18 @@ class ClerkClient:
             raise self._refusal(response, refusal, path, query)
         raise _RetryableError(describe(response), response)
 
+    def _headers(self) -> dict[str, str]:
+        authorization = {"Authorization": f"Bearer {self.secret.value}"}
+        return authorization | {"Clerk-API-Version": API_VERSION, "User-Agent": "clerk-sync"}
+
     def _pace(self) -> None:
         with self._pacing:
             now = time.monotonic()
             turn = max(now, self._next_request_at)
-            self._next_request_at = turn + self._interval
+            self._next_request_at = turn + 1 / self.requests_per_second
             self.requests_made += 1
         if turn > now:
-            self._sleep(turn - now)
+            self.sleep(turn - now)
 
     def _wait(self, error: _RetryableError, failures: int) -> None:
         """Pause before another try, or raise ClerkUnavailable or OutOfTime."""
@@ -168,8 +157,8 @@ class ClerkClient:
         seconds = error.retry_after or 0.0
         if error.is_failure:
             seconds = max(seconds, random.uniform(0.5, 1) * min(_MAX_PAUSE, 0.5 * 2**failures))
-        no_answer = f"{self._url} gives no usable answer. The last one: {error}"
-        has_time = seconds < self._time_left()
+        no_answer = f"{self.api_url} gives no usable answer. The last one: {error}"
+        has_time = seconds < self.time_left()
         if failures >= _TRIES or (seconds > _USUAL_PAUSE and not has_time):
             raise ClerkUnavailable(no_answer)
         if not has_time:
@@ -177,22 +166,22 @@ class ClerkClient:
         if error.retry_after is not None:
             with self._pacing:  # the limit is the instance's, not this thread's
                 self._next_request_at = max(self._next_request_at, time.monotonic() + error.retry_after)
-        self._on_wait(seconds, error.reason)
-        self._sleep(seconds)
+        self.on_wait(seconds, error.reason)
+        self.sleep(seconds)
 
     def _refusal(self, response: httpx.Response, error: ClerkApiError, path: str, query: Query) -> ClerkError:
         answer = describe(response)
         if response.status_code in (401, 403):
             return ClerkRefused(
-                f"Clerk refuses the secret key in {self._secret.source}: {answer}. It must be the secret key "
-                f"(sk_live_… or sk_test_…) of the instance to read. {self._secret.remedy}"
+                f"Clerk refuses the secret key in {self.secret.source}: {answer}. It must be the secret key "
+                f"(sk_live_… or sk_test_…) of the instance to read. {self.secret.remedy}"
             )
         if "starting_after" in query:
             return CursorRefused(answer)
         if path.startswith("/users/") and error.code == "resource_not_found":
             return UserUnknown("Clerk has no such user")
         return ClerkRefused(
-            f"{self._url} answers {answer}. Is ClerkApiUrl the address of Clerk's Backend API "
+            f"{self.api_url} answers {answer}. Is ClerkApiUrl the address of Clerk's Backend API "
             "(https://api.clerk.com/v1)?"
         )
 

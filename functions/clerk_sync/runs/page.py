@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from clerk_sync.errors import MessageError, NewerVersion
-from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
 from clerk_sync.users.drift import Findings, merge
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Names
 from clerk_sync.users.user import Change, Deletion, User, UserProblem

@@ -15,10 +15,11 @@ from clerk_sync.aws.items import Items, put
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs import page_record
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_plan import Plan, decode, encode
 from clerk_sync.runs.page_record import PAGE, PendingPage
-from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, Run
+from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
 from clerk_sync.runs.run_record import load_deletions
 from clerk_sync.users.drift import Findings, group_by_kind, merge
 from clerk_sync.users.upsert import Planned

@@ -8,17 +8,10 @@ from typing import Any
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.aws.items import Write, delete, update
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.counts import COUNT_NAMES, Counts
 from clerk_sync.runs.page import PageOutcome
-from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
-from clerk_sync.runs.run_record import (
-    COUNT_NAMES,
-    RUN,
-    count_values,
-    dump_deletions,
-    expires_at,
-    load_counts,
-    progress,
-)
+from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
+from clerk_sync.runs.run_record import RUN, dump_deletions, expires_at, progress
 from clerk_sync.text import counted
 from clerk_sync.users.user import UserProblem
 
@@ -104,14 +97,14 @@ def set_outcome(page: PageRecord, state: str, outcome: PageOutcome) -> Write:
             "state": state,
             "problems": _dump_problems(outcome.problems),
             "findings": json.dumps(outcome.findings) if outcome.counts.findings else "",
-            **count_values(outcome.counts),
+            **outcome.counts.dump(),
         },
     )
 
 
 def count_in_run(page: PageRecord, state: str, counts: Counts, only_if: str) -> Write:
     """Add a page's outcome to its run, less what was counted of it before."""
-    added = count_values(counts - load_counts(page))
+    added = (counts - Counts.load(page)).dump()
     added["settledPages"] = 1 if page["state"] == "PENDING" else 0
     added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
     return update(page["runId"], RUN, only_if, {}, add=added)

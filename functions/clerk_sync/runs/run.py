@@ -1,10 +1,10 @@
 """A run of the backfill, and what is reported of it."""
 
-from dataclasses import astuple, dataclass, field, replace
-from operator import add, sub
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict
 
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.counts import Counts
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Names
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
@@ -51,41 +51,12 @@ class RunResult(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of some users. Each user counts once, in one of the first five.
-
-    `missed_by_webhooks` counts those created or updated that a webhook should have delivered, `findings`
-    those whose row was wrong.
-    """
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    errors: int = 0
-    missed_by_webhooks: int = 0
-    findings: int = 0
-
-    @property
-    def total(self) -> int:
-        """How many users were counted."""
-        return self.created + self.updated + self.unchanged + self.skipped + self.errors
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*map(add, astuple(self), astuple(other)))
-
-    def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(*map(sub, astuple(self), astuple(other)))
-
-
-@dataclass(frozen=True, slots=True)
 class MissedDeletions:
     """Unmarked rows of users who are no longer in Clerk.
 
-    `rows` counts all synced rows, `found` those of users who are gone, and `first` are the first of them.
-    `sent` are being marked; `held_back` says why the others are not. `unasked` counts further candidates that
-    Clerk was not asked for. `listed_before` counts those found whom an earlier run listed; 0 if they are held
-    back.
+    `rows` counts all synced rows, `found` those of users who are gone; `first` are the first of them. `sent`
+    are being marked; `held_back` says why the others are not. Clerk was not asked for `unasked` further
+    candidates. An earlier run listed `listed_before` of those found; 0 if they are held back.
     """
 
     rows: int = 0
@@ -123,14 +94,13 @@ class Watermark:
 class Run:
     """A run as it is recorded. All times in ms.
 
-    `users_table` is written, and `instance_id` read, once that is known. `since` is how far back an
-    incremental run reads; None means every user. `expected_users` is Clerk's own count at the start. `pages`
-    were sent so far, with `total_users` users; `settled_pages` of them have an outcome, and `given_up_pages`
-    of those are in the dead-letter queue. `unlisted_users` are those whom Clerk counts and did not list;
-    `total_users` and `counts.errors` include them. `paged_at` is when the last page was sent; `failure` says
-    why reading stopped early. `webhooks_since` is when the first webhook arrived, `full_run_at` when the last
-    complete full run was started, and `deletions` is what an audit found of users who are gone. `fields` are
-    the names of the fields that it syncs, separated by commas.
+    The run reads `instance_id`, once that is known, and writes `users_table`. `since` is how far back an
+    incremental run reads; None means every user. `fields` are the names of what it syncs, with commas.
+    `expected_users` is Clerk's own count at the start. `pages` were sent so far, with `total_users` users;
+    `settled_pages` of them have an outcome, and `given_up_pages` of those are in the dead-letter queue. Clerk
+    counts `unlisted_users` and did not list them; `total_users` and `counts.errors` include them. `paged_at`
+    is when the last page was sent; `failure` says why reading stopped early. `webhooks_since` is when the
+    first webhook arrived, `full_run_at` when the last complete full run was started.
     """
 
     run_id: str
@@ -160,9 +130,8 @@ class Run:
 
     @property
     def names(self) -> Names:
-        """The names of the fields that it syncs, in the catalogue's order."""
-        fields = self.fields.split(",")
-        return tuple(name for name in FIELDS if name in fields)
+        """The names of the fields that it syncs, as far as this version knows them."""
+        return tuple(name for name in self.fields.split(",") if name in FIELDS)
 
     def with_page(self, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> "Run":
         """The run once one more page, of so many users, is sent."""

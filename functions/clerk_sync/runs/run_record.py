@@ -1,7 +1,7 @@
 """A run as RunsTable has it: the attributes of its record."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -9,13 +9,14 @@ from pydantic.alias_generators import to_camel
 
 from clerk_sync.aws.dynamodb import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
-from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Run
 
 RUN = "run"
 """The part of a run's record."""
 KEPT_SECONDS = 90 * 24 * 3600
 
-COUNT_NAMES = {
+_NAMES = {
     "created": "createdCount",
     "updated": "updatedCount",
     "unchanged": "unchangedCount",
@@ -48,7 +49,7 @@ def new_record(run: Run) -> dict[str, Value]:
     return {
         "part": RUN,
         **_values(run, _NAMES),
-        **count_values(run.counts),
+        **run.counts.dump(),
         "leaseUntil": 0,
         "expiresAt": expires_at(run),
     }
@@ -58,7 +59,7 @@ def load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds."""
     values = {name: item[attribute] for name, attribute in _NAMES.items() if attribute in item}
     checkpoint, deletions = Checkpoint.load(item["checkpoint"]), load_deletions(item)
-    run = Run(**{**values, "checkpoint": checkpoint, "deletions": deletions}, counts=load_counts(item))
+    run = Run(**{**values, "checkpoint": checkpoint, "deletions": deletions}, counts=Counts.load(item))
     # The record has the users that were listed; the total and the errors include the others.
     return replace(
         run,
@@ -85,16 +86,6 @@ def _values(run: Run, names: Iterable[str]) -> dict[str, Value]:
 def expires_at(run: Run) -> int:
     """When RunsTable deletes what it has of a run (s since 1970)."""
     return run.started_at // 1000 + KEPT_SECONDS
-
-
-def count_values(counts: Counts) -> dict[str, int]:
-    """The attributes that hold the counts of a run or of a page."""
-    return {COUNT_NAMES[name]: count for name, count in asdict(counts).items()}
-
-
-def load_counts(item: Mapping[str, Any]) -> Counts:
-    """The counts of a run or of a page; a page has none before its outcome is recorded."""
-    return Counts(**{name: item.get(attribute, 0) for name, attribute in COUNT_NAMES.items()})
 
 
 def dump_deletions(deletions: MissedDeletions) -> str:

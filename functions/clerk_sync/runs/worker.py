@@ -9,11 +9,11 @@ from clerk_sync.errors import AwsError, PageOutdated
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
 from clerk_sync.runs.completion import finish
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_plan import Plan
 from clerk_sync.runs.queue import PagesQueue
-from clerk_sync.runs.run import Counts
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import DriftClassifier, group_by_kind
 from clerk_sync.users.table import UsersTable

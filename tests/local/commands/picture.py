@@ -11,7 +11,8 @@ from clerk_sync.clock import DAY_MS
 from clerk_sync.dashboard.request import parse_request
 from clerk_sync.dashboard.user_lookup import LatestUsers, ListedUser, RowState
 from clerk_sync.dashboard.widgets import RunWithErrors, runs_widget, users_widget
-from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.users.user import User
 from tests.local.browser import CHROMIUM, browser_page
 from tests.local.clerk.fake_users import make_user

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import Run
 from clerk_sync.users.user import UserProblem
 from tests.cloud.follow import summary
 

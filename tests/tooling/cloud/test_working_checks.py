@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from clerk_sync.audit.report import Report, report
-from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks

@@ -15,10 +15,11 @@ from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
+from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
 from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit.report import KINDS, Report, report
-from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.users.drift import Finding, FindingKind, Findings, group_by_kind
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit.scan import Scan
-from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import Run
 from tests.support.runs import RunsInMemory
 from tests.support.strategies import any_text
 

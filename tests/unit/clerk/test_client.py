@@ -398,7 +398,7 @@ def test_a_refusal_stays_short(time: FakeTime) -> None:
 def test_an_invalid_address_is_refused_with_the_parameters_name(url: str, time: FakeTime) -> None:
     # With httpx's own transport, as a mock takes any address.
     with (
-        client_of(FakeTransport([NO_USERS]), time, url=url, http=None) as clerk,
+        client_of(FakeTransport([NO_USERS]), time, url=url, http=httpx.Client()) as clerk,
         pytest.raises(ClerkRefused) as error,
     ):
         clerk.users()

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from clerk_sync.dashboard.widgets import runs_widget
-from clerk_sync.runs.run import Counts, MissedDeletions, Mode, ProblemResult, Run, Status
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Mode, ProblemResult, Run, Status
 from tests.support.widgets import NOW, RUNS, Parsed, a_run
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 
 from clerk_sync.dashboard.user_lookup import LatestUsers, ListedUser, RowState, SearchResult
 from clerk_sync.dashboard.widgets import picture_url, problem_widget, runs_widget, users_widget
-from clerk_sync.runs.run import Counts, MissedDeletions, ProblemResult
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, ProblemResult
 from clerk_sync.users.user import User, UserProblem
 from tests.support.strategies import any_text
 from tests.support.widgets import RUNS, USERS, Parsed, a_run, a_user

@@ -3,7 +3,8 @@
 import pytest
 
 from clerk_sync.dashboard.wording import ago, duration, initials, outcome
-from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Run
 from tests.support.widgets import DAY, HOUR, MINUTE, a_run
 
 COUNTS = Counts(created=12, updated=3, unchanged=1_985, skipped=1, errors=2)

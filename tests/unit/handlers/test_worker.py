@@ -8,9 +8,10 @@ from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, EventError
 from clerk_sync.handlers import worker
 from clerk_sync.runs import page as page_module
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, Run
+from clerk_sync.runs.run import Run
 from clerk_sync.runs.worker import Worker
 from clerk_sync.users.user import User
 from tests.support.fake_users_table import FakeUsersTable

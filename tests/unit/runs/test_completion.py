@@ -7,7 +7,8 @@ import pytest
 
 from clerk_sync.aws.items import Items
 from clerk_sync.runs.completion import finish
-from clerk_sync.runs.run import Counts, MissedDeletions, Mode, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.webhook.arrivals import Arrivals
 from tests.support.fake_dynamodb import FakeDynamoDB
 from tests.support.metrics import RecordedMetrics

@@ -10,10 +10,11 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable
 from clerk_sync.runs.backfill import backfill
 from clerk_sync.runs.completion import finish
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.events import backfill_request
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import Counts, RunResult
+from clerk_sync.runs.run import RunResult
 from tests.support.executors import InTurnExecutor
 from tests.support.pages_in_memory import PagesInMemory
 from tests.support.runs import RunsInMemory

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, MissedDeletions, Run
+from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.user import UserProblem
 from tests.support.runs import OWNER, RunsInMemory

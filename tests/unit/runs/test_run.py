@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.runs.run import PROBLEMS_SHOWN, Counts, MissedDeletions, Run
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
 from clerk_sync.users.user import UserProblem
 from clerk_sync.webhook.arrivals import Webhooks
 

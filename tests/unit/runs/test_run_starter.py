@@ -12,12 +12,13 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
 from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
 from clerk_sync.runs.completion import finish
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.events import Request, audit_request, backfill_request
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import STALE_MS, Counts, Mode, Run, Scope
+from clerk_sync.runs.run import STALE_MS, Mode, Run, Scope
 from clerk_sync.runs.run_starter import OVERLAP_MS, RunStarter
 from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.user import UserProblem

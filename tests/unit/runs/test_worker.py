@@ -8,10 +8,11 @@ from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, Throttled
 from clerk_sync.runs.completion import finish
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.run import Counts, Run, Status
+from clerk_sync.runs.run import Run, Status
 from clerk_sync.runs.worker import Worker
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import synced
