@@ -18,7 +18,7 @@ from clerk_sync.runs import page_record
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_plan import Plan, decode, encode
-from clerk_sync.runs.page_record import PAGE, PendingPage
+from clerk_sync.runs.page_record import PAGE, READING, PendingPage
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
 from clerk_sync.runs.run_record import load_deletions
 from clerk_sync.users.drift import Findings, group_by_kind, merge
@@ -39,9 +39,11 @@ class PageLedger:
     def record_pending(self, run: Run, owner: str, pages: Sequence[PendingPage], until: int) -> None:
         """Record the run's next pages before their messages are sent, as well as those that were sent before,
         and keep the lease until then (ms). Raises LeaseLost."""
-        puts = [
-            put(page_record.new_record(run, number, page)) for number, page in enumerate(pages, run.pages + 1)
-        ]
+        puts = []
+        for number, page in enumerate(pages, run.pages + 1):
+            # A page that is read again replaces what was read for it before.
+            reading = put(page_record.new_reading(run, number, page), only_if="")
+            puts += [put(page_record.new_record(run, number, page)), reading]
         if not self._items.transact(*puts, page_record.record_progress(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
@@ -58,7 +60,8 @@ class PageLedger:
         settled = [*takewhile(lambda page: page["state"] != "PENDING", left)]
         for page in settled:
             users = page["userCount"] + page["malformedCount"]
-            run = run.with_page(users, Checkpoint.load(page["checkpoint"]), load_deletions(page))
+            reading = self._items.get(run.run_id, page_record.reading_of(run.pages + 1)) or {}
+            run = run.with_page(users, Checkpoint.load(reading["checkpoint"]), load_deletions(page))
         deleted = left[len(settled) :]
         progress = page_record.record_progress(run, owner, until, deleted)
         return run if self._items.transact(*map(page_record.delete_page, deleted), progress) else None
@@ -161,7 +164,8 @@ class PageLedger:
 
     def id_digests(self, run_id: str) -> Iterator[bytes]:
         """The digests of the ids that Clerk listed, page by page."""
-        return (page.get("ids", b"") for page in self._pages(run_id, "userCount >= :value", 0))
+        readings = self._items.query(run_id, READING, "expiresAt > :value", 0)
+        return (reading["ids"] for reading in readings)
 
     def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
         return self._items.query(run_id, PAGE, only_if, value)

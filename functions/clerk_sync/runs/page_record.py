@@ -16,6 +16,7 @@ from clerk_sync.text import counted
 from clerk_sync.users.user import UserProblem
 
 PAGE = "page#"
+READING = "reading#"
 
 PageRecord = Mapping[str, Any]
 
@@ -46,6 +47,11 @@ def part_of(number: int) -> str:
     return f"{PAGE}{number:08}"
 
 
+def reading_of(number: int) -> str:
+    """The part of what was read for a page."""
+    return f"{READING}{number:08}"
+
+
 def number_of(page: PageRecord) -> int:
     """The reverse of `part_of`."""
     return int(page["part"].removeprefix(PAGE))
@@ -61,9 +67,19 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
         "userCount": page.users,
         "malformedCount": len(page.malformed),
         "malformed": _dump_problems(page.malformed),
-        "checkpoint": page.checkpoint.dump(),
-        "ids": page.ids,
         "deletions": dump_deletions(page.deletions) if page.deletions else None,
+        "expiresAt": expires_at(run),
+    }
+
+
+def new_reading(run: Run, number: int, page: PendingPage) -> dict[str, Value | None]:
+    """What was read for a page. It never changes, so it is not part of the record, of which DynamoDB charges
+    the whole size for each change."""
+    return {
+        "runId": run.run_id,
+        "part": reading_of(number),
+        "checkpoint": page.checkpoint.dump(),
+        "ids": page.ids or b"",
         "expiresAt": expires_at(run),
     }
 

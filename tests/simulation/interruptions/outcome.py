@@ -35,7 +35,7 @@ class Outcome:
         )
         for run in runs_of(self._dynamodb):
             assert run["status"] != "RUNNING", f"a run is never over: {run}"
-            pages = self._parts("runId", run["runId"])
+            pages = self._parts("page#", "runId", run["runId"])
             check_pages(run, pages)
             self._check_status(run, pages)
             self._check_users(run, pages)
@@ -57,7 +57,7 @@ class Outcome:
         total = run["totalClerkUsers"]
         assert len(listed) + len(marked) == total, f"{total} users, but {listed} and {marked}"
         assert len(set(listed)) == len(listed), f"users that count twice: {listed}"
-        known = IdSet(page.get("ids", b"") for page in pages)
+        known = IdSet(item["ids"] for item in self._parts("reading#", "runId", run["runId"]))
         assert all(user_id in known for user_id in listed), "users that were listed leave no digest"
         if run["status"] == "FAILED":
             return
@@ -96,10 +96,10 @@ class Outcome:
         assert page["pageToken"] in self._queue.sent, f"a page counts that was never sent: {page}"
         return self._queue.sent[page["pageToken"]]
 
-    def _parts(self, name: str, value: str) -> list[Item]:
-        """The page records of which this is true."""
+    def _parts(self, prefix: str, name: str, value: str) -> list[Item]:
+        """The items of which this is true, and whose part begins with the prefix."""
         return [
             item
             for (_, part), item in sorted(self._dynamodb.items.items())
-            if part.startswith("page#") and item[name] == value
+            if part.startswith(prefix) and item[name] == value
         ]

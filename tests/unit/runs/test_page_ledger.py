@@ -3,13 +3,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.clerk.checkpoint import Checkpoint, Cursor, ListedUser, Window
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.user import UserProblem
+from tests.local.bench.capacity import WRITE_BYTES, item_size
 from tests.support.runs import OWNER, RunsInMemory
 from tests.support.strategies import any_text, findings
 
@@ -74,6 +76,16 @@ def test_the_digests_of_a_run_are_those_of_its_pages_in_order(digests: list[byte
         assert pages.record_outcome(RUN.run_id, number, f"t{number}", PageOutcome())
     assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
     assert list(pages.id_digests("another")) == []
+
+
+def test_digests_and_checkpoint_do_not_make_each_change_of_a_page_dearer() -> None:
+    memory = RunsInMemory()
+    last = ListedUser("user_" + "x" * 27, 1_700_000_000_000)
+    windows = tuple(Window(since, since + 1, Cursor((last,) * 3)) for since in range(24))
+    memory.send(memory.start(RUN), PendingPage("t1", 500, [], Checkpoint(0, windows), bytes(8 * 500)))
+    assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(created=500)))
+    record = memory.dynamodb.items[RUN.run_id, "page#00000001"]
+    assert item_size(to_item(record)) <= WRITE_BYTES // 2, "a plan of a byte a user must fit beside it"
 
 
 # Deletions
