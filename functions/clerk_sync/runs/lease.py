@@ -94,15 +94,14 @@ class Lease:
 
     def wait_for_outcomes(self) -> None:
         """Wait until each page that was sent has an outcome, or none has got one for a while."""
-        runs = self.resources.runs
         self.save()
-        self.run = runs.get(self.run.run_id) or self.run
+        self._refresh()
         settled, settled_at = self.run.settled_pages, now_ms()
         while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
             self.stop_if_out_of_time()
             self.resources.sleep(_POLL_SECONDS)
             self.keep()
-            self.run = runs.get(self.run.run_id) or self.run
+            self._refresh()
             if self.run.settled_pages > settled:
                 settled, settled_at = self.run.settled_pages, now_ms()
                 self.has_progressed = True
@@ -148,6 +147,11 @@ class Lease:
             self._renew()  # raises LeaseLost if it is the lease that kept it from recovering
         self.run = run
         self.has_progressed = run.pages > pages_before
+
+    def _refresh(self) -> None:
+        """Read what the workers have counted since."""
+        if run := self.resources.runs.get(self.run.run_id):
+            self.run = replace(run, checkpoint=self.run.checkpoint)
 
     def _before_pause(self, seconds: float, why: str) -> None:
         logger.warning("clerk_retried", seconds=round(seconds, 1), reason=why)

@@ -7,6 +7,7 @@ is cut off in between leaves a few pages that its successor finds: see `recover`
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count, takewhile
 from typing import Any
 
@@ -48,20 +49,22 @@ class PageLedger:
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def recover(self, run: Run, owner: str, until: int) -> Run | None:
-        """Add the pages that an earlier invocation was cut off at, and return the run as it is then.
+        """Add the pages that an earlier invocation was cut off at, and return the run as it is then, with its
+        checkpoint.
 
         Those that have an outcome count, up to the first that has none. Whether that one's message was ever
         sent is unknown: it and those after it are deleted, to be read again under other tokens, and no
         outcome of the old messages will count. None if a page got an outcome meanwhile, or the lease is lost.
         """
+        run = replace(run, checkpoint=self._checkpoint(run.run_id, run.pages))
         left = self._not_added(run)
         if not left:
             return run
         settled = [*takewhile(lambda page: page["state"] != "PENDING", left)]
         for page in settled:
             users = page["userCount"] + page["malformedCount"]
-            reading = self._items.get(run.run_id, page_record.reading_of(run.pages + 1)) or {}
-            run = run.with_page(users, Checkpoint.load(reading["checkpoint"]), load_deletions(page))
+            checkpoint = self._checkpoint(run.run_id, run.pages + 1)
+            run = run.with_page(users, checkpoint, load_deletions(page))
         deleted = left[len(settled) :]
         progress = page_record.record_progress(run, owner, until, deleted)
         return run if self._items.transact(*map(page_record.delete_page, deleted), progress) else None
@@ -169,6 +172,11 @@ class PageLedger:
 
     def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
         return self._items.query(run_id, PAGE, only_if, value)
+
+    def _checkpoint(self, run_id: str, number: int) -> Checkpoint:
+        """The checkpoint after this page."""
+        reading = self._items.get(run_id, page_record.reading_of(number)) if number else None
+        return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
 
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
         """The pages that are recorded and not added to the run."""

@@ -73,8 +73,8 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
 
 
 def new_reading(run: Run, number: int, page: PendingPage) -> dict[str, Value | None]:
-    """What was read for a page. It never changes, so it is not part of the record, of which DynamoDB charges
-    the whole size for each change."""
+    """What was read for a page, and how far the listing was then. As it never changes, it is not part of
+    the page's record or the run's: DynamoDB charges an item's whole size for each change."""
     return {
         "runId": run.run_id,
         "part": reading_of(number),

@@ -8,7 +8,6 @@ from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from clerk_sync.aws.dynamodb import Value
-from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Run
 
@@ -26,7 +25,11 @@ _NAMES = {
     "findings": "findingsCount",
 }
 _NAMES = {
-    **{field.name: to_camel(field.name) for field in fields(Run) if field.name != "counts"},
+    **{
+        field.name: to_camel(field.name)
+        for field in fields(Run)
+        if field.name not in ("counts", "checkpoint")
+    },
     "total_users": "totalClerkUsers",
     "ended_at": "timestamp",
 }
@@ -36,7 +39,6 @@ _SET_WHILE_PAGING = (
     "pages",
     "total_users",
     "unlisted_users",
-    "checkpoint",
     "deletions",
     "paged_at",
     "failure",
@@ -56,10 +58,9 @@ def new_record(run: Run) -> dict[str, Value]:
 
 
 def load_run(item: Mapping[str, Any]) -> Run:
-    """The run that a record holds."""
+    """The run that a record holds, without its checkpoint: that is with its last page."""
     values = {name: item[attribute] for name, attribute in _NAMES.items() if attribute in item}
-    checkpoint, deletions = Checkpoint.load(item["checkpoint"]), load_deletions(item)
-    run = Run(**{**values, "checkpoint": checkpoint, "deletions": deletions}, counts=Counts.load(item))
+    run = Run(**{**values, "deletions": load_deletions(item)}, counts=Counts.load(item))
     # The record has the users that were listed; the total and the errors include the others.
     return replace(
         run,
@@ -77,7 +78,6 @@ def progress(run: Run) -> dict[str, Value]:
 def _values(run: Run, names: Iterable[str]) -> dict[str, Value]:
     values = {
         **{name: getattr(run, name) for name in names},
-        "checkpoint": run.checkpoint.dump(),
         "deletions": dump_deletions(run.deletions) if run.deletions else None,
     }
     return {_NAMES[name]: value for name, value in values.items() if value is not None}
