@@ -105,15 +105,16 @@ class Stack:
             seconds,
         )
 
-    def wait_for_continuations(self, run_id: str) -> None:
-        """Wait until all invocations that continue this run have ended. MiniStack 1.5.33 repeats one that is
-        cut off, with the function's settings of that time."""
+    def wait_for_continuations(self, run_id: str, invocations: int = 1) -> None:
+        """Wait until this run's `invocations`, and all that continue them, have ended.
+
+        MiniStack 1.5.33 repeats one that is cut off, with the function's settings of that time.
+        """
 
         def have_ended() -> bool:
             lines = [line for line in self.function_log() if run_id in line]
-            return sum("run_reported" in line for line in lines) > sum(
-                "run_continued" in line for line in lines
-            )
+            continued = sum("run_continued" in line for line in lines)
+            return sum("run_reported" in line for line in lines) >= invocations + continued
 
         eventually(have_ended)
 

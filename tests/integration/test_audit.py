@@ -210,6 +210,7 @@ def test_clerk_failure_halfway_marks_no_row(stack: Stack, status: int) -> None:
             clerk.on_request = None
             report = stack.audit({"runId": run_id})
             assert (report["status"], report["verdict"]) == ("COMPLETED", "OK")
+            stack.wait_for_continuations(run_id, invocations=2)
     assert stack.rows() == before
 
 
