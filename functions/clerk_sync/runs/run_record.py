@@ -15,21 +15,9 @@ RUN = "run"
 """The part of a run's record."""
 KEPT_SECONDS = 90 * 24 * 3600
 
+_STORED_OTHERWISE = {"counts", "checkpoint"}
 _NAMES = {
-    "created": "createdCount",
-    "updated": "updatedCount",
-    "unchanged": "unchangedCount",
-    "skipped": "skippedCount",
-    "errors": "errorCount",
-    "missed_by_webhooks": "missedByWebhooks",
-    "findings": "findingsCount",
-}
-_NAMES = {
-    **{
-        field.name: to_camel(field.name)
-        for field in fields(Run)
-        if field.name not in ("counts", "checkpoint")
-    },
+    **{field.name: to_camel(field.name) for field in fields(Run) if field.name not in _STORED_OTHERWISE},
     "total_users": "totalClerkUsers",
     "ended_at": "timestamp",
 }
