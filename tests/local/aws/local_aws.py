@@ -244,8 +244,9 @@ def _client(service: str, endpoint: str) -> Any:
         region_name=REGION,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        # A function can take 15 minutes, and a retried call would run it twice.
-        config=Config(read_timeout=960, retries={"total_max_attempts": 1}),
+        # A function can take 15 minutes, and a retried call would run it twice. MiniStack now and then fails
+        # to read logs while they are written.
+        config=Config(read_timeout=960, retries={"total_max_attempts": 5 if service == "logs" else 1}),
     )
 
 
