@@ -56,15 +56,14 @@ class PageLedger:
         sent is unknown: it and those after it are deleted, to be read again under other tokens, and no
         outcome of the old messages will count. None if a page got an outcome meanwhile, or the lease is lost.
         """
-        run = replace(run, checkpoint=self._checkpoint(run.run_id, run.pages))
         left = self._not_added(run)
-        if not left:
-            return run
         settled = [*takewhile(lambda page: page["state"] != "PENDING", left)]
         for page in settled:
             users = page["userCount"] + page["malformedCount"]
-            checkpoint = self._checkpoint(run.run_id, run.pages + 1)
-            run = run.with_page(users, checkpoint, load_deletions(page))
+            run = run.with_page(users, run.checkpoint, load_deletions(page))
+        run = replace(run, checkpoint=self._checkpoint(run))
+        if not left:
+            return run
         deleted = left[len(settled) :]
         progress = page_record.record_progress(run, owner, until, deleted)
         return run if self._items.transact(*map(page_record.delete_page, deleted), progress) else None
@@ -173,9 +172,9 @@ class PageLedger:
     def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
         return self._items.query(run_id, PAGE, only_if, value)
 
-    def _checkpoint(self, run_id: str, number: int) -> Checkpoint:
-        """The checkpoint after this page."""
-        reading = self._items.get(run_id, page_record.reading_of(number)) if number else None
+    def _checkpoint(self, run: Run) -> Checkpoint:
+        """The checkpoint after the run's last page."""
+        reading = self._items.get(run.run_id, page_record.reading_of(run.pages)) if run.pages else None
         return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
 
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
