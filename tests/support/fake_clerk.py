@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from hypothesis import strategies as st
 
+from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import ClerkRefused, CursorRefused
 
 OnDeleted = Literal["reject", "empty", "position", "restart"]
@@ -13,6 +14,22 @@ ON_DELETED: tuple[OnDeleted, ...] = ("reject", "empty", "position", "restart")
 
 TOO_MANY = 400
 """Requests that no listing of these few users needs."""
+
+
+class ClerkInMemory(ClerkClient):
+    """A client that makes no requests: what uses it says what it answers."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def instance_id(self) -> str:
+        return "ins_1"
 
 
 @dataclass

@@ -1,18 +1,23 @@
 """RunsTable in memory, and runs that have got somewhere."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from clerk_sync.audit.scan import SavedScans
 from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
+from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.instance import TableInstance
+from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import peaceful_dynamodb
 
 OWNER = "me"
@@ -63,3 +68,23 @@ class RunsInMemory:
         if counts:
             assert self.pages.record_outcome(run.run_id, 1, "t1", PageOutcome(counts))
         return run.run_id
+
+
+def resources(memory: RunsInMemory, queue: PagesQueue, open_clerk: Callable[[], ClerkClient]) -> Resources:
+    """What a run needs, with one request to Clerk at a time and all the time there is."""
+    return Resources(
+        runs=memory.runs,
+        pages=memory.pages,
+        queue=queue,
+        instance=memory.instance,
+        users_table="users",
+        open_clerk=lambda *_: open_clerk(),
+        check_table=lambda _: None,
+        page_size=50,
+        create_missing=True,
+        time_left=lambda: 900,
+        invoke_again=lambda _: None,
+        open_executor=InTurnExecutor,
+        max_requests=1,
+        sleep=lambda _: None,
+    )

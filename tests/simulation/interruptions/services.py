@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import (
     AwsError,
     ClerkRefused,
@@ -19,6 +18,7 @@ from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import Result
 from clerk_sync.users.write_rule import Write
 from tests.simulation.interruptions.world import World
+from tests.support.fake_clerk import ClerkInMemory
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
 
 MAX_DELIVERIES = (1, 2, 3)
@@ -138,19 +138,13 @@ class ClerkUsers:
         return [user for user in self.payloads if order.index(user["id"]) > order.index(cursor)]
 
 
-class InterruptedClerk(ClerkClient):
+class InterruptedClerk(ClerkInMemory):
     """`on_wait` is called before each pause, as by the real client."""
 
     def __init__(self, world: World, users: ClerkUsers, on_wait: Callable[[float, str], None]) -> None:
         self._world = world
         self._users = users
         self._on_wait = on_wait
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def instance_id(self) -> str:
         return self._request("ask for the instance", lambda: "ins_1")

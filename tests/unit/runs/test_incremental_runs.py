@@ -1,11 +1,10 @@
 """What an incremental run reads: the changed users, or everybody where too many changed."""
 
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from clerk_sync.clerk import listing
-from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable
 from clerk_sync.runs.backfill import backfill
@@ -13,14 +12,13 @@ from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.events import backfill_request
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import RunResult
-from tests.support.executors import InTurnExecutor
+from tests.support.fake_clerk import ClerkInMemory
 from tests.support.pages_in_memory import PagesInMemory
-from tests.support.runs import RunsInMemory
+from tests.support.runs import RunsInMemory, resources
 
 
-class ChangedClerk(ClerkClient):
+class ChangedClerk(ClerkInMemory):
     """Users who all changed now. It is down from the request on that `down_from` says."""
 
     def __init__(self, users: int) -> None:
@@ -28,15 +26,6 @@ class ChangedClerk(ClerkClient):
         self.down_from = 10**9
         now = now_ms()
         self._users = [{"id": f"user_{n:03}", "created_at": n, "updated_at": now} for n in range(users)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def instance_id(self) -> str:
-        return "ins_1"
 
     def count(self) -> int:
         return len(self._users)
@@ -68,23 +57,8 @@ class Stack:
         self.queue.messages.clear()
 
     def run(self, mode: str) -> RunResult:
-        resources = Resources(
-            runs=self.memory.runs,
-            pages=self.memory.pages,
-            queue=self.queue,
-            instance=self.memory.instance,
-            users_table="users",
-            open_clerk=lambda *_: self.clerk,
-            check_table=lambda _: None,
-            page_size=50,
-            create_missing=True,
-            time_left=lambda: 900,
-            invoke_again=lambda _: None,
-            open_executor=InTurnExecutor,
-            max_requests=1,
-            sleep=lambda _: None,
-        )
-        return backfill(resources, backfill_request({"mode": mode, "waitSeconds": 0}))
+        opened = resources(self.memory, self.queue, lambda: self.clerk)
+        return backfill(opened, backfill_request({"mode": mode, "waitSeconds": 0}))
 
     def pages(self) -> list[Page]:
         return [Page.load(message) for message in self.queue.messages]

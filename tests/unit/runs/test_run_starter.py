@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from clerk_sync.clerk.checkpoint import Checkpoint
-from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
 from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
 from clerk_sync.runs.completion import finish
@@ -22,7 +21,8 @@ from clerk_sync.runs.run import STALE_MS, Mode, Run, Scope
 from clerk_sync.runs.run_starter import OVERLAP_MS, RunStarter
 from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.user import UserProblem
-from tests.support.executors import InTurnExecutor
+from tests.support import runs as in_memory
+from tests.support.fake_clerk import ClerkInMemory
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import OWNER, UNTIL, RunsInMemory
 
@@ -32,20 +32,8 @@ LONG_AGO = NOW - STALE_MS - 1
 CLOCKED: tuple[ModuleType, ...] = (backfill, completion, invocation, lease, paging, run_starter)
 
 
-class EmptyClerk(ClerkClient):
+class EmptyClerk(ClerkInMemory):
     """Has no users."""
-
-    def __init__(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def instance_id(self) -> str:
-        return "ins_1"
 
     def count(self) -> int:
         return 0
@@ -83,22 +71,7 @@ def invoke(memory: RunsInMemory, mode: Mode, clerk: type[EmptyClerk] = EmptyCler
 
 
 def resources(memory: RunsInMemory, clerk: type[EmptyClerk] = EmptyClerk) -> Resources:
-    return Resources(
-        runs=memory.runs,
-        pages=memory.pages,
-        queue=BusyQueue(),
-        instance=memory.instance,
-        users_table="users",
-        open_clerk=lambda *_: clerk(),
-        check_table=lambda _: None,
-        page_size=100,
-        create_missing=True,
-        time_left=lambda: 900,
-        invoke_again=lambda _: None,
-        open_executor=InTurnExecutor,
-        max_requests=1,
-        sleep=lambda _: None,
-    )
+    return in_memory.resources(memory, BusyQueue(), clerk)
 
 
 def start_another(memory: RunsInMemory, mode: Mode) -> None:
