@@ -76,10 +76,9 @@ def _send(lease: Lease, listed: Iterable[ListedUsers]) -> None:
 def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, PendingPage]]:
     """The messages for one window's users, with their records: nearly always one. `first` is its number."""
     end = 0
-    now = now_ms()
-    for number, part in enumerate(
-        split([parse_user(payload, now, run.names) for payload in listed.users]), first
-    ):
+    now, names = now_ms(), run.names
+    parsed = [parse_user(payload, now, names) for payload in listed.users]
+    for number, part in enumerate(split(parsed), first):
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]
