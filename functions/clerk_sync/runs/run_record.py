@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from clerk_sync.aws.dynamodb import Value
+from clerk_sync.aws.items import Value
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Run
 

@@ -19,8 +19,7 @@ from typing import get_args
 
 from pydantic import TypeAdapter
 
-from clerk_sync.aws.dynamodb import Value
-from clerk_sync.aws.items import IS_NEW, Items, put
+from clerk_sync.aws.items import IS_NEW, Items, Value, put
 from clerk_sync.errors import LeaseLost
 from clerk_sync.runs.run import Mode, Run, Watermark
 from clerk_sync.runs.run_record import RUN, load_run, new_record, progress
