@@ -57,11 +57,6 @@ class Window:
             at = at if own is None else own
             yield user, at
 
-    def candidates(self) -> list[ListedUser]:
-        """The users to continue after: the last one, then earlier ones in case it was deleted."""
-        picked = [self.users[-n] for n in (1, 2, KEPT_USERS) if n <= len(self.users)]
-        return list(dict.fromkeys(picked))
-
     def starts_after(self, at: int | None) -> bool:
         """Whether a user created then (ms) is older than the window's."""
         return at is not None and self.since is not None and at < self.since

@@ -137,10 +137,11 @@ def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], boo
     """The page after the last user listed, and whether it is shorter than requested.
 
     An empty page may mean that this user was deleted, so the page is requested again after an earlier user,
-    after whom there is at least the last one.
+    whom at least the last one follows.
     """
     in_window = {} if window.since is None else {"created_at_after": window.since - 1}
-    candidates = window.candidates()
+    # The last user, then earlier ones in case it was deleted.
+    candidates = [window.users[-n] for n in (1, 2, KEPT_USERS) if n <= len(window.users)]
     for user in candidates[1 if window.ended else 0 :]:
         if user != candidates[0]:
             limit = max(limit, _OVERLAPPING_LIMIT)
