@@ -14,7 +14,7 @@ from botocore.model import ServiceModel
 
 from clerk_sync.audit.report import Report
 from clerk_sync.runs.events import AuditRequest, BackfillRequest
-from clerk_sync.runs.run import RunResult
+from clerk_sync.runs.run import Run
 from clerk_sync.users.fields import DEFAULT_NAMES, EXTRA_FIELDS
 from clerk_sync.users.row import owned
 from tests.cloud.arguments import COMMANDS as CLOUD_COMMANDS
@@ -196,14 +196,21 @@ def test_every_event_key_is_listed() -> None:
         assert sorted(keys) == sorted(field.alias or "" for field in model.model_fields.values())
 
 
-@pytest.mark.parametrize(("function", "heading", "shape"), [
-    ("BackfillFunction", "result", RunResult), ("AuditFunction", "report", Report),
-])  # fmt: skip
+RUN = Run("full-1", "full", create_missing=True, dry_run=False, started_at=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "heading", "shape"),
+    [
+        ("BackfillFunction", "result", RUN.result([], None, 0)),
+        ("AuditFunction", "report", Report.__annotations__),
+    ],
+)
 def test_example_of_a_result_has_every_key(function: str, heading: str, shape: Any) -> None:
     [example] = re.findall(
         r"```json\n(.*?)```", section("reference", f"### {function}: {heading}"), re.DOTALL
     )
-    assert list(json.loads(example)) == list(shape.__annotations__)
+    assert list(json.loads(example)) == list(shape)
 
 
 def test_every_attribute_of_a_row_is_listed() -> None:

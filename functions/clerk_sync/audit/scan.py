@@ -6,7 +6,6 @@ from pydantic import TypeAdapter
 
 from clerk_sync.aws.items import Items
 from clerk_sync.runs.run import Run
-from clerk_sync.runs.run_record import expires_at
 
 _SCAN = "scan"
 
@@ -40,7 +39,7 @@ class SavedScans:
     def save(self, run: Run, scan: Scan) -> None:
         """Save the run's scan."""
         self._items.update(
-            run.run_id, _SCAN, set_={"scan": _SAVED.dump_json(scan).decode(), "expiresAt": expires_at(run)}
+            run.run_id, _SCAN, set_={"scan": _SAVED.dump_json(scan).decode(), "expiresAt": run.expires_at}
         )
 
     def load(self, run: Run) -> Scan:
