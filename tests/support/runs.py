@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from clerk_sync.audit.scan import SavedScans
 from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
@@ -29,10 +28,10 @@ class RunsInMemory:
 
     def __init__(self, dynamodb: Any = None) -> None:
         self.dynamodb = dynamodb or peaceful_dynamodb()
-        self.runs = RunsTable(Items(self.dynamodb, "RunsTable"))
-        self.pages = PageLedger(Items(self.dynamodb, "RunsTable"))
-        self.scans = SavedScans(Items(self.dynamodb, "RunsTable"))
-        self.instance = TableInstance(Items(self.dynamodb, "RunsTable"), "users")
+        self.items = Items(self.dynamodb, "RunsTable")
+        self.runs = RunsTable(self.items)
+        self.pages = PageLedger(self.items)
+        self.instance = TableInstance(self.items, "users")
 
     def start(self, run: Run) -> Run:
         """Start the run and take its lease."""

@@ -1,7 +1,9 @@
 """The audit: a run that compares every row with Clerk and then finds the rows of deleted users."""
 
+from typing import Any
+
 from clerk_sync.audit.deletions import DeletionFinder
-from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.audit.report import KINDS, report
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.log import logger
@@ -15,7 +17,7 @@ from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
 
 
-def audit(resources: Resources, request: Request, finder: DeletionFinder) -> Report:
+def audit(resources: Resources, request: Request, finder: DeletionFinder) -> dict[str, Any]:
     """Start an audit or continue the one under way, wait for the workers, and report. Raises what
     `Invocation.take_part` does."""
 
@@ -43,7 +45,7 @@ def _send_deletions(
     return missed
 
 
-def _report(resources: Resources, run: Run) -> Report:
+def _report(resources: Resources, run: Run) -> dict[str, Any]:
     runs, pages = resources.runs, resources.pages
     made = report(run, pages.findings(run.run_id), pages.problems(run), runs.webhooks(), now_ms())
     logger.info(

@@ -7,8 +7,11 @@ another instance's, no row is marked.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
-from clerk_sync.audit.scan import SavedScans, Scan
+from pydantic import BaseModel
+
+from clerk_sync.aws.items import Items
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable, OutOfTime
@@ -41,12 +44,39 @@ def reason_to_hold_back(gone: int, rows: int, run: Run, max_percent: float) -> s
     return None
 
 
+class Scan(BaseModel):
+    """The progress of a scan of the users table, saved in RunsTable if the function is out of time.
+
+    `after` is the last key that was read; None at the start and at the end. `rows` counts the synced rows.
+    `candidates` are the ids that Clerk must still be asked for; `more` counts further ones, which are not
+    kept. `gone` are the ids that Clerk does not have.
+    """
+
+    after: str | None = None
+    is_done: bool = False
+    rows: int = 0
+    more: int = 0
+    candidates: list[str] = []
+    gone: list[str] = []
+
+    @classmethod
+    def load(cls, runs_table: Items, run: Run) -> Self:
+        """The run's scan as it was saved last; a new one if there is none. Raises AwsError."""
+        item = runs_table.get(run.run_id, "scan")
+        return cls.model_validate_json(item["scan"]) if item else cls()
+
+    def save(self, runs_table: Items, run: Run) -> None:
+        """Raises AwsError."""
+        text = self.model_dump_json()
+        runs_table.update(run.run_id, "scan", set_={"scan": text, "expiresAt": run.expires_at})
+
+
 @dataclass(frozen=True, slots=True)
 class DeletionFinder:
     """Finds the rows that an audit marks as deleted, after every user was read and written."""
 
     users_table: UsersTable
-    scans: SavedScans
+    runs_table: Items
     max_percent: float
 
     def find(
@@ -64,78 +94,77 @@ class DeletionFinder:
             counts = counted(run.total_users + unlisted, "user")
             listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
             return MissedDeletions(held_back=f"{listed}: audit again."), ()
-        scan = self._confirm(lease, clerk, self._scan(lease))
+        scan = Scan.load(self.runs_table, run)
+        try:
+            self._scan(lease, scan)
+            _confirm(lease, clerk, scan)
+            return self._decide(lease, scan)
+        except (ClerkUnavailable, OutOfTime):
+            scan.save(self.runs_table, run)
+            raise
+
+    def _scan(self, lease: Lease, scan: Scan) -> None:
+        """Scan the table for synced rows whose users Clerk has not listed."""
+        if scan.is_done:
+            return
+        listed = IdSet(lease.resources.pages.id_digests(lease.run.run_id))
+        for batch, last in self.users_table.unmarked(scan.after, now_ms()):
+            candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in listed)]
+            scan.after, scan.is_done = last, last is None
+            scan.rows += len(batch)
+            scan.more += max(0, len(candidates) - MAX_DELETIONS)
+            scan.candidates = candidates[:MAX_DELETIONS]
+            _go_on(lease)
+
+    def _decide(self, lease: Lease, scan: Scan) -> tuple[MissedDeletions, Sequence[Deletion]]:
+        """What to record and to send once Clerk was asked for all candidates."""
+        run, now = lease.run, now_ms()
         rows = self.users_table.read(scan.gone, consistent=True)
-        gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now_ms())]
+        gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now)]
         found = MissedDeletions(scan.rows, len(gone), tuple(gone[:USERS_NAMED]), unasked=scan.more)
         if not gone:
             return found, ()
         held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, self.max_percent)
         if held_back:
             return replace(found, held_back=held_back), ()
-        found = replace(found, listed_before=self._listed_before(lease, scan, gone))
+        found = replace(found, listed_before=_listed_before(lease, gone))
         if run.dry_run:
             return found, ()
-        now = now_ms()
         return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
 
-    def _scan(self, lease: Lease) -> Scan:
-        """Scan the table for synced rows whose users Clerk has not listed."""
-        scan = self.scans.load(lease.run)
-        if scan.is_done:
-            return scan
-        listed = IdSet(lease.resources.pages.id_digests(lease.run.run_id))
-        for batch, last in self.users_table.unmarked(scan.after, now_ms()):
-            candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in listed)]
-            more = scan.more + max(0, len(candidates) - MAX_DELETIONS)
-            scan = Scan(last, last is None, scan.rows + len(batch), more, tuple(candidates[:MAX_DELETIONS]))
-            self._keep(lease, scan)
-        return scan
 
-    def _confirm(self, lease: Lease, clerk: ClerkClient, scan: Scan) -> Scan:
-        """Ask Clerk for the candidates by id."""
-        while scan.candidates:
-            self._keep(lease, scan)
-            asked, left = scan.candidates[:IDS_PER_REQUEST], scan.candidates[IDS_PER_REQUEST:]
-            try:
-                gone = _gone(clerk, asked)
-            except (ClerkUnavailable, OutOfTime):
-                self.scans.save(lease.run, scan)
-                raise
-            scan = replace(scan, candidates=left, gone=(*scan.gone, *gone))
-        return scan
-
-    def _listed_before(self, lease: Lease, scan: Scan, gone: Sequence[str]) -> int:
-        """How many of the users who are gone were listed by an earlier run.
-
-        The others may never have been in Clerk: a sample webhook makes a row too.
-        """
-        left = set(gone)
-        for run_id in lease.resources.runs.ids_before(lease.run):
-            if not left:
-                break
-            self._keep(lease, scan)
-            left = not_listed(left, lease.resources.pages.id_digests(run_id))
-        return len(gone) - len(left)
-
-    def _keep(self, lease: Lease, scan: Scan) -> None:
-        """Keep the lease; raise OutOfTime, with the scan saved, when only the reserve is left."""
-        lease.keep()
-        if lease.resources.is_out_of_time():
-            self.scans.save(lease.run, scan)
-            raise OutOfTime
+def _confirm(lease: Lease, clerk: ClerkClient, scan: Scan) -> None:
+    """Ask Clerk for the candidates by id."""
+    while asked := scan.candidates[:IDS_PER_REQUEST]:
+        _go_on(lease)
+        users = clerk.users(user_id=asked, limit=len(asked))
+        alive = [user.get("id") for user in users if isinstance(user, dict)]
+        scan.gone += [user_id for user_id in asked if user_id not in alive]
+        del scan.candidates[:IDS_PER_REQUEST]
 
 
-def _gone(clerk: ClerkClient, user_ids: Sequence[str]) -> list[str]:
-    """The ids for which Clerk has no user."""
-    users = clerk.users(user_id=user_ids, limit=len(user_ids))
-    alive = [user.get("id") for user in users if isinstance(user, dict)]
-    return [user_id for user_id in user_ids if user_id not in alive]
+def _listed_before(lease: Lease, gone: Sequence[str]) -> int:
+    """How many of the users who are gone were listed by an earlier run.
+
+    The others may never have been in Clerk: a sample webhook makes a row too.
+    """
+    left = set(gone)
+    for run_id in lease.resources.runs.ids_before(lease.run):
+        if not left:
+            break
+        _go_on(lease)
+        left = not_listed(left, lease.resources.pages.id_digests(run_id))
+    return len(gone) - len(left)
+
+
+def _go_on(lease: Lease) -> None:
+    """Keep the lease. Raises OutOfTime when only the reserve is left."""
+    lease.keep()
+    lease.stop_if_out_of_time()
 
 
 def _is_unmarked(row: Row, now: int) -> bool:
     """Whether the row is synced and not marked, and a webhook can't be on its way: the user of a row that
     changed a moment ago was deleted since."""
-    if snapshot_version(row, now) is None or is_marked(row, now):
-        return False
-    return last_seen(row, now) <= now - RECENT_MS
+    is_synced = snapshot_version(row, now) is not None and not is_marked(row, now)
+    return is_synced and last_seen(row, now) <= now - RECENT_MS

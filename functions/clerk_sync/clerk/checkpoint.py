@@ -1,12 +1,9 @@
-"""How far a listing of Clerk's users has got, as it is stored with each page of a run.
-
-A listing continues after the last user listed, or an earlier one if that user was deleted.
-"""
+"""How far a listing of Clerk's users has got, as it is stored with each page of a run."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import starmap, takewhile
 from typing import Any, NamedTuple
 
 from clerk_sync.users.user import is_id
@@ -25,50 +22,40 @@ class ListedUser(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """The last users listed, oldest first, and the last page's entries without an id (not stored)."""
-
-    users: tuple[ListedUser, ...] = ()
-    without_id: tuple[Any, ...] = ()
-
-    def after(self, users: list[Any]) -> "Cursor":
-        """The cursor once these user objects were listed. Those that it has already move to the end."""
-        dated = with_created_at(users, self.last_created_at)
-        added = [ListedUser(identifier, at) for user, at in dated if (identifier := user_id(user))]
-        repeated = {user.id for user in added}
-        listed = (*(user for user in self.users if user.id not in repeated), *added)
-        # All with the last created_at are kept: a request by time returns every one of them again.
-        ties = takewhile(lambda user: user.created_at == listed[-1].created_at, reversed(listed))
-        kept = max(len(added), len([*ties]), KEPT_USERS)
-        return Cursor(listed[-kept:], tuple(user for user in users if user_id(user) is None))
-
-    @property
-    def last_created_at(self) -> int | None:
-        """When the last user was created (ms), as far as it is known."""
-        return self.users[-1].created_at if self.users else None
-
-    def candidates(self) -> list[ListedUser]:
-        """The users to continue after: the last one, then earlier ones in case it was deleted."""
-        picked = [self.users[-n] for n in (1, 2, KEPT_USERS) if n <= len(self.users)]
-        return list(dict.fromkeys(picked))
-
-
-@dataclass(frozen=True, slots=True)
 class Window:
-    """The users created from `since` to just before `before` (ms, None: no bound), listed up to `cursor`.
+    """The users created from `since` to just before `before` (ms, None: no bound).
 
+    `users` are the last ones listed, oldest first, and `without_id` the last page's entries without an id
+    (not stored). The listing continues after the last user, or an earlier one if that user was deleted.
     `ended`: the last page was shorter than requested, so no users should be left. Clerk may have cut it, so
     the window is kept until as many users were listed as Clerk counts.
     """
 
     since: int | None = None
     before: int | None = None
-    cursor: Cursor = Cursor()
+    users: tuple[ListedUser, ...] = ()
     ended: bool = False
+    without_id: tuple[Any, ...] = ()
 
     def after(self, users: list[Any]) -> "Window":
-        """The window once these user objects were listed."""
-        return replace(self, cursor=self.cursor.after(users))
+        """The window once these user objects were listed. Those that it has already move to the end."""
+        dated = self.dated(users)
+        added = [ListedUser(identifier, at) for user, at in dated if (identifier := user_id(user))]
+        repeated = {user.id for user in added}
+        listed = (*(user for user in self.users if user.id not in repeated), *added)
+        # All with the last created_at are kept: a request by time returns every one of them again.
+        ties = takewhile(lambda user: user.created_at == listed[-1].created_at, reversed(listed))
+        kept = max(len(added), len([*ties]), KEPT_USERS)
+        without_id = tuple(user for user in users if user_id(user) is None)
+        return replace(self, users=listed[-kept:], without_id=without_id)
+
+    def dated(self, users: list[Any]) -> Iterator[tuple[Any, int | None]]:
+        """Each user object with its created_at (ms); if it has none, with that of the one before."""
+        at = self.users[-1].created_at if self.users else None
+        for user in users:
+            own = time_of(user, "created_at")
+            at = at if own is None else own
+            yield user, at
 
     def starts_after(self, at: int | None) -> bool:
         """Whether a user created then (ms) is older than the window's."""
@@ -86,11 +73,7 @@ class Checkpoint:
     listed: int = 0
     windows: tuple[Window, ...] = (Window(),)
 
-    def after(self, window: Window, users: list[Any]) -> "Checkpoint":
-        """The checkpoint once these user objects of a window were listed."""
-        return self.replacing(window, window.after(users), listed=len(users))
-
-    def replacing(self, window: Window, *windows: Window, listed: int = 0) -> "Checkpoint":
+    def replacing(self, window: Window, *windows: Window, listed: int) -> "Checkpoint":
         """The checkpoint with these in place of a window, and so many users more."""
         others = (other for other in self.windows if other.since != window.since)
         return Checkpoint(self.listed + listed, (*others, *windows))
@@ -98,39 +81,24 @@ class Checkpoint:
     def dump(self) -> str:
         """The checkpoint as short JSON."""
         kept = KEPT_USERS if len(self.windows) == 1 else KEPT_USERS_OF_EACH_WINDOW
-        windows = [[w.since, w.before, int(w.ended), w.cursor.users[-kept:]] for w in self.windows]
+        windows = [[w.since, w.before, int(w.ended), w.users[-kept:]] for w in self.windows]
         return json.dumps([self.listed, windows], separators=(",", ":"))
 
     @classmethod
     def load(cls, dumped: str) -> "Checkpoint":
         """The reverse of `dump`."""
         listed, windows = json.loads(dumped)
-        return cls(
-            listed,
-            tuple(
-                Window(since, before, Cursor(tuple(ListedUser(*user) for user in users)), bool(ended))
-                for since, before, ended, users in windows
-            ),
-        )
+        loaded = [
+            Window(since, before, tuple(starmap(ListedUser, users)), bool(ended))
+            for since, before, ended, users in windows
+        ]
+        return cls(listed, tuple(loaded))
 
 
-def created_at(user: Any) -> int | None:
-    """A user object's created_at (ms), which may be 0 or negative; None if it has none."""
-    return whole_number(user, "created_at")
-
-
-def whole_number(user: Any, name: str) -> int | None:
-    """What a user object has under this name; None if that is not a whole number."""
+def time_of(user: Any, name: str) -> int | None:
+    """A user object's time of this name (ms), which may be 0 or negative; None if that is no whole number."""
     found = user.get(name) if isinstance(user, dict) else None
     return found if type(found) is int else None
-
-
-def with_created_at(users: list[Any], previous: int | None) -> Iterator[tuple[Any, int | None]]:
-    """Each user object with its created_at (ms); if it has none, with that of the one before."""
-    for user in users:
-        at = created_at(user)
-        previous = previous if at is None else at
-        yield user, previous
 
 
 def user_id(user: Any) -> str | None:

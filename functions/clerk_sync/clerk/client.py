@@ -9,29 +9,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
 import httpx
 
 from clerk_sync.aws.secrets import Secret
-from clerk_sync.clerk.responses import ClerkApiError, clerk_error, describe, retry_after, where_to_look
-from clerk_sync.clerk.user_list import read_users
-from clerk_sync.errors import (
-    ClerkError,
-    ClerkRefused,
-    ClerkUnavailable,
-    CursorRefused,
-    OutOfTime,
-    UserUnknown,
+from clerk_sync.clerk.responses import (
+    clerk_error,
+    describe,
+    read_object,
+    read_users,
+    retry_after,
+    where_to_look,
 )
+from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime, UserUnknown
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.user import is_id
-from clerk_sync.users.values import read_json
 
 type Query = Mapping[str, str | int | Sequence[str]]
 
-API_VERSION = "2026-05-12"
+_HEADERS = {"Clerk-API-Version": "2026-05-12", "User-Agent": "clerk-sync"}
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _TRIES = 8
 _MAX_PAUSE = 20.0
@@ -78,13 +76,11 @@ class ClerkClient:
     throttled: int = 0
     _next_request_at: float = 0.0
     _pacing: threading.Lock = field(default_factory=threading.Lock)
-    _is_closed: bool = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_closed = True
         self.http.close()
 
     def users(self, **query: str | int | Sequence[str]) -> list[Any]:
@@ -95,18 +91,19 @@ class ClerkClient:
 
     def user(self, user_id: str) -> Any:
         """`GET /users/{id}`: one user object. Raises UserUnknown too."""
-        is_user = _object(lambda user: user.get("id") == user_id)
-        return self._get(f"/users/{quote(user_id, safe='')}", {}, is_user)
+        return self._object(f"/users/{quote(user_id, safe='')}", "id", lambda found: found == user_id)
 
     def instance_id(self) -> str:
         """`GET /instance`: the id of the instance that the secret key belongs to."""
-        instance = self._get("/instance", {}, _object(lambda found: is_id(found.get("id"))))
-        return str(instance["id"])
+        return str(self._object("/instance", "id", is_id)["id"])
 
     def count(self) -> int:
         """`GET /users/count`: how many users the instance has."""
-        is_count = _object(lambda found: type(found.get("total_count")) is int and found["total_count"] >= 0)
-        return int(self._get("/users/count", {}, is_count)["total_count"])
+        counted = self._object("/users/count", "total_count", lambda n: type(n) is int and n >= 0)
+        return int(counted["total_count"])
+
+    def _object(self, path: str, key: str, is_right: Callable[[Any], bool]) -> Any:
+        return self._get(path, {}, partial(read_object, key=key, is_right=is_right))
 
     def _get[T](self, path: str, query: Query, read: Callable[[bytes], T]) -> T:
         failures = 0
@@ -120,7 +117,8 @@ class ClerkClient:
 
     def _try_once[T](self, path: str, query: Query, read: Callable[[bytes], T]) -> T:
         try:
-            response = self.http.get(self.api_url + path, params=dict(query), headers=self._headers())
+            headers = {**_HEADERS, "Authorization": f"Bearer {self.secret.value}"}
+            response = self.http.get(self.api_url + path, params=dict(query), headers=headers)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ClerkRefused(f"ClerkApiUrl is {self.api_url!r}, which is no address: {error}") from error
         except httpx.HTTPError as error:
@@ -134,12 +132,8 @@ class ClerkClient:
                 raise _RetryableError(reason, response) from None
         self.throttled += status == 429
         if 400 <= status < 500 and status not in _RETRIED and (refusal := clerk_error(response)):
-            raise self._refusal(response, refusal, path, query)
+            self._refuse(response, refusal[0], path, query)
         raise _RetryableError(describe(response), response)
-
-    def _headers(self) -> dict[str, str]:
-        authorization = {"Authorization": f"Bearer {self.secret.value}"}
-        return authorization | {"Clerk-API-Version": API_VERSION, "User-Agent": "clerk-sync"}
 
     def _pace(self) -> None:
         with self._pacing:
@@ -152,7 +146,7 @@ class ClerkClient:
 
     def _wait(self, error: _RetryableError, failures: int) -> None:
         """Pause before another try, or raise ClerkUnavailable or OutOfTime."""
-        if self._is_closed:  # by another thread, which needs no more answers
+        if self.http.is_closed:  # by another thread, which needs no more answers
             raise ClerkUnavailable("The connection to Clerk is closed")
         seconds = error.retry_after or 0.0
         if error.is_failure:
@@ -169,30 +163,18 @@ class ClerkClient:
         self.on_wait(seconds, error.reason)
         self.sleep(seconds)
 
-    def _refusal(self, response: httpx.Response, error: ClerkApiError, path: str, query: Query) -> ClerkError:
+    def _refuse(self, response: httpx.Response, code: str, path: str, query: Query) -> NoReturn:
         answer = describe(response)
         if response.status_code in (401, 403):
-            return ClerkRefused(
+            raise ClerkRefused(
                 f"Clerk refuses the secret key in {self.secret.source}: {answer}. It must be the secret key "
                 f"(sk_live_… or sk_test_…) of the instance to read. {self.secret.remedy}"
             )
         if "starting_after" in query:
-            return CursorRefused(answer)
-        if path.startswith("/users/") and error.code == "resource_not_found":
-            return UserUnknown("Clerk has no such user")
-        return ClerkRefused(
+            raise CursorRefused(answer)
+        if path.startswith("/users/") and code == "resource_not_found":
+            raise UserUnknown("Clerk has no such user")
+        raise ClerkRefused(
             f"{self.api_url} answers {answer}. Is ClerkApiUrl the address of Clerk's Backend API "
             "(https://api.clerk.com/v1)?"
         )
-
-
-def _object(is_right: Callable[[Mapping[str, Any]], bool]) -> Callable[[bytes], Any]:
-    """Reads a JSON object, or raises ValueError if it is not the right one."""
-
-    def read(body: bytes) -> Any:
-        found = read_json(body)
-        if not isinstance(found, dict) or not is_right(found):
-            raise ValueError("another object, or none")
-        return found
-
-    return read

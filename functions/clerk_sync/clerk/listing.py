@@ -10,16 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from clerk_sync.clerk.checkpoint import (
-    KEPT_USERS,
-    Checkpoint,
-    ListedUser,
-    Window,
-    created_at,
-    user_id,
-    whole_number,
-    with_created_at,
-)
+from clerk_sync.clerk.checkpoint import KEPT_USERS, Checkpoint, ListedUser, Window, time_of, user_id
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused
 
@@ -53,19 +44,24 @@ class ListedUsers:
 
     def checkpoint_after(self, users: int) -> Checkpoint:
         """The checkpoint after the first so many of them."""
-        return self.checkpoint.after(self.window, self.users[:users])
+        after = self.window.after(self.users[:users])
+        return self.checkpoint.replacing(self.window, after, listed=users)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPage:
-    """The new user objects of a window's next page, and the window after it. `is_short`: Clerk returned fewer
-    users than requested. `is_last`: the page goes beyond the window's end."""
+    """The new user objects of a window's next page, and the window after it.
+
+    `is_last`: the page goes beyond the window's end. `has_ended`: it is shorter than requested, so no users
+    should be left. A window with a bound should have more users after it, and one that ended before may have:
+    both end with a page without new users.
+    """
 
     users: list[Any]
     requested_at: int
     window: Window
-    is_short: bool
     is_last: bool
+    has_ended: bool
 
 
 def list_page(clerk: Clerk, window: Window, limit: int) -> WindowPage:
@@ -77,21 +73,21 @@ def list_page(clerk: Clerk, window: Window, limit: int) -> WindowPage:
     """
     requested_at = now_ms()
     page, is_short = _next_page(clerk, window, limit)
-    cursor = window.cursor
-    dated = [*with_created_at(page, cursor.last_created_at)]
+    dated = [*window.dated(page)]
     after = window.after([user for user, at in dated if not window.ends_before(at)])
-    listed = {user.id for user in cursor.users}
+    listed = {user.id for user in window.users}
     users = [
         user
         for user, at in dated
         if not (window.starts_after(at) or window.ends_before(at))
         and user_id(user) not in listed
-        and user not in cursor.without_id
+        and user not in window.without_id
     ]
     is_last = bool(dated) and window.ends_before(dated[-1][1])
-    if after.cursor == cursor and not users and not is_short and not is_last:
+    if after == window and not (users or is_short or is_last):
         raise ClerkUnavailable("Clerk repeats a page: it has no users after those listed so far")
-    return WindowPage(users, requested_at, after, is_short, is_last)
+    has_ended = is_short and (not users or (window.before is None and not window.ended))
+    return WindowPage(users, requested_at, after, is_last, has_ended)
 
 
 def list_changed(
@@ -104,8 +100,7 @@ def list_changed(
     a user listed before; otherwise the listing steps back. A resumed listing knows only the last few users
     and may list others twice. Raises TooManyChanges before the first page, and what ClerkClient raises.
     """
-    (window,) = checkpoint.windows
-    known = {user.id for user in window.cursor.users}
+    known = {user.id for user in checkpoint.windows[0].users}
     limit = max(limit, _OVERLAPPING_LIMIT)
     offset = max(0, checkpoint.listed - KEPT_USERS)
     while True:
@@ -119,9 +114,9 @@ def list_changed(
             raise TooManyChanges
         users = [user for user in page if user_id(user) not in known and not _is_older(user, since)]
         if users:
-            yield [ListedUsers(users, requested_at, window, checkpoint)]
-            checkpoint = checkpoint.after(window, users)
-            (window,) = checkpoint.windows
+            listed = ListedUsers(users, requested_at, checkpoint.windows[0], checkpoint)
+            yield [listed]
+            checkpoint = listed.checkpoint_after(len(users))
         known.update(identifier for user in page if (identifier := user_id(user)))
         if is_last:
             return
@@ -134,21 +129,19 @@ def _are_too_many(clerk: Clerk, since: int) -> bool:
 
 
 def _is_older(user: Any, since: int) -> bool:
-    at = whole_number(user, "updated_at")
+    at = time_of(user, "updated_at")
     return at is not None and at < since
 
 
 def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], bool]:
-    """The page after the cursor, and whether it is shorter than requested.
+    """The page after the last user listed, and whether it is shorter than requested.
 
-    An empty page may mean that the cursor's user was deleted, so the page is requested again after an earlier
-    user, after whom there is at least the last one.
+    An empty page may mean that this user was deleted, so the page is requested again after an earlier user,
+    whom at least the last one follows.
     """
     in_window = {} if window.since is None else {"created_at_after": window.since - 1}
-    candidates = window.cursor.candidates()
-    if not candidates:
-        page = clerk.users(limit=limit, **in_window)
-        return page, len(page) < limit
+    # The last user, then earlier ones in case it was deleted.
+    candidates = [window.users[-n] for n in (1, 2, KEPT_USERS) if n <= len(window.users)]
     for user in candidates[1 if window.ended else 0 :]:
         if user != candidates[0]:
             limit = max(limit, _OVERLAPPING_LIMIT)
@@ -156,15 +149,17 @@ def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], boo
             page = clerk.users(limit=limit, starting_after=user.id, **in_window)
             if page and _follows(page, user):
                 return page, len(page) < limit
-    limit = max(limit, _OVERLAPPING_LIMIT)
-    page = _users_since(clerk, candidates[0].created_at, limit)
+    since = window.since
+    if candidates:
+        since, limit = candidates[0].created_at, max(limit, _OVERLAPPING_LIMIT)
+    page = _users_since(clerk, since, limit)
     return page, len(page) < limit
 
 
 def _follows(page: list[Any], user: ListedUser) -> bool:
     """Whether no user on the page is older than this one."""
     start = user.created_at
-    return start is None or all((at := created_at(other)) is None or at >= start for other in page)
+    return start is None or all((at := time_of(other, "created_at")) is None or at >= start for other in page)
 
 
 def _users_since(clerk: Clerk, since: int | None, limit: int) -> list[Any]:

@@ -9,15 +9,17 @@ split if it seems to have many users left. A small instance stays in one window.
 from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
 
-from clerk_sync.clerk.checkpoint import Checkpoint, Window, created_at
+from clerk_sync.clerk.checkpoint import Checkpoint, Window, time_of
 from clerk_sync.clerk.listing import Clerk, ListedUsers, WindowPage, list_page
 
 PAGES_WORTH_A_WINDOW = 6
 """A window costs a request, wasted if fewer users are left than it seemed."""
 
 
-@dataclass(slots=True)
+@dataclass
 class ParallelListing:
     """Lists every user from a checkpoint on, each once.
 
@@ -33,7 +35,6 @@ class ParallelListing:
     max_requests: int
     limit: int
     expected: int
-    _newest: int | None = None
     _requests: dict[Future[WindowPage], Window] = field(default_factory=dict)
     _listed_further: set[int | None] = field(default_factory=set)
 
@@ -72,7 +73,7 @@ class ParallelListing:
         listed = ListedUsers(page.users, page.requested_at, window, self.checkpoint)
         if page.is_last:
             following = []
-        elif _has_ended(page, window):
+        elif page.has_ended:
             following = [replace(page.window, ended=True)]
         else:
             following = self._parts(page)
@@ -103,37 +104,28 @@ class ParallelListing:
         worth = PAGES_WORTH_A_WINDOW * self.limit
         if most < 2 or left < 2 * worth or len(page.users) < self.limit:
             return [window]
-        first, last, end = created_at(page.users[0]), created_at(page.users[-1]), self._end(window)
+        first, last = (time_of(page.users[n], "created_at") for n in (0, -1))
+        end = self._end if window.before is None else window.before
         if first is None or last is None or end is None:
             return [window]
         in_window = len(page.users) / (last - first + 1) * (end - last)
         parts = int(min(most, left // worth, in_window // worth))
         return _split(window, last + 1, end, parts) if parts > 1 else [window]
 
-    def _end(self, window: Window) -> int | None:
-        """The time (ms) before which the window's last user was created; None if it is not known."""
-        if window.before is not None:
-            return window.before
-        if self._newest is None:
-            newest = self.clerk.users(order_by="-created_at", limit=1)
-            self._newest = created_at(newest[0]) if newest else None
-        return None if self._newest is None else self._newest + 1
-
-
-def _has_ended(page: WindowPage, window: Window) -> bool:
-    """Whether a short page ends the window. A window with a bound should have more users after it, and one
-    that ended before may have: both are listed until no users come."""
-    is_trusted = window.before is None and not window.ended
-    return page.is_short and (is_trusted or not page.users)
+    @cached_property
+    def _end(self) -> int | None:
+        """The time (ms) before which the newest user was created; None if it is not known."""
+        newest = self.clerk.users(order_by="-created_at", limit=1)
+        at = time_of(newest[0], "created_at") if newest else None
+        return None if at is None else at + 1
 
 
 def _split(window: Window, start: int, end: int, parts: int) -> list[Window]:
     """A window in parts of the same length from `start` to `end` (ms). The first has what was listed."""
-    bounds = sorted({start + (end - start) * part // parts for part in range(1, parts)} - {start})
+    bounds = [start + (end - start) * part // parts for part in range(1, parts)]
     # No part begins before 1970: whether Clerk takes such a time in a filter is not documented.
-    bounds = [bound for bound in bounds if bound > 0]
+    bounds = sorted({bound for bound in bounds if bound > max(start, 0)})
     if not bounds:
         return [window]
     first = replace(window, before=bounds[0], ended=False)
-    later = zip(bounds, [*bounds[1:], window.before], strict=True)
-    return [first, *(Window(since, before) for since, before in later)]
+    return [first, *(Window(*part) for part in pairwise([*bounds, window.before]))]

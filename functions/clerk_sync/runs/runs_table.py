@@ -3,7 +3,7 @@
 Items, by `runId` and `part`:
 - `run`: the run's record;
 - `page#00000001` …: its pages, and `reading#00000001` … what was read for them, see page_ledger.py;
-- `scan`: an audit's scan of the users table, see audit/scan.py;
+- `scan`: an audit's scan of the users table, see audit/deletions.py;
 - `runId` = `current#full`, `current#incremental` or `current#audit`, `part` = `current`: the run of that mode
   that was started last, the watermark of those before it, and the last ten runs;
 - `runId` = `instance`, `part` = a users table: the Clerk instance that it belongs to, see instance.py;

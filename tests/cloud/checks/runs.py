@@ -1,10 +1,10 @@
 """How did the last runs end, and are they as recent as their schedules say? Is the table right?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
-from clerk_sync.audit.report import KINDS, Report, report
+from clerk_sync.audit.report import KINDS, report
 from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.wording import ago
@@ -89,7 +89,7 @@ def overdue_result(mode: Mode, last: int | None, due: Due, enabled_at: int, now:
     return wrong(f"{mode} run" if mode != "audit" else mode, found, to_do + _again(mode))
 
 
-def audit_result(made: Report, rows: int, now: int) -> Result:
+def audit_result(made: Mapping[str, Any], rows: int, now: int) -> Result:
     """What the last audit said of the table."""
     since = ago(now - (made["timestamp"] or made["startedAt"]))
     said = f"{counted(rows, 'synced row')} for {counted(made['clerkUsers'], 'user')}, {since}"

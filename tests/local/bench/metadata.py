@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clerk_sync.clerk.user_list import read_users
+from clerk_sync.clerk.responses import read_users
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.page import Page, split
 from clerk_sync.runs.run import Run

@@ -17,7 +17,6 @@ from unittest.mock import patch
 from clerk_sync import metrics
 from clerk_sync.audit import audit, deletions
 from clerk_sync.audit.deletions import DeletionFinder
-from clerk_sync.audit.scan import SavedScans
 from clerk_sync.aws import items as items_module
 from clerk_sync.aws.items import Items
 from clerk_sync.clerk import listing, parallel_listing
@@ -284,8 +283,8 @@ class Episode:
         """AuditFunction's handler."""
         with self._failures():
             resources = self._opened(event, "audit")
-            scans = SavedScans(Items(cast(Any, self.dynamodb), "RunsTable"))
-            finder = DeletionFinder(cast(Any, self.users_table), scans, self._max_percent)
+            runs_table = Items(cast(Any, self.dynamodb), "RunsTable")
+            finder = DeletionFinder(cast(Any, self.users_table), runs_table, self._max_percent)
             made = audit.audit(resources, audit_request(event), finder)
             self.world.note("answered", f"{made['status']} {made['verdict']}")
             assert (made["verdict"] is None) == (made["status"] in ("RUNNING", "FAILED"))

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from clerk_sync.audit.report import Report, report
+from clerk_sync.audit.report import report
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
@@ -188,7 +188,7 @@ def test_a_run_is_overdue_when_its_schedule_did_not_start_one(
         assert result is None
 
 
-def audit(found: list[Finding], **values: Any) -> Report:
+def audit(found: list[Finding], **values: Any) -> dict[str, Any]:
     one = run("audit", dry_run=True, **values)
     return report(one, group_by_kind(found), [], None, NOW)
 

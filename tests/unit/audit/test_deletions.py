@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
-from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, reason_to_hold_back
-from clerk_sync.audit.scan import Scan
+from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, Scan, reason_to_hold_back
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import DAY_MS
@@ -25,6 +24,7 @@ from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
 from tests.support.runs import RunsInMemory
+from tests.support.strategies import any_text
 
 NOW = 5_000_000
 
@@ -171,19 +171,21 @@ class Audit:
             outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
-        self.scans = memory.scans
         self.time_left: Callable[[], float] = lambda: 1
-        self.finder = DeletionFinder(cast(Any, table), memory.scans, max_percent)
+        self.finder = DeletionFinder(cast(Any, table), memory.items, max_percent)
         self.lease_kept = 0
 
     def find(
         self, clerk: ClerkClient, run: Run, unlisted: int = 0
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        resources = SimpleNamespace(
-            runs=self.memory.runs, pages=self.memory.pages, is_out_of_time=lambda: self.time_left() <= 0
+        resources = SimpleNamespace(runs=self.memory.runs, pages=self.memory.pages)
+        lease: Any = SimpleNamespace(
+            run=run, resources=resources, keep=self._keep_lease, stop_if_out_of_time=self._stop
         )
-        lease: Any = SimpleNamespace(run=run, resources=resources, keep=self._keep_lease)
         return self.finder.find(lease, clerk, unlisted)
+
+    def saved_scan(self) -> Scan:
+        return Scan.load(self.memory.items, self.run)
 
     def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
         """Record a run that listed these users."""
@@ -192,6 +194,10 @@ class Audit:
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1
+
+    def _stop(self) -> None:
+        if self.time_left() <= 0:
+            raise OutOfTime
 
 
 @pytest.fixture(autouse=True)
@@ -426,13 +432,43 @@ def test_max_deletions_fit_in_a_message_and_in_an_item() -> None:
     assert len(page.dump()) < 1024 * 1024
     memory = RunsInMemory()
     for gone in (0, MAX_DELETIONS // 2, MAX_DELETIONS):
-        scan = Scan("user_1", False, 10**7, 10**6, tuple(user_ids[gone:]), tuple(user_ids[:gone]))
-        memory.scans.save(KNOWN, scan)
+        scan = Scan(after="user_1", rows=10**7, more=10**6, candidates=user_ids[gone:], gone=user_ids[:gone])
+        scan.save(memory.items, KNOWN)
         [item] = memory.dynamodb.items.values()
         assert sum(len(name) + len(str(value)) for name, value in item.items()) < 400 * 1024
 
 
 # Out of time
+
+scans = st.builds(
+    Scan,
+    after=st.none() | any_text,
+    is_done=st.booleans(),
+    rows=st.integers(0),
+    more=st.integers(0),
+    candidates=st.lists(any_text, max_size=4),
+    gone=st.lists(any_text, max_size=4),
+)
+
+
+@given(st.lists(scans, min_size=1, max_size=3))
+def test_scan_is_loaded_as_it_was_saved_last(saved: list[Scan]) -> None:
+    memory = RunsInMemory()
+    run = memory.start(KNOWN)
+    assert Scan.load(memory.items, KNOWN) == Scan()
+    for scan in saved:
+        scan.save(memory.items, KNOWN)
+        assert Scan.load(memory.items, KNOWN) == scan
+    assert Scan.load(memory.items, replace(KNOWN, run_id="another")) == Scan()
+    assert memory.run(KNOWN.run_id) == run, "the run is left as it was"
+
+
+def test_scan_expires_with_its_run() -> None:
+    memory = RunsInMemory()
+    memory.start(KNOWN)
+    Scan(after="a").save(memory.items, KNOWN)
+    expiries = [memory.dynamodb.items[KNOWN.run_id, part]["expiresAt"] for part in ("run", "scan")]
+    assert expiries == [KNOWN.started_at // 1000 + 90 * 24 * 3600] * 2
 
 
 def test_confirmed_deletions_are_saved_when_clerk_fails_later() -> None:
@@ -447,7 +483,7 @@ def test_confirmed_deletions_are_saved_when_clerk_fails_later() -> None:
     clerk.users = fails_later  # type: ignore[method-assign]
     with pytest.raises(ClerkUnavailable):
         audit.find(clerk, audit.run)
-    kept = audit.scans.load(audit.run)
+    kept = audit.saved_scan()
     assert kept.is_done
     assert (len(kept.gone), len(kept.candidates)) == (100, 150)
     clerk.users = listed  # type: ignore[method-assign]
@@ -504,7 +540,7 @@ def test_scan_finds_the_same_wherever_it_is_interrupted(
                 break
             except OutOfTime:
                 interrupted += 1
-                scan = audit.scans.load(audit.run)
+                scan = audit.saved_scan()
                 assert (scan.after is None) == scan.is_done
                 assert scan.rows <= len(rows)
     assert found == expected
@@ -536,7 +572,7 @@ def test_interrupted_confirmation_continues_where_it_stopped() -> None:
         with pytest.raises(OutOfTime):
             audit.find(clerk, run)
         assert len(clerk.requests) == allowed
-        assert len(audit.scans.load(run).candidates) == 250 - 100 * allowed
+        assert len(audit.saved_scan().candidates) == 250 - 100 * allowed
     audit.time_left = lambda: 1
     found, to_mark = audit.find(clerk, run)
     assert (found.rows, found.found, found.sent) == (250, 130, 130)

@@ -10,7 +10,6 @@ from clerk_sync.clerk.checkpoint import (
     KEPT_USERS,
     KEPT_USERS_OF_EACH_WINDOW,
     Checkpoint,
-    Cursor,
     ListedUser,
     Window,
 )
@@ -21,11 +20,9 @@ def user(user_id: str, created_at: Any) -> dict[str, Any]:
 
 
 times = st.none() | st.integers(-9, 9)
-cursors = st.builds(
-    Cursor, st.lists(st.builds(ListedUser, st.text("abü", min_size=1), times), max_size=30).map(tuple)
-)
+last_users = st.lists(st.builds(ListedUser, st.text("abü", min_size=1), times), max_size=30).map(tuple)
 windows = st.builds(
-    Window, st.none() | st.integers(1, 9), st.none() | st.integers(10, 20), cursors, st.booleans()
+    Window, st.none() | st.integers(1, 9), st.none() | st.integers(10, 20), last_users, st.booleans()
 )
 
 
@@ -37,7 +34,7 @@ def test_a_checkpoint_is_loaded_as_it_was_dumped_with_its_last_users(
     listed: int, dumped: list[Window]
 ) -> None:
     kept = KEPT_USERS if len(dumped) == 1 else KEPT_USERS_OF_EACH_WINDOW
-    expected = [replace(window, cursor=Cursor(window.cursor.users[-kept:])) for window in dumped]
+    expected = [replace(window, users=window.users[-kept:]) for window in dumped]
     assert Checkpoint.load(Checkpoint(listed, tuple(dumped)).dump()) == Checkpoint(listed, tuple(expected))
 
 
@@ -54,50 +51,50 @@ def test_a_checkpoint_of_24_windows_takes_less_than_5_kb() -> None:
 
 def test_listed_users_move_their_window_and_are_counted() -> None:
     first, second = Window(before=10), Window(since=10)
-    after = Checkpoint(5, (first, second)).after(second, [user("a", 11), user("b", 12)])
+    listed = second.after([user("a", 11), user("b", 12)])
+    after = Checkpoint(5, (first, second)).replacing(second, listed, listed=2)
     assert after.listed == 7
-    assert set(after.windows) == {first, Window(10, None, Cursor((ListedUser("a", 11), ListedUser("b", 12))))}
+    assert set(after.windows) == {first, Window(10, None, (ListedUser("a", 11), ListedUser("b", 12)))}
 
 
-# The cursor
+# A window
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=8), max_size=8))
-def test_a_cursor_has_the_last_users_once_in_the_order_listed(pages: list[list[int]]) -> None:
-    cursor, order = Cursor(), list[str]()
+def test_a_window_has_the_last_users_once_in_the_order_listed(pages: list[list[int]]) -> None:
+    window, order = Window(), list[str]()
     for page in pages:
         unique = list(dict.fromkeys(f"user_{n}" for n in page))
-        cursor = cursor.after([user(user_id, 1_000) for user_id in unique])
+        window = window.after([user(user_id, 1_000) for user_id in unique])
         order = [user_id for user_id in order if user_id not in unique] + unique
-    assert [listed.id for listed in cursor.users] == order
+    assert [listed.id for listed in window.users] == order
 
 
-def test_a_cursor_does_not_grow_with_the_listing() -> None:
-    cursor = Cursor()
+def test_a_window_does_not_grow_with_the_listing() -> None:
+    window = Window()
     for start in range(0, 1_000, 20):
-        cursor = cursor.after([user(f"user_{n}", n) for n in range(start, start + 20)])
-    assert len(cursor.users) == 20
+        window = window.after([user(f"user_{n}", n) for n in range(start, start + 20)])
+    assert len(window.users) == 20
 
 
-def test_a_cursor_keeps_all_users_with_the_last_created_at() -> None:
-    cursor = Cursor()
+def test_a_window_keeps_all_users_with_the_last_created_at() -> None:
+    window = Window()
     for start in range(0, 100, 5):
-        cursor = cursor.after([user(f"user_{n}", 7) for n in range(start, start + 5)])
-    assert len(cursor.users) == 100
-    assert len(cursor.after([user("later", 8)]).users) == KEPT_USERS
+        window = window.after([user(f"user_{n}", 7) for n in range(start, start + 5)])
+    assert len(window.users) == 100
+    assert len(window.after([user("later", 8)]).users) == KEPT_USERS
 
 
 def test_a_user_without_a_date_is_taken_to_be_as_old_as_the_one_before() -> None:
-    cursor = Cursor().after([user("a", 5), {"id": "b"}, user("c", "soon"), user("d", True)])
-    assert [listed.created_at for listed in cursor.users] == [5, 5, 5, 5]
+    window = Window().after([user("a", 5), {"id": "b"}, user("c", "soon"), user("d", True)])
+    assert [listed.created_at for listed in window.users] == [5, 5, 5, 5]
 
 
 @pytest.mark.parametrize("at", [0, -1, -17_280_000_000])
 def test_a_created_at_of_0_or_before_1970_is_a_time(at: int) -> None:
-    cursor = Cursor().after([user("a", -20_000_000_000), user("b", at), {"id": "c"}])
-    assert [listed.created_at for listed in cursor.users] == [-20_000_000_000, at, at]
-    assert all(one.created_at <= other.created_at for one, other in pairwise(cursor.users))  # type: ignore[operator]
-    window = Window(cursor=cursor)
+    window = Window().after([user("a", -20_000_000_000), user("b", at), {"id": "c"}])
+    assert [listed.created_at for listed in window.users] == [-20_000_000_000, at, at]
+    assert all(one.created_at <= other.created_at for one, other in pairwise(window.users))  # type: ignore[operator]
     assert Checkpoint.load(Checkpoint(3, (window,)).dump()).windows == (window,)
     assert Window(since=0).starts_after(-1)
     assert not Window(since=0).starts_after(0)
@@ -106,5 +103,5 @@ def test_a_created_at_of_0_or_before_1970_is_a_time(at: int) -> None:
 
 
 def test_a_first_user_without_a_date_has_no_time() -> None:
-    cursor = Cursor().after([{"id": "a"}, user("b", 3)])
-    assert [listed.created_at for listed in cursor.users] == [None, 3]
+    window = Window().after([{"id": "a"}, user("b", 3)])
+    assert [listed.created_at for listed in window.users] == [None, 3]

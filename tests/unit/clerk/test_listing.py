@@ -1,5 +1,6 @@
 """One page of a window. What several pages make together is in test_parallel_listing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,18 +31,36 @@ def test_a_window_lists_only_users_created_in_it(includes_bound: bool) -> None:
     assert clerk.requests == [{"limit": 9, "created_at_after": 1}]
 
 
-@pytest.mark.parametrize(
-    ("limit", "is_short", "is_last"), [(2, False, False), (3, False, True), (9, True, True)]
-)
-def test_a_page_that_goes_beyond_the_window_is_its_last(limit: int, is_short: bool, is_last: bool) -> None:
+@pytest.mark.parametrize(("limit", "is_last"), [(2, False), (3, True), (9, True)])
+def test_a_page_that_goes_beyond_the_window_is_its_last(limit: int, is_last: bool) -> None:
     page = list_page(clerk_with(1, 2, 3, 4), Window(before=3), limit)
     assert ids([page.users]) == ["user_000", "user_001"]
-    assert (page.is_short, page.is_last) == (is_short, is_last)
+    assert (page.has_ended, page.is_last) == (False, is_last)
 
 
-def test_a_short_page_within_a_window_is_not_its_last() -> None:
+def test_a_short_page_within_a_window_does_not_end_it() -> None:
     page = list_page(clerk_with(1, 2, 3, 4, most=1), Window(before=3), 5)
-    assert (page.is_short, page.is_last) == (True, False)
+    assert (page.has_ended, page.is_last) == (False, False)
+
+
+@pytest.mark.parametrize(("limit", "has_ended"), [(2, False), (3, False), (4, True)])
+def test_a_short_page_ends_a_window_without_a_bound(limit: int, has_ended: bool) -> None:
+    page = list_page(clerk_with(1, 2, 3), Window(), limit)
+    assert (page.has_ended, page.is_last) == (has_ended, False)
+
+
+def test_an_empty_page_ends_a_window_with_a_bound() -> None:
+    clerk = clerk_with(1, 2)
+    window = list_page(clerk, Window(before=9), 5).window
+    page = list_page(clerk, window, 5)
+    assert (page.users, page.has_ended, page.is_last) == ([], True, False)
+
+
+def test_a_window_that_has_ended_goes_on_while_users_come() -> None:
+    clerk = clerk_with(1, 2, 3)
+    window = replace(list_page(clerk, Window(), 2).window, ended=True)
+    page = list_page(clerk, window, 9)
+    assert (ids([page.users]), page.has_ended) == (["user_002"], False)
 
 
 def test_a_date_out_of_order_does_not_end_a_window() -> None:
@@ -100,8 +119,8 @@ def test_a_window_that_has_ended_is_listed_further_from_an_earlier_user() -> Non
     clerk = clerk_with(1, 2, 3)
     window = list_page(clerk, Window(), 9).window
     clerk.requests.clear()
-    page = list_page(clerk, Window(cursor=window.cursor, ended=True), 9)
-    assert (page.users, page.is_short) == ([], True)
+    page = list_page(clerk, replace(window, ended=True), 9)
+    assert (page.users, page.has_ended) == ([], True)
     assert [request["starting_after"] for request in clerk.requests] == ["user_001"], "and with one request"
 
 
@@ -139,4 +158,4 @@ def test_part_of_the_listed_users_moves_the_checkpoint_by_as_many() -> None:
     listed = ListedUsers(page.users, page.requested_at, window, checkpoint)
     assert listed.checkpoint_after(2).listed == 2
     [after] = listed.checkpoint_after(2).windows
-    assert [user.id for user in after.cursor.users] == ["user_000", "user_001"]
+    assert [user.id for user in after.users] == ["user_000", "user_001"]

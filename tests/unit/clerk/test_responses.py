@@ -3,7 +3,7 @@ import json
 import httpx
 import pytest
 
-from clerk_sync.clerk.responses import ClerkApiError, clerk_error, describe, retry_after, where_to_look
+from clerk_sync.clerk.responses import clerk_error, describe, retry_after, where_to_look
 from tests.support.fake_transport import clerk_failure
 
 NOT_CLERKS_ERRORS = [
@@ -28,7 +28,7 @@ NOT_CLERKS_ERRORS = [
 
 
 def test_clerks_error_has_its_code_and_trace_id() -> None:
-    assert clerk_error(clerk_failure(422)) == ClerkApiError("some_code", "trace123")
+    assert clerk_error(clerk_failure(422)) == ("some_code", "trace123")
     assert describe(clerk_failure(422)) == "422 (some_code, trace123)"
 
 

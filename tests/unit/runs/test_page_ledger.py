@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.aws.dynamodb import to_item
-from clerk_sync.clerk.checkpoint import Checkpoint, Cursor, ListedUser, Window
+from clerk_sync.clerk.checkpoint import Checkpoint, ListedUser, Window
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.page_record import PendingPage
@@ -81,7 +81,7 @@ def test_the_digests_of_a_run_are_those_of_its_pages_in_order(digests: list[byte
 def test_digests_and_checkpoint_do_not_make_each_change_of_a_page_dearer() -> None:
     memory = RunsInMemory()
     last = ListedUser("user_" + "x" * 27, 1_700_000_000_000)
-    windows = tuple(Window(since, since + 1, Cursor((last,) * 3)) for since in range(24))
+    windows = tuple(Window(since, since + 1, (last,) * 3) for since in range(24))
     memory.send(memory.start(RUN), PendingPage("t1", 500, [], Checkpoint(0, windows), bytes(8 * 500)))
     assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(created=500)))
     record = memory.dynamodb.items[RUN.run_id, "page#00000001"]

@@ -7,7 +7,7 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.clerk.user_list import read_users
+from clerk_sync.clerk.responses import read_users
 from clerk_sync.clock import DAY_MS
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS
 from clerk_sync.users.user import MAX_CHARACTERS, User, UserProblem, parse_user
