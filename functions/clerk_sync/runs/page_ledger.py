@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import Any
 
-from clerk_sync.aws.dynamodb import Value
-from clerk_sync.aws.items import Items, put
+from clerk_sync.aws.items import Items, Value, put
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs import page_record

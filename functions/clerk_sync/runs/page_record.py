@@ -7,8 +7,7 @@ from itertools import product
 from string import ascii_letters
 from typing import Any
 
-from clerk_sync.aws.dynamodb import Value
-from clerk_sync.aws.items import Write, delete, update
+from clerk_sync.aws.items import Value, Write, delete, update
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.counts import COUNT_NAMES, Counts
 from clerk_sync.runs.page import PageOutcome

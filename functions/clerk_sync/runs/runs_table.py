@@ -20,8 +20,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from clerk_sync.aws.dynamodb import Value
-from clerk_sync.aws.items import IS_NEW, Items, put
+from clerk_sync.aws.items import IS_NEW, Items, Value, put
 from clerk_sync.errors import LeaseLost
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, Run, Watermark
