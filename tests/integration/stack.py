@@ -8,8 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from clerk_sync.aws.dynamodb import from_item, to_item
-from clerk_sync.aws.items import Items
+from clerk_sync.aws.items import Items, from_item, to_item
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable

@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from clerk_sync.aws.dynamodb import from_item
-from clerk_sync.aws.items import Items
+from clerk_sync.aws.items import Items, from_item
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.integration.faulty_aws import Answer, Body, Forward, Plan, Trouble, always, error, through
 from tests.integration.stack import ORIGINS, Row, Stack, eventually, wanted_row

@@ -13,8 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from clerk_sync.aws.dynamodb import to_item
-from clerk_sync.aws.items import Items
+from clerk_sync.aws.items import Items, to_item
 from clerk_sync.users.instance import TableInstance
 from tests.integration.faulty_aws import Answer, Body, Forward, always, error, through
 from tests.integration.stack import Stack, eventually, wanted_row

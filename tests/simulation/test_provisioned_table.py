@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.dynamodb import from_item
+from clerk_sync.aws.items import from_item
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError
 from clerk_sync.runs.page import Page

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.aws.items import from_item, to_item
 
 Key = tuple[str, str]
 Item = dict[str, Any]

@@ -9,7 +9,8 @@ from typing import Self
 from clerk_sync.errors import RowRefused
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.row import Row, is_marked, snapshot_version
-from clerk_sync.users.table import Lost, Result, UsersTable, Written
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table_writes import Lost, Result
 from clerk_sync.users.values import Value
 from clerk_sync.users.write_rule import Write
 from tests.support.strategies import ALL_OWNED
@@ -61,16 +62,17 @@ class FakeUsersTable(UsersTable):
     def write(self, writes: Sequence[Write]) -> list[Result]:
         self._let_a_rival_in()
         assert len({write.user_id for write in writes}) == len(writes), "a user twice in one call"
-        return [self._write(write) for write in writes]
+        results = [self._write(write) for write in writes]
+        # An INSERT doesn't hand over what it found.
+        return [
+            Lost(None) if write.creates and isinstance(result, Lost) else result
+            for write, result in zip(writes, results, strict=True)
+        ]
 
-    def update(self, write: Write) -> Written | Lost:
+    def update(self, write: Write) -> Result:
         self.updates.append(write)
         self._let_a_rival_in()
-        if self.is_refused(write):
-            raise RowRefused("no")
-        if not holds(write, self.rows.get(write.user_id)):
-            return Lost(self._stored(write.user_id))
-        return self._carry_out(write)
+        return self._write(write)
 
     def is_refused(self, write: Write) -> bool:
         return write.user_id in self.refused
@@ -80,20 +82,15 @@ class FakeUsersTable(UsersTable):
             self.rivals.pop(0)()
 
     def _write(self, write: Write) -> Result:
-        row = self.rows.get(write.user_id)
         if self.is_refused(write):
             return RowRefused("no")
-        if holds(write, row):
-            return self._carry_out(write)
-        # An INSERT doesn't hand over what it found.
-        return Lost(None if write.creates else self._stored(write.user_id))
-
-    def _carry_out(self, write: Write) -> Written:
+        if not holds(write, self.rows.get(write.user_id)):
+            return Lost(self._stored(write.user_id))
         assert write.put or write.remove, "a write of nothing"
         assert not write.put.keys() & set(write.remove), "an attribute both put and removed"
         self.written.append(write)
         self.rows[write.user_id] = after(write, self.rows.get(write.user_id))
-        return Written()
+        return None
 
     def _stored(self, user_id: str) -> Row | None:
         return owned(self.rows[user_id]) if user_id in self.rows else None

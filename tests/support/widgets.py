@@ -1,5 +1,6 @@
 """The dashboard's widgets in tests: what they are asked, what they show, and a reader of their HTML."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -8,11 +9,10 @@ from typing import Any
 import pytest
 
 from clerk_sync.dashboard.request import WidgetRequest
-from clerk_sync.dashboard.user_lookup import LatestUsers, SearchResult
-from clerk_sync.dashboard.widgets import RunWithErrors
+from clerk_sync.dashboard.user_lookup import ListedUser, UserLists
 from clerk_sync.handlers import dashboard
 from clerk_sync.runs.counts import Counts
-from clerk_sync.runs.run import Mode, Run, Status
+from clerk_sync.runs.run import Mode, ProblemResult, Run, Status
 from clerk_sync.users.user import User
 
 NOW = 1_790_000_000_000
@@ -122,6 +122,11 @@ def a_user(**fields: str | int) -> User:
     return User("user_1", 1, {name: value for name, value in (usual | fields).items() if value != ""})
 
 
+def latest(newest: Sequence[ListedUser] = (), active: Sequence[ListedUser] = ()) -> UserLists:
+    """The lists that the widget shows without a search."""
+    return UserLists({"Newest": newest, "Most recently active": active})
+
+
 def widget_event(widget: str, search: Any = None, **params: Any) -> dict[str, Any]:
     """The event that CloudWatch sends: the widget's parameters, or those of the button, and its context."""
     context = {
@@ -151,16 +156,16 @@ class FakeReads:
     error: Exception | None = None
     searches: list[str] = field(default_factory=list)
 
-    def runs(self) -> list[RunWithErrors]:
+    def runs(self) -> list[tuple[Run, list[ProblemResult]]]:
         if self.error:
             raise self.error
         return [(a_run(), [])]
 
-    def users(self, search: str) -> LatestUsers | SearchResult:
+    def users(self, search: str) -> UserLists:
         self.searches.append(search)
         if self.error:
             raise self.error
-        return SearchResult([]) if search else LatestUsers([], [])
+        return UserLists({}) if search else latest()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clerk_sync.dashboard.request import parse_request
-from clerk_sync.dashboard.widgets import runs_widget
+from clerk_sync.dashboard.widgets import render
 from tests.local.aws.local_aws import ROOT
 from tests.local.browser import CHROMIUM
 from tests.local.commands import picture
@@ -22,7 +22,7 @@ def test_picture_in_the_docs_is_a_small_png() -> None:
 
 
 def test_runs_on_the_picture_are_of_each_kind() -> None:
-    shown = runs_widget(parse_request({"widget": "runs"}, picture.ENDPOINT, picture.NOW), picture.runs())
+    shown = render(parse_request({"widget": "runs"}, picture.ENDPOINT, picture.NOW), runs=picture.runs())
     for words in ("40%", "Incremental", "Audit with repair", "Drift", "Completed"):
         assert words in shown
 

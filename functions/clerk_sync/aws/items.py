@@ -1,19 +1,27 @@
-"""RunsTable's items as plain values: reading them, and writing them under conditions.
+"""DynamoDB's items as plain values, and RunsTable's: reading them, and writing them under conditions.
 
-Every item has the keys `runId` and `part`. In an expression, `#name` stands for the attribute `name`, as many
-names are reserved words.
+Every item of RunsTable has the keys `runId` and `part`. In an expression, `#name` stands for the attribute
+`name`, as many names are reserved words.
 """
 
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.dynamodb import DynamoDB, Value, from_item, to_item
 from clerk_sync.errors import AwsError
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type DynamoDB = DynamoDBClient
+Attribute = Mapping[str, Any]
+"""A typed value as DynamoDB's API has it, such as `{"S": "Ada"}` or `{"N": "17"}`."""
+Item = Mapping[str, Attribute]
+Value = str | int | bool | bytes
 Values = Mapping[str, Value | None]
 Write = Mapping[str, Mapping[str, Any]]
 """One write of a transaction, without its table: `{"Put": {…}}`, `{"Update": {…}}` or `{"Delete": {…}}`."""
@@ -22,6 +30,52 @@ IS_NEW = "attribute_not_exists(runId)"
 
 _TRIES = 10
 _TRANSIENT = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+
+
+def attribute(value: Any) -> dict[str, Any]:
+    """`"Ada"` → `{"S": "Ada"}`, `17` → `{"N": "17"}`, and so on for any JSON, and bytes → `{"B": …}`."""
+    match value:
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int() | Decimal():
+            return {"N": str(value)}
+        case dict():
+            return {"M": {key: attribute(item) for key, item in value.items()}}
+        case list():
+            return {"L": [attribute(item) for item in value]}
+        case None:
+            return {"NULL": True}
+    return {"B": value}
+
+
+def from_attribute(stored: Attribute) -> Any:
+    """The reverse of `attribute`. Numbers are int, or Decimal if they are not whole; a set comes back as one
+    of what DynamoDB has."""
+    [(kind, value)] = stored.items()
+    match kind:
+        case "N":
+            return int(value) if value.removeprefix("-").isdecimal() else Decimal(value)
+        case "M":
+            return from_item(value)
+        case "L":
+            return [from_attribute(item) for item in value]
+        case "NULL":
+            return None
+        case "SS" | "NS" | "BS":
+            return set(value)
+    return value
+
+
+def to_item(values: Mapping[str, Value | None]) -> dict[str, dict[str, Any]]:
+    """A whole item. None is left out, as DynamoDB's way to say it is an absent attribute."""
+    return {name: attribute(value) for name, value in values.items() if value is not None}
+
+
+def from_item(item: Item) -> dict[str, Any]:
+    """The reverse of `to_item`."""
+    return {name: from_attribute(stored) for name, stored in item.items()}
 
 
 def put(item: Values, only_if: str = IS_NEW, values: Values | None = None) -> Write:

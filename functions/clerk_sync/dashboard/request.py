@@ -6,7 +6,7 @@ and …_interactivity.html.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
 from clerk_sync.dashboard.wording import visible
@@ -28,15 +28,14 @@ class WidgetRequest:
     now: int
     search: str = ""
     theme: Literal["light", "dark"] = "light"
-    utc_offset: timedelta = timedelta()
+    zone: tzinfo = UTC
 
     def clock_time(self, ms: int, layout: str = "%Y-%m-%d %H:%M:%S") -> str:
         """A time in the viewer's time zone, such as `2026-11-21 10:47:02`."""
         try:
-            there = datetime.fromtimestamp(ms / 1000, UTC).astimezone(timezone(self.utc_offset))
+            return datetime.fromtimestamp(ms / 1000, self.zone).strftime(layout)
         except (OverflowError, ValueError):
             return "not a calendar date"
-        return there.strftime(layout)
 
 
 def parse_request(event: Mapping[str, Any], endpoint: str, now: int) -> WidgetRequest:
@@ -51,7 +50,7 @@ def parse_request(event: Mapping[str, Any], endpoint: str, now: int) -> WidgetRe
         # A form's values outlive a refresh, so only a button can end a search.
         search="" if event.get("show") == "all" else _search(context),
         theme="dark" if context.get("theme") == "dark" else "light",
-        utc_offset=_utc_offset(_object(context.get("timezone")).get("offsetISO")),
+        zone=_zone(_object(context.get("timezone")).get("offsetISO")),
     )
 
 
@@ -66,9 +65,9 @@ def _search(context: Mapping[str, Any]) -> str:
     return search if "@" in search else search.lstrip("+-")
 
 
-def _utc_offset(offset_iso: Any) -> timedelta:
-    """`+05:45` as a timedelta. (The docs don't say which direction `offsetInMinutes` counts in.)"""
+def _zone(offset_iso: Any) -> tzinfo:
+    """The zone of `+05:45`. (The docs don't say which direction `offsetInMinutes` counts in.)"""
     try:
-        return datetime.strptime(offset_iso, "%z").utcoffset() or timedelta()
+        return datetime.strptime(offset_iso, "%z").tzinfo or UTC
     except (TypeError, ValueError):
-        return timedelta()
+        return UTC

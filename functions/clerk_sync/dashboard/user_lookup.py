@@ -1,8 +1,6 @@
 """Users as Clerk has them now, and whether their rows in the table are up to date."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +8,7 @@ from clerk_sync.clock import now_ms
 from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import Verdict, Write, decide
+from clerk_sync.users.write_rule import Write, decide
 
 if TYPE_CHECKING:
     from clerk_sync.clerk.client import ClerkClient
@@ -36,46 +34,40 @@ class ListedUser:
 
 
 @dataclass(frozen=True, slots=True)
-class LatestUsers:
-    """The users who were created last, and those who were active last."""
+class UserLists:
+    """Users by the heading of their list. If a search found none, there is no list, and `orphan_row` is the
+    row that has the id, if any."""
 
-    newest: Sequence[ListedUser]
-    recently_active: Sequence[ListedUser]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The users that a search found. If there are none, `orphan_row` is the row that has the id, if any."""
-
-    users: Sequence[ListedUser]
+    lists: Mapping[str, Sequence[ListedUser]]
     orphan_row: RowState | None = None
 
 
-def latest_users(clerk: ClerkClient, table: UsersTable) -> LatestUsers:
-    """Two requests to Clerk and one to DynamoDB, for any number of users. Raises ClerkError, AwsError."""
+def latest_users(clerk: "ClerkClient", table: UsersTable) -> UserLists:
+    """The users who were created last, and those who were active last: two requests to Clerk and one to
+    DynamoDB, for any number of users. Raises ClerkError, AwsError."""
     as_of = now_ms()
     newest = clerk.users(order_by="-created_at", limit=USERS_LISTED)
     # Clerk's docs don't say where users who never were active stand in this order: leave them out.
     active = clerk.users(order_by="-last_active_at", last_active_at_after=1, limit=USERS_LISTED)
     listed = _listed([*newest, *active], table, as_of)
-    return LatestUsers(listed[: len(newest)], listed[len(newest) :])
+    return UserLists({"Newest": listed[: len(newest)], "Most recently active": listed[len(newest) :]})
 
 
-def search(clerk: ClerkClient, table: UsersTable, wanted: str) -> SearchResult:
+def search(clerk: "ClerkClient", table: UsersTable, wanted: str) -> UserLists:
     """Look up a whole e-mail address or user id: one request each. Raises ClerkError, AwsError."""
     as_of = now_ms()
     key = "email_address" if "@" in wanted else "user_id"
     if found := clerk.users(limit=USERS_LISTED, **{key: [wanted]}):
-        return SearchResult(_listed(found, table, as_of))
+        return UserLists({"Found": _listed(found, table, as_of)})
     rows = table.read([wanted]) if key == "user_id" else {}
-    return SearchResult([], row_state(None, rows.get(wanted), as_of))
+    return UserLists({}, row_state(None, rows.get(wanted), as_of))
 
 
 def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None:
     """The state of a row, given the user as Clerk had them at `as_of` (ms); None: Clerk has no such user."""
     if row is None:
         return None
-    decision = decide(user, row, as_of=as_of, now=as_of, create_missing=True) if user else Verdict.UNCHANGED
+    decision = decide(user, row, as_of=as_of, now=as_of, create_missing=True) if user else None
     differing = decision.changed if isinstance(decision, Write) else ()
     return RowState(number(without_future_times(row, as_of), DELETED), differing)
 

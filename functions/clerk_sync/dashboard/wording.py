@@ -5,10 +5,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import ClerkSyncError
-from clerk_sync.runs.run import Run
+from clerk_sync.runs.run import MissedDeletions, Run
 
-_UNITS = ((365, "year"), (30, "month"), (1, "day"))
+_UNITS = {"year": 365 * DAY_MS, "month": 30 * DAY_MS, "day": DAY_MS, "h": 3_600_000, "min": 60_000}
 _INVISIBLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff]+"
@@ -37,13 +38,12 @@ def _synced(run: Run) -> Iterator[tuple[int, str]]:
 
 
 def _audited(run: Run) -> Iterator[tuple[int, str]]:
-    counts, deletions = run.counts, run.deletions
-    marked = deletions.sent if deletions else 0
+    counts, gone = run.counts, run.deletions or MissedDeletions()
     differ = "differs" if counts.findings == 1 else "differ"
     yield counts.findings, differ if run.dry_run else "differed (repaired)"
-    yield deletions.found if deletions else 0, "not in Clerk" + (" (marked as deleted)" if marked else "")
+    yield gone.found, "not in Clerk" + (" (marked as deleted)" if gone.sent else "")
     # Those created and updated that are no finding changed so recently that a webhook may be on its way.
-    right = counts.created + counts.updated + counts.unchanged - counts.findings - marked
+    right = counts.created + counts.updated + counts.unchanged - counts.findings - gone.sent
     yield right, "up to date"
     yield counts.skipped, "without a row"
     yield counts.errors, "failed"
@@ -51,16 +51,11 @@ def _audited(run: Run) -> Iterator[tuple[int, str]]:
 
 def ago(ms: int) -> str:
     """`just now`, `3 min ago`, `5 h ago`, `2 days ago`."""
-    minutes, days = ms // 60_000, ms // 86_400_000
-    if minutes < 1:
-        return "just now"
-    if minutes < 60:
-        return f"{minutes} min ago"
-    if days < 1:
-        return f"{minutes // 60} h ago"
-    length, unit = next(pair for pair in _UNITS if days >= pair[0])
-    number = days // length
-    return f"{number} {unit}{'s' if number > 1 else ''} ago"
+    for unit, length in _UNITS.items():
+        if number := max(0, ms) // length:
+            plural = "s" if number > 1 and unit not in ("h", "min") else ""
+            return f"{number} {unit}{plural} ago"
+    return "just now"
 
 
 def duration(ms: int) -> str:

@@ -10,13 +10,14 @@ from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import read_secret
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.request import WidgetRequest, parse_request
-from clerk_sync.dashboard.user_lookup import LatestUsers, SearchResult, latest_users, search
-from clerk_sync.dashboard.widgets import DESCRIPTION, RunWithErrors, problem_widget, runs_widget, users_widget
+from clerk_sync.dashboard.user_lookup import UserLists, latest_users, search
+from clerk_sync.dashboard.widgets import DESCRIPTION, render
 from clerk_sync.dashboard.wording import explain
 from clerk_sync.errors import EventError
 from clerk_sync.handlers.settings import DashboardSettings
 from clerk_sync.log import logger
 from clerk_sync.runs.page_ledger import PageLedger
+from clerk_sync.runs.run import ProblemResult, Run
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.table import UsersTable
 
@@ -37,7 +38,7 @@ def handler(event: Any, context: LambdaContext) -> str:
     except Exception as error:  # CloudWatch would show its traceback
         problem = explain(error)
         logger.error("widget_failed", kind=type(error).__name__, reason=problem)
-        return problem_widget(request, problem)
+        return render(request, problem=problem)
     logger.info("widget_served", widget=request.widget)
     return html
 
@@ -45,20 +46,20 @@ def handler(event: Any, context: LambdaContext) -> str:
 def _widget(request: WidgetRequest) -> str:
     match request.widget:
         case "runs":
-            return runs_widget(request, _runs())
+            return render(request, runs=_runs())
         case "users":
-            return users_widget(request, _users(request.search))
+            return render(request, users=_users(request.search))
     raise EventError('The parameter widget must be "runs" or "users".')
 
 
-def _runs() -> list[RunWithErrors]:
+def _runs() -> list[tuple[Run, list[ProblemResult]]]:
     settings = DashboardSettings.from_env()
     items = Items(client("dynamodb"), settings.runs_table)
     runs, pages = RunsTable(items), PageLedger(items)
     return [(run, run.errors(pages.problems(run))) for run in runs.latest()]
 
 
-def _users(wanted: str) -> LatestUsers | SearchResult:
+def _users(wanted: str) -> UserLists:
     # The runs widget needs neither, and they take long to import.
     import httpx
 

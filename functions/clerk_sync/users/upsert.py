@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
 from clerk_sync.users.row import ACTIVITY, Row
-from clerk_sync.users.table import Lost, UsersTable, Written
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.user import Change, User, UserProblem
 from clerk_sync.users.write_rule import Verdict, Write, decide
 
@@ -105,15 +106,15 @@ def upsert(
         if plan and attempt == 0:
             before_writing(plan)
         # A dry run loses each row once, so that it too decides on rows as they are and not on old copies.
-        rehearsed = [Written() if attempt else Lost(None)] * len(writes)
+        rehearsed = [None if attempt else Lost(None)] * len(writes)
         results = rehearsed if dry_run else table.write(writes)
         decided, undecided, rows = undecided, {}, {}
         for write, result in zip(writes, results, strict=True):
             change = decided[write.user_id]
             match result:
-                case Written():
+                case None:
                     outcome.add(change, plan[change.id])
-                case RowRefused() if isinstance(change, User) and (lighter := change.lighter(str(result))):
+                case RowRefused() if lighter := _lighter(change, result):
                     undecided[change.id] = lighter
                 case RowRefused():
                     outcome.problems.append(UserProblem(change.id, str(result)))
@@ -154,19 +155,21 @@ def store(
         decision = decide(change, row, as_of=as_of, now=now, create_missing=create_missing)
         if isinstance(decision, Verdict):
             return Stored(row, False, problem)
-        try:
-            result = table.update(decision)
-        except RowRefused as error:
-            lighter = change.lighter(str(error)) if isinstance(change, User) else None
-            if lighter is None:
-                raise
-            change = lighter
-            continue
-        if isinstance(result, Written):
-            kept = {name: value for name, value in (row or {}).items() if name not in decision.remove}
-            return Stored(kept | dict(decision.put), True, problem)
-        row = result.row
+        match table.update(decision):
+            case None:
+                kept = {name: value for name, value in (row or {}).items() if name not in decision.remove}
+                return Stored(kept | dict(decision.put), True, problem)
+            case Lost(row):
+                pass
+            case RowRefused() as refused if lighter := _lighter(change, refused):
+                change = lighter
+            case error:
+                raise error
     raise AwsError(f"The row of {change.id} changed under each of {_ATTEMPTS} tries to write it")
+
+
+def _lighter(change: Change, refused: RowRefused) -> User | None:
+    return change.lighter(str(refused)) if isinstance(change, User) else None
 
 
 def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:

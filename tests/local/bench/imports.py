@@ -19,7 +19,7 @@ from secrets import token_hex
 from statistics import median
 from typing import Any
 
-from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.aws.items import to_item
 from clerk_sync.clock import now_ms
 from tests.local.aws.build import architecture, build
 from tests.local.aws.local_aws import CREDENTIALS, REGION, SECRET_KEY, WEBHOOK_SECRET, LocalAws, free_port

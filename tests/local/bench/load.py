@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from clerk_sync.aws.dynamodb import from_item
+from clerk_sync.aws.items import from_item
 from clerk_sync.clock import now_ms
 from clerk_sync.users.user import User, parse_user
 from tests.local.aws.build import build

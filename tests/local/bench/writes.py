@@ -15,10 +15,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from clerk_sync.aws.conditional_writes import update_item_request
 from clerk_sync.clock import now_ms
 from clerk_sync.users.row import VERSION
-from clerk_sync.users.table import UsersTable, Written
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table_writes import update_item_request
 from clerk_sync.users.user import User, parse_user
 from clerk_sync.users.write_rule import Write, decide
 from tests.local.aws.local_aws import CREDENTIALS, REGION, LocalAws
@@ -117,23 +117,17 @@ def _decided(users: Sequence[User], dynamodb: Any) -> list[Write]:
 def _by_threads(dynamodb: Any, writes: Sequence[Write]) -> int:
     users_table = UsersTable(dynamodb, TABLE, KEY)
     with ThreadPoolExecutor(THREADS) as pool:
-        return sum(isinstance(result, Written) for result in pool.map(users_table.update, writes))
+        return list(pool.map(users_table.update, writes)).count(None)
 
 
 def _in_batches(dynamodb: Any, writes: Sequence[Write]) -> int:
-    results = UsersTable(dynamodb, TABLE, KEY).write(writes)
-    return sum(isinstance(result, Written) for result in results)
+    return UsersTable(dynamodb, TABLE, KEY).write(writes).count(None)
 
 
 def _in_transactions(size: int, dynamodb: Any, writes: Sequence[Write]) -> int:
-    users_table, written = UsersTable(dynamodb, TABLE, KEY), 0
+    written = 0
     for batch in batched(writes, size, strict=False):
-        items = [
-            {
-                "Update": update_item_request(TABLE, KEY, users_table._conditional(write)),
-            }
-            for write in batch
-        ]
+        items = [{"Update": update_item_request(TABLE, KEY, write)} for write in batch]
         try:
             dynamodb.transact_write_items(TransactItems=items)
         except dynamodb.exceptions.TransactionCanceledException:

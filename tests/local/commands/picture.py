@@ -9,10 +9,10 @@ from playwright.sync_api import Route
 
 from clerk_sync.clock import DAY_MS
 from clerk_sync.dashboard.request import parse_request
-from clerk_sync.dashboard.user_lookup import LatestUsers, ListedUser, RowState
-from clerk_sync.dashboard.widgets import RunWithErrors, runs_widget, users_widget
+from clerk_sync.dashboard.user_lookup import ListedUser, RowState, UserLists
+from clerk_sync.dashboard.widgets import render
 from clerk_sync.runs.counts import Counts
-from clerk_sync.runs.run import MissedDeletions, Mode, Run
+from clerk_sync.runs.run import MissedDeletions, Mode, ProblemResult, Run
 from clerk_sync.users.user import User
 from tests.local.browser import CHROMIUM, browser_page
 from tests.local.clerk.fake_users import make_user
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def runs() -> list[RunWithErrors]:
+def runs() -> list[tuple[Run, list[ProblemResult]]]:
     """The runs on the picture, newest first."""
     drift = MissedDeletions(rows=12_364, found=1, sent=1)
     return [
@@ -64,7 +64,7 @@ def runs() -> list[RunWithErrors]:
     ]
 
 
-def users() -> LatestUsers:
+def users() -> UserLists:
     """The users on the picture."""
     right, differing = RowState(), RowState(differing=("email",))
     newest = [
@@ -75,7 +75,7 @@ def users() -> LatestUsers:
         ListedUser(_user(4, NOW - 210 * DAY_MS, NOW - 2 * MINUTE), right),
         ListedUser(_user(5, NOW - 33 * DAY_MS, NOW - 9 * MINUTE), differing),
     ]
-    return LatestUsers(newest, active)
+    return UserLists({"Newest": newest, "Most recently active": active})
 
 
 def _at(day: int, hour: int, minute: int = 0, second: int = 0) -> int:
@@ -135,7 +135,7 @@ def _answer(route: Route) -> None:
         return
     event = json.loads(asked.post_data or "{}")
     request = parse_request({**event["params"], "widgetContext": event["widgetContext"]}, ENDPOINT, NOW)
-    shown = runs_widget(request, runs()) if request.widget == "runs" else users_widget(request, users())
+    shown = render(request, runs=runs()) if request.widget == "runs" else render(request, users=users())
     route.fulfill(body=shown, content_type="text/html; charset=utf-8")
 
 

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clerk_sync.aws.dynamodb import from_item, to_item
-from clerk_sync.aws.items import Items
+from clerk_sync.aws.items import Items, from_item, to_item
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.run import RunResult
 from clerk_sync.runs.runs_table import RunsTable
@@ -176,7 +175,7 @@ def _report(
         print(f"\n  {plain(user_id)}")
         if user_id in planted:
             print(f"    was  {json.dumps(planted[user_id])}")
-        print(f"    is   {plain(json.dumps(row, ensure_ascii=False))}")
+        print(f"    is   {plain(json.dumps(row, ensure_ascii=False, default=str))}")
 
 
 def _rows(aws: LocalAws, table: str, user_ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

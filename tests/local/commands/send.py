@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from clerk_sync.aws.dynamodb import from_item, to_item
+from clerk_sync.aws.items import from_item, to_item
 from tests.local.aws.local_aws import STACK, LocalAws, LocalAwsError
 from tests.local.commands.sign import LOCAL_SECRET, signature_headers
 from tests.local.commands.terminal import plain
@@ -91,4 +91,4 @@ def _row(aws: LocalAws, table: str, user_id: str) -> Row | None:
 
 
 def _shown(row: Row | None) -> str:
-    return plain(json.dumps(row, ensure_ascii=False)) if row is not None else "not there"
+    return plain(json.dumps(row, ensure_ascii=False, default=str)) if row is not None else "not there"

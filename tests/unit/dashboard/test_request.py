@@ -1,6 +1,6 @@
 """What CloudWatch sends with each request for a widget."""
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -27,11 +27,11 @@ def request_of(event: dict[str, Any]) -> WidgetRequest:
         ({"timezone": {"offsetISO": "+25:00"}}, WidgetRequest("runs", "arn", NOW)),
         (
             {"timezone": {"label": "Local", "offsetISO": "-03:30", "offsetInMinutes": 210}},
-            WidgetRequest("runs", "arn", NOW, utc_offset=-timedelta(hours=3, minutes=30)),
+            WidgetRequest("runs", "arn", NOW, zone=timezone(-timedelta(hours=3, minutes=30))),
         ),
         (
             {"timezone": {"offsetISO": "+05:45"}},
-            WidgetRequest("runs", "arn", NOW, utc_offset=timedelta(hours=5, minutes=45)),
+            WidgetRequest("runs", "arn", NOW, zone=timezone(timedelta(hours=5, minutes=45))),
         ),
     ],
 )
@@ -80,7 +80,7 @@ def test_show_all_ends_a_search() -> None:
 
 
 def test_a_clock_time_is_in_the_viewers_time_zone() -> None:
-    request = WidgetRequest("runs", "arn", NOW, utc_offset=timedelta(hours=-8))
+    request = WidgetRequest("runs", "arn", NOW, zone=timezone(timedelta(hours=-8)))
     assert WidgetRequest("runs", "arn", NOW).clock_time(NOW) == "2026-09-21 14:13:20"
     assert request.clock_time(NOW) == "2026-09-21 06:13:20"
     assert request.clock_time(NOW, "%Z") == "UTC-08:00"
@@ -89,5 +89,5 @@ def test_a_clock_time_is_in_the_viewers_time_zone() -> None:
 @pytest.mark.parametrize("ms", [10**15 - 1, -(10**15), 253_402_300_799_999])
 @pytest.mark.parametrize("hours", [-12, 14])
 def test_a_time_outside_the_calendar_is_named_as_such(ms: int, hours: int) -> None:
-    request = WidgetRequest("runs", "arn", NOW, utc_offset=timedelta(hours=hours))
+    request = WidgetRequest("runs", "arn", NOW, zone=timezone(timedelta(hours=hours)))
     assert request.clock_time(ms) in ("not a calendar date", "9999-12-31 11:59:59")

@@ -1,22 +1,22 @@
 """What the runs widget shows."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import pytest
 
-from clerk_sync.dashboard.widgets import runs_widget
+from clerk_sync.dashboard.widgets import render
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, ProblemResult, Run, Status
 from tests.support.widgets import NOW, RUNS, Parsed, a_run
 
 
 def shown(run: Run, errors: list[ProblemResult] | None = None) -> Parsed:
-    return Parsed(runs_widget(RUNS, [(run, errors or [])]))
+    return Parsed(render(RUNS, runs=[(run, errors or [])]))
 
 
 def test_without_a_run_it_says_how_to_start_one() -> None:
-    assert "No run yet. Invoke BackfillFunction with {} to start one." in Parsed(runs_widget(RUNS, [])).text
+    assert "No run yet. Invoke BackfillFunction with {} to start one." in Parsed(render(RUNS, runs=[])).text
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_finished_run_without_users_says_so() -> None:
 
 
 def test_runs_that_started_in_the_same_minute_show_different_times_in_the_viewers_zone() -> None:
-    tokyo = replace(RUNS, utc_offset=timedelta(hours=9))
+    tokyo = replace(RUNS, zone=timezone(timedelta(hours=9)))
     runs = [a_run(started_at=NOW - 130_000), a_run(started_at=NOW - 140_000)]
-    text = Parsed(runs_widget(tokyo, [(run, []) for run in runs])).text
+    text = Parsed(render(tokyo, runs=[(run, []) for run in runs])).text
     assert text.count("2 min ago") == 2
     assert "2026-09-21 23:11:10" in text
     assert "2026-09-21 23:11:00" in text

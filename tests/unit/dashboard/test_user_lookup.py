@@ -6,6 +6,7 @@ from clerk_sync.dashboard.user_lookup import (
     USERS_LISTED,
     ListedUser,
     RowState,
+    UserLists,
     latest_users,
     row_state,
     search,
@@ -55,13 +56,15 @@ def test_the_latest_users_cost_two_requests_and_one_read(table: FakeUsersTable) 
     assert [query["order_by"] for query in clerk.asked] == ["-created_at", "-last_active_at"]
     assert {query["limit"] for query in clerk.asked} == {USERS_LISTED}
     assert len(table.reads) == 1
-    assert [listed.user for listed in lists.newest] == [parsed(user) for user in newest]
-    assert [listed.row is not None for listed in lists.recently_active] == [True] * 5 + [False] * 5
+    assert [listed.user for listed in lists.lists["Newest"]] == [parsed(user) for user in newest]
+    assert [listed.row is not None for listed in lists.lists["Most recently active"]] == [True] * 5 + [
+        False
+    ] * 5
 
 
 def test_a_malformed_user_is_listed_beside_the_others(table: FakeUsersTable) -> None:
     lists = latest_users(cast(Any, FakeClerk([*broken_users(), make_user(1)], [])), table)
-    *broken, last = lists.newest
+    *broken, last = lists.lists["Newest"]
     assert sum(isinstance(listed.user, UserProblem) for listed in broken) > 10
     assert last == ListedUser(parsed(make_user(1)), None)
 
@@ -82,8 +85,7 @@ def test_a_search_is_by_whole_address_or_id(
     found = search(cast(Any, clerk), table, wanted)
     assert clerk.asked == [{"limit": USERS_LISTED, **query}]
     assert len(table.reads) == 1
-    assert found.users == [ListedUser(parsed(user), RowState())]
-    assert found.orphan_row is None
+    assert found == UserLists({"Found": [ListedUser(parsed(user), RowState())]})
 
 
 def test_a_search_finds_a_row_whose_user_is_not_in_clerk(table: FakeUsersTable) -> None:

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from clerk_sync.dashboard.user_lookup import LatestUsers, ListedUser, RowState, SearchResult
-from clerk_sync.dashboard.widgets import users_widget
+from clerk_sync.dashboard.user_lookup import ListedUser, RowState, UserLists
+from clerk_sync.dashboard.widgets import render
 from clerk_sync.users.user import User, UserProblem
-from tests.support.widgets import HOUR, NOW, USERS, Parsed, a_user
+from tests.support.widgets import HOUR, NOW, USERS, Parsed, a_user, latest
 
 UP_TO_DATE = RowState()
 
 
 def shown(user: User | UserProblem, row: RowState | None = UP_TO_DATE) -> Parsed:
-    return Parsed(users_widget(USERS, LatestUsers([ListedUser(user, row)], [])))
+    return Parsed(render(USERS, users=latest([ListedUser(user, row)])))
 
 
 def test_a_user_shows_picture_name_address_id_and_times() -> None:
@@ -74,12 +74,12 @@ def test_a_malformed_user_is_shown_with_the_reason(user_id: str | None, name: st
 
 
 def test_without_users_it_says_so() -> None:
-    assert Parsed(users_widget(USERS, LatestUsers([], []))).text.count("No users yet.") == 2
+    assert Parsed(render(USERS, users=latest())).text.count("No users yet.") == 2
 
 
 def test_a_search_stays_in_its_field_and_has_a_way_back() -> None:
     searched = replace(USERS, search="ada@mail.test")
-    parsed = Parsed(users_widget(searched, SearchResult([ListedUser(a_user(), UP_TO_DATE)])))
+    parsed = Parsed(render(searched, users=UserLists({"Found": [ListedUser(a_user(), UP_TO_DATE)]})))
     assert parsed.values("input", "value") == ["ada@mail.test"]
     assert "Found" in parsed.text
     assert "Show all" in parsed.text
@@ -106,7 +106,7 @@ def test_a_search_stays_in_its_field_and_has_a_way_back() -> None:
 def test_search_without_a_result_says_what_the_table_has_or_what_to_search_for(
     search: str, orphan_row: RowState | None, message: str
 ) -> None:
-    html = users_widget(replace(USERS, search=search), SearchResult([], orphan_row))
+    html = render(replace(USERS, search=search), users=UserLists({}, orphan_row))
     assert f"Clerk has no user with {message}" in Parsed(html).text.replace(
         "with the user id “user_9", "with “user_9"
     )

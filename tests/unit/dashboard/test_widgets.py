@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 
-from clerk_sync.dashboard.user_lookup import LatestUsers, ListedUser, RowState, SearchResult
-from clerk_sync.dashboard.widgets import picture_url, problem_widget, runs_widget, users_widget
+from clerk_sync.dashboard.user_lookup import ListedUser, RowState, UserLists
+from clerk_sync.dashboard.widgets import picture_url, render
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, ProblemResult
 from clerk_sync.users.user import User, UserProblem
 from tests.support.strategies import any_text
-from tests.support.widgets import RUNS, USERS, Parsed, a_run, a_user
+from tests.support.widgets import RUNS, USERS, Parsed, a_run, a_user, latest
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -43,13 +43,13 @@ def everywhere(text: str) -> Iterator[str]:
     held_back = MissedDeletions(held_back=text)
     run = a_run("COMPLETED_WITH_ERRORS", run_id=text, counts=Counts(errors=9), deletions=held_back)
     runs, searched = replace(RUNS, endpoint=text), replace(USERS, endpoint=text, search=text)
-    yield runs_widget(runs, [(run, [error] * 5), (a_run("FAILED"), [error])])
-    yield users_widget(searched, LatestUsers(users, users))
-    yield users_widget(searched, SearchResult(users))
-    yield users_widget(searched, SearchResult([]))
-    yield users_widget(searched, SearchResult([], RowState()))
+    yield render(runs, runs=[(run, [error] * 5), (a_run("FAILED"), [error])])
+    yield render(searched, users=latest(users, users))
+    yield render(searched, users=UserLists({"Found": users}))
+    yield render(searched, users=UserLists({}))
+    yield render(searched, users=UserLists({}, RowState()))
     for request in (runs, searched, replace(runs, widget=None)):
-        yield problem_widget(request, text)
+        yield render(request, problem=text)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -68,26 +68,26 @@ def test_any_text_stays_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["5 < 6 & 'so'", '<b class="x">'])
 def test_a_text_is_shown_exactly_as_it_was_given(text: str) -> None:
-    parsed = Parsed(users_widget(replace(USERS, search=text), SearchResult([])))
+    parsed = Parsed(render(replace(USERS, search=text), users=UserLists({})))
     assert f"“{text}”" in parsed.text
     assert parsed.values("input", "value") == [text]
-    assert text in Parsed(problem_widget(USERS, text)).texts
+    assert text in Parsed(render(USERS, problem=text)).texts
 
 
 def test_a_name_is_isolated_and_shortened() -> None:
-    shown = LatestUsers([ListedUser(a_user(firstName="\u0645\u062d\u0645\u062f"), RowState())], [])
-    assert 'title="\u0645\u062d\u0645\u062f Abel">\u0645\u062d\u0645\u062f Abel</bdi>' in users_widget(
-        USERS, shown
+    shown = latest([ListedUser(a_user(firstName="\u0645\u062d\u0645\u062f"), RowState())])
+    assert 'title="\u0645\u062d\u0645\u062f Abel">\u0645\u062d\u0645\u062f Abel</bdi>' in render(
+        USERS, users=shown
     )
-    shown = LatestUsers([ListedUser(a_user(firstName="x" * 500), RowState())], [])
-    parsed = Parsed(users_widget(USERS, shown))
+    shown = latest([ListedUser(a_user(firstName="x" * 500), RowState())])
+    parsed = Parsed(render(USERS, users=shown))
     assert max(map(len, parsed.texts)) == 120
     assert max(map(len, parsed.values("bdi", "title"))) == 120
 
 
 def test_a_buttons_parameters_are_json_and_its_endpoint_is_escaped() -> None:
     request = replace(USERS, endpoint='arn:"<&>', search="ada@mail.test")
-    parsed = Parsed(users_widget(request, SearchResult([])))
+    parsed = Parsed(render(request, users=UserLists({})))
     assert [json.loads(action) for action in parsed.actions] == [
         {"widget": "users"},
         {"widget": "users", "show": "all"},
@@ -96,18 +96,18 @@ def test_a_buttons_parameters_are_json_and_its_endpoint_is_escaped() -> None:
 
 
 def test_a_cwdb_action_follows_its_button() -> None:
-    html = users_widget(USERS, LatestUsers([], [])) + runs_widget(RUNS, [])
+    html = render(USERS, users=latest()) + render(RUNS, runs=[])
     assert len(re.findall(r"</a><cwdb-action ", html)) == html.count("<cwdb-action ") == 3
 
 
 def test_themes_differ_in_one_class() -> None:
-    light, dark = (runs_widget(replace(RUNS, theme=theme), [(a_run(), [])]) for theme in ("light", "dark"))
+    light, dark = (render(replace(RUNS, theme=theme), runs=[(a_run(), [])]) for theme in ("light", "dark"))
     assert light.replace("cs-light", "cs-dark", 1) == dark
     assert light != dark
 
 
 def test_the_style_sheet_reaches_no_other_part_of_the_page() -> None:
-    _, _, rest = runs_widget(RUNS, []).partition("<style>")
+    _, _, rest = render(RUNS, runs=[]).partition("<style>")
     style = re.sub(r"/\*.*?\*/|@container [^{]*\{", "", rest.partition("</style>")[0])
     selectors = [one for rule in re.findall(r"([^{}]+)\{", style) for one in rule.split(",")]
     assert len(selectors) > 40
@@ -115,14 +115,14 @@ def test_the_style_sheet_reaches_no_other_part_of_the_page() -> None:
 
 
 def test_the_style_sheet_uses_only_colours_that_it_defines() -> None:
-    html = runs_widget(RUNS, [])
+    html = render(RUNS, runs=[])
     assert set(re.findall(r"var\((--[a-z-]+)\)", html)) == set(re.findall(r"(--[a-z-]+):", html))
 
 
 @pytest.mark.parametrize("widget", ["runs", "users", None])
 def test_a_problem_is_shown_whole_and_leaves_the_search_in_its_field(widget: None) -> None:
     problem = "why " * 200
-    parsed = Parsed(problem_widget(replace(USERS, widget=widget, search="ada@mail.test"), problem))
+    parsed = Parsed(render(replace(USERS, widget=widget, search="ada@mail.test"), problem=problem))
     assert problem in parsed.texts
     assert parsed.values("input", "value") == (["ada@mail.test"] if widget == "users" else [])
 
@@ -141,7 +141,7 @@ def test_a_picture_is_loaded_over_https(url: str) -> None:
                 sources.append(dict(attrs)["src"])
 
     sources: list[str | None] = []
-    html = users_widget(USERS, SearchResult([ListedUser(a_user(imageUrl=url), RowState())]))
+    html = render(USERS, users=UserLists({"Found": [ListedUser(a_user(imageUrl=url), RowState())]}))
     Pictures().feed(html)
     assert sources == [url]
     assert "AA" in Parsed(html).texts, "the initials, until it is loaded"
@@ -171,6 +171,6 @@ def test_a_picture_is_loaded_over_https(url: str) -> None:
 )
 def test_any_other_picture_url_gives_the_initials(url: str) -> None:
     assert picture_url(url) == ""
-    html = users_widget(USERS, SearchResult([ListedUser(a_user(imageUrl=url), RowState())]))
+    html = render(USERS, users=UserLists({"Found": [ListedUser(a_user(imageUrl=url), RowState())]}))
     assert "<img" not in html
     assert "AA" in Parsed(html).texts

@@ -8,7 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
-from clerk_sync.aws.dynamodb import attribute
+from clerk_sync.aws.items import attribute
 from clerk_sync.aws.secrets import CachedSecret, Secret
 from clerk_sync.errors import AwsError
 from clerk_sync.handlers import webhook

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from clerk_sync.aws.dynamodb import from_item
-from clerk_sync.aws.items import Items
+from clerk_sync.aws.items import Items, from_item
 from clerk_sync.errors import ClaimsUnavailable
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.support.fake_dynamodb import ConditionalCheckFailed, Exceptions

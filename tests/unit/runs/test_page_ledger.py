@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.aws.dynamodb import to_item
+from clerk_sync.aws.items import to_item
 from clerk_sync.clerk.checkpoint import Checkpoint, ListedUser, Window
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import PageOutcome

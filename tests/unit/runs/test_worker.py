@@ -17,7 +17,7 @@ from clerk_sync.runs.worker import Worker
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import synced
 from clerk_sync.users.row import DELETED, Row
-from clerk_sync.users.table import Result
+from clerk_sync.users.table_writes import Result
 from clerk_sync.users.user import Deletion, User
 from clerk_sync.users.values import Json
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.aws.dynamodb import attribute
+from clerk_sync.aws.items import attribute
 from clerk_sync.errors import AwsError, SettingsError
 from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import User, parse_user

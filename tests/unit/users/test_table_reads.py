@@ -7,10 +7,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from clerk_sync.errors import AwsError, SettingsError
+from clerk_sync.errors import AwsError, RowRefused, SettingsError
 from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.row import DELETED, VERSION, Row, owned
-from clerk_sync.users.table import Lost, Written
+from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.values import Json, Opaque
 from clerk_sync.users.write_rule import Write
 from tests.support.scripted_dynamodb import (
@@ -164,7 +164,7 @@ def test_batch_requests_are_valid_for_the_sdk() -> None:
         table = table_on(dynamodb)
         assert table.read(["a"]) == {"a": {VERSION: 1}}
         update = Write("b", {VERSION: 2}, ("email",), {VERSION: 1, DELETED: None})
-        assert table.write([insert("a"), update]) == [Written(), Written()]
+        assert table.write([insert("a"), update]) == [None, None]
         with pytest.raises(SettingsError, match="ExistingUsersTable"):
             table.check()
         stub.assert_no_pending_responses()
@@ -182,11 +182,10 @@ def test_single_requests_are_valid_for_the_sdk() -> None:
         stub.add_client_error("update_item", "ValidationException")
         stub.add_response("get_item", {"Item": {VERSION: {"N": "3"}}})
         table = table_on(dynamodb)
-        assert table.update(UPDATE) == Written()
+        assert table.update(UPDATE) is None
         assert table.update(Write("u", {}, ("email",), {VERSION: Opaque({"NULL": True})})) == Lost(
             {VERSION: 3}
         )
-        with pytest.raises(AwsError):
-            table.update(UPDATE)
+        assert isinstance(table.update(UPDATE), RowRefused)
         assert table.get("u") == {VERSION: 3}
         stub.assert_no_pending_responses()

@@ -1,6 +1,7 @@
 """UsersTable writes in batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.row import VERSION
-from clerk_sync.users.table import Lost, UsersTable, Written
+from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.write_rule import Write
 from tests.support.scripted_dynamodb import (
     OK,
@@ -58,7 +60,7 @@ def test_writes_are_sent_in_batches_of_25_with_results_in_order() -> None:
     results = table_on(dynamodb).write(inserts(60))
     assert [len(batch) for batch in batches(dynamodb)] == [25, 25, 10]
     assert [n for n, result in enumerate(results) if result == Lost(None)] == [0, 30, 59]
-    assert results.count(Written()) == 57
+    assert results.count(None) == 57
 
 
 def test_write_of_nothing_sends_no_request() -> None:
@@ -85,7 +87,7 @@ def test_only_throttled_writes_are_retried(code: str) -> None:
     )
     results = table_on(dynamodb, sleep=pauses).write(inserts(5))
     assert batches(dynamodb) == [[f"user_{n}" for n in range(5)], ["user_1", "user_3"], ["user_1"]]
-    assert results == [Written(), Written(), Written(), Lost(None), Written()]
+    assert results == [None, None, None, Lost(None), None]
     assert len(pauses) == 2
 
 
@@ -147,14 +149,14 @@ def refuse(_: Any = None) -> Answer:
 def test_invalid_row_alone_is_refused_with_dynamodbs_reason(code: str) -> None:
     dynamodb = FakeDynamoDb(Grammar(refuse, user_1=[{"Error": {"Code": code}}]))
     results = table_on(dynamodb).write(inserts(3))
-    assert [type(result) for result in results] == [Written, RowRefused, Written]
+    assert [type(result) for result in results] == [NoneType, RowRefused, NoneType]
     assert str(results[1]) == f"DynamoDB refuses the row: {REASON}"
     assert len(dynamodb.asked) == 2, "once as a statement and once as UpdateItem"
 
 
 def test_statement_that_partiql_refuses_is_retried_as_update_item() -> None:
     dynamodb = FakeDynamoDb(Grammar(lambda _: OK, user_1=[INVALID]))
-    assert table_on(dynamodb).write(inserts(3)) == [Written()] * 3
+    assert table_on(dynamodb).write(inserts(3)) == [None] * 3
     statements, update = dynamodb.asked
     assert len(statements) == 3
     assert update == update_of(insert("user_1"))
@@ -166,7 +168,7 @@ def test_lost_update_item_returns_the_row_that_won(item: Any) -> None:
         raise ConditionFailed(**({"Item": item} if item else {}))
 
     dynamodb = FakeDynamoDb(Grammar(lose, user_1=[INVALID]))
-    assert table_on(dynamodb).write(inserts(2)) == [Written(), Lost({VERSION: 9} if item else None)]
+    assert table_on(dynamodb).write(inserts(2)) == [None, Lost({VERSION: 9} if item else None)]
 
 
 def test_refused_batch_is_retried_one_by_one() -> None:
@@ -177,7 +179,7 @@ def test_refused_batch_is_retried_one_by_one() -> None:
 
     dynamodb = FakeDynamoDb(say)
     results = table_on(dynamodb).write(inserts(30))
-    assert [type(result) for result in results] == [Written, RowRefused, *[Written] * 28]
+    assert [type(result) for result in results] == [NoneType, RowRefused, *[NoneType] * 28]
     assert len(dynamodb.asked) == 2 + 30
 
 

@@ -1,18 +1,24 @@
-"""Conditional writes to one table, one by one as UpdateItem or in batches of PartiQL statements."""
+"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements."""
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import Any, cast
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from clerk_sync.aws.clients import translated
-from clerk_sync.aws.dynamodb import Attribute, DynamoDB, Item, attribute
+from clerk_sync.aws.clients import attempts, translated
+from clerk_sync.aws.items import DynamoDB, attribute
 from clerk_sync.errors import AwsError, RowRefused, Throttled
+from clerk_sync.users.attributes import to_attribute, to_row
+from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.row import Row
+from clerk_sync.users.values import Opaque
+from clerk_sync.users.write_rule import Write
 
-WRITES_PER_REQUEST = 25
+_WRITES_PER_REQUEST = 25
 """BatchExecuteStatement's limit."""
 
 _THROTTLED = {
@@ -28,87 +34,80 @@ _REFUSED = {"ItemCollectionSizeLimitExceeded", "Validation", "ValidationError"}
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionalWrite:
-    """Sets the attributes of `put` and removes those of `remove` in the item with this key.
+class Lost:
+    """The row was not as expected. `row` is what it is, or None if it is unknown or there is none."""
 
-    `expected` is what attributes must be for that (None: absent), or None where there must be no item yet.
-    """
-
-    key_value: str
-    put: Mapping[str, Attribute]
-    remove: tuple[str, ...]
-    expected: Mapping[str, Attribute | None] | None
+    row: Row | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionFailed:
-    """The item was not as expected. `item` is what it is, or None if that is unknown or there is none."""
-
-    item: Item | None
-
-
-type WriteResult = ConditionFailed | RowRefused | Throttled | None
+type Result = Lost | RowRefused | Throttled | None
 """What became of one write; None: it took effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionalWriter:
-    """Writes to the table that has this key. `attempts` loops over so many attempts, with pauses, while
-    DynamoDB throttles. Errors that are not one item's are raised as AwsError."""
+@dataclass
+class TableWriter:
+    """Writes rows, and tries again while DynamoDB throttles and there is time. Errors that are not one row's
+    are raised as AwsError."""
 
     dynamodb: DynamoDB
     table: str
     key: str
-    attempts: Callable[[int], Iterator[None]]
+    names: Names = DEFAULT_NAMES
+    is_out_of_time: Callable[[], bool] = lambda: False
+    sleep: Callable[[float], None] = time.sleep
 
     # Batches of PartiQL, as `python3 -m tests.local bench` compares the ways there are: 5,000 conditional
     # updates were 200 requests and 0.4 s of CPU from one thread, 2,800 a second on the local AWS. UpdateItem
     # from 16 threads was 5,000 requests and 5.8 s, 840 a second, for the same units and results.
     # Transactions of 25 or 100 rows were slower (1,800 a second at best) and cost two units a row, and one
     # failed condition fails the whole transaction. BatchWriteItem has no conditions.
-    def write_all(self, writes: Sequence[ConditionalWrite]) -> list[WriteResult]:
-        """Carry out writes of different items. One result for each, in order."""
-        results: list[WriteResult] = []
-        for batch in batched(writes, WRITES_PER_REQUEST, strict=False):
+    def write(self, writes: Sequence[Write]) -> list[Result]:
+        """Carry out writes of different users. One result for each, in order."""
+        results: list[Result] = []
+        for batch in batched(writes, _WRITES_PER_REQUEST, strict=False):
             results += self._write_batch(batch)
             if isinstance(results[-1], Throttled):
                 break
-        return results + [throttled(self.table)] * (len(writes) - len(results))
+        return results + [self._throttled()] * (len(writes) - len(results))
 
-    def write(self, write: ConditionalWrite) -> ConditionFailed | None:
-        """Carry out one write. Raises RowRefused if DynamoDB will never take the item."""
+    def update(self, write: Write) -> Result:
+        """Carry out one write. If it is lost, the row costs no read; None: there is no row."""
         errors = self.dynamodb.exceptions
         request = update_item_request(self.table, self.key, write)
-        for _ in self.attempts(8):
+        for _ in self._attempts(8):
             with translated(f"writing to table {self.table!r}"):
                 try:
                     self.dynamodb.update_item(**request)
                 except errors.ConditionalCheckFailedException as error:
-                    return ConditionFailed(cast("Item | None", error.response.get("Item")))
+                    return Lost(self._row(error.response))
                 except errors.TransactionConflictException:
                     continue  # a transaction of the app's; the SDK does not retry this error
                 except ClientError as error:
                     if _code(error) not in _REFUSED:
                         raise
-                    reason = error.response["Error"]["Message"]
-                    raise RowRefused(f"DynamoDB refuses the row: {reason}") from error
+                    return RowRefused(f"DynamoDB refuses the row: {error.response['Error']['Message']}")
             return None
-        raise throttled(self.table)
+        return self._throttled()
 
-    def _write_batch(self, writes: Sequence[ConditionalWrite]) -> list[WriteResult]:
-        results: dict[str, WriteResult] = {}
-        todo = list(writes)
-        for _ in self.attempts(30):  # the rows were read for these writes: better late than again
-            for write, response in zip(todo, self._responses(todo), strict=True):
+    def _attempts(self, number: int) -> Iterator[None]:
+        return attempts(number, first=0.1, longest=5.0, sleep=self.sleep, is_out_of_time=self.is_out_of_time)
+
+    def _write_batch(self, writes: Sequence[Write]) -> list[Result]:
+        results: dict[str, Result] = dict.fromkeys((write.user_id for write in writes), self._throttled())
+        for _ in self._attempts(30):  # the rows were read for these writes: better late than again
+            answered = zip(writes, self._responses(writes), strict=True)
+            writes = []
+            for write, response in answered:
                 error = response.get("Error")
-                if error is None or error["Code"] not in _THROTTLED:
-                    results[write.key_value] = self._result(write, error)
-            todo = [write for write in todo if write.key_value not in results]
-            if not todo:
+                if error and error["Code"] in _THROTTLED:
+                    writes.append(write)
+                else:
+                    results[write.user_id] = self._result(write, error)
+            if not writes:
                 break
-        return [results.get(write.key_value, throttled(self.table)) for write in writes]
+        return list(results.values())
 
-    def _responses(self, writes: Sequence[ConditionalWrite]) -> Sequence[Mapping[str, Any]]:
+    def _responses(self, writes: Sequence[Write]) -> Sequence[Mapping[str, Any]]:
         statements: Any = [_partiql_statement(self.table, self.key, write) for write in writes]
         with translated(f"writing to table {self.table!r}"):
             try:
@@ -118,26 +117,25 @@ class ConditionalWriter:
                     raise
                 return [{"Error": {"Code": _code(error)}}] * len(writes)
 
-    def _result(self, write: ConditionalWrite, error: Mapping[str, Any] | None) -> WriteResult:
+    def _result(self, write: Write, error: Mapping[str, Any] | None) -> Result:
         if error is None:
             return None
         if error["Code"] in ("ConditionalCheckFailed", "DuplicateItem"):
-            return ConditionFailed(error.get("Item"))
-        if error["Code"] not in _REFUSED:
-            raise AwsError(f"DynamoDB refuses writes: {error['Code']}: {error.get('Message', '')}")
-        # PartiQL may refuse what UpdateItem takes: a difference in grammar must not cost a user.
-        try:
-            return self.write(write)
-        except (RowRefused, Throttled) as failure:
-            return failure
+            return Lost(self._row(error))
+        if error["Code"] in _REFUSED:
+            # PartiQL may refuse what UpdateItem takes: a difference in grammar must not cost a user.
+            return self.update(write)
+        raise AwsError(f"DynamoDB refuses writes: {error['Code']}: {error.get('Message', '')}")
 
+    def _row(self, answer: Mapping[str, Any]) -> Row | None:
+        """The row that an answer or an error holds."""
+        return to_row(answer["Item"], self.names) if "Item" in answer else None
 
-def throttled(table: str) -> Throttled:
-    """The error for a table that has been throttled for too long."""
-    return Throttled(
-        f"DynamoDB kept throttling table {table!r}. If this goes on, raise the table's capacity or lower "
-        "WorkerConcurrency."
-    )
+    def _throttled(self) -> Throttled:
+        return Throttled(
+            f"DynamoDB kept throttling table {self.table!r}. If this goes on, raise the table's capacity or "
+            "lower WorkerConcurrency."
+        )
 
 
 def is_throttling(error: ClientError) -> bool:
@@ -149,13 +147,13 @@ def _code(error: ClientError) -> str:
     return error.response["Error"]["Code"].removesuffix("Exception")
 
 
-def update_item_request(table: str, key: str, write: ConditionalWrite) -> dict[str, Any]:
+def update_item_request(table: str, key: str, write: Write) -> dict[str, Any]:
     """A write as UpdateItem's arguments."""
-    values = {f":{name}": value for name, value in write.put.items()}
-    conditions = ["attribute_not_exists(#key)" if write.expected is None else "attribute_exists(#key)"]
+    values = {f":{name}": to_attribute(value) for name, value in write.put.items()}
+    conditions = ["attribute_not_exists(#key)" if write.creates else "attribute_exists(#key)"]
     for name, value in (write.expected or {}).items():
         conditions.append(f"attribute_not_exists(#{name})" if value is None else f"#{name} = :was_{name}")
-        values |= {} if value is None else {f":was_{name}": value}
+        values |= {} if value is None else {f":was_{name}": to_attribute(value)}
     changes = []
     if write.put:
         changes.append("SET " + ", ".join(f"#{name} = :{name}" for name in write.put))
@@ -165,7 +163,7 @@ def update_item_request(table: str, key: str, write: ConditionalWrite) -> dict[s
     names = re.findall(r"#\w+", f"{change} {condition}")
     return {
         "TableName": table,
-        "Key": {key: attribute(write.key_value)},
+        "Key": {key: attribute(write.user_id)},
         "UpdateExpression": change,
         "ConditionExpression": condition,
         "ExpressionAttributeNames": {name: key if name == "#key" else name[1:] for name in names},
@@ -174,26 +172,26 @@ def update_item_request(table: str, key: str, write: ConditionalWrite) -> dict[s
     }
 
 
-def _partiql_statement(table: str, key: str, write: ConditionalWrite) -> dict[str, Any]:
+def _partiql_statement(table: str, key: str, write: Write) -> dict[str, Any]:
     """A write as an INSERT or UPDATE for BatchExecuteStatement."""
-    key_value = attribute(write.key_value)
+    values = [*map(to_attribute, write.put.values())]
     if write.expected is None:
         names = ", ".join("'" + name.replace("'", "''") + "': ?" for name in (key, *write.put))
-        values = [key_value, *write.put.values()]
+        values = [attribute(write.user_id), *values]
         statement = f"INSERT INTO {_quoted(table)} VALUE {{{names}}}"
     else:
-        values = [*write.put.values(), key_value]
+        values.append(attribute(write.user_id))
         changes = [f"SET {_quoted(name)}=?" for name in write.put]
         changes += [f"REMOVE {_quoted(name)}" for name in write.remove]
         conditions = [f"{_quoted(key)}=?"]
         for name, value in write.expected.items():
             if value is None:
                 conditions.append(f"{_quoted(name)} IS MISSING")
-            elif "NULL" in value:
+            elif value == Opaque({"NULL": True}):
                 conditions.append(f"{_quoted(name)} IS NULL")  # as in SQL, nothing equals NULL
             else:
                 conditions.append(f"{_quoted(name)}=?")
-                values.append(value)
+                values.append(to_attribute(value))
         statement = f"UPDATE {_quoted(table)} {' '.join(changes)} WHERE {' AND '.join(conditions)}"
     return {
         "Statement": statement,
