@@ -41,7 +41,7 @@ def _answer(event: Any) -> int:
         return _rejected(413, "The body is larger than 1 MiB.")
     secret, processor = _opened()
     signed_at = verify_with(secret, content, headers(event))
-    processor.process(parse_webhook(content, signed_at, processor.names))
+    processor.process(parse_webhook(content, signed_at, processor.users_table.names))
     return 204
 
 
