@@ -1,13 +1,10 @@
 """What a page found and will do, recorded before its first write: a later delivery finds the rows right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from string import ascii_letters
 
 from clerk_sync.users.drift import Finding, FindingKind, Findings
-from clerk_sync.users.upsert import Planned
-
-Plan = Mapping[str, Planned]
-"""By user id, for the users whose rows are to be written."""
+from clerk_sync.users.upsert import Plan, Planned
 
 _KINDS = (None, *FindingKind)
 _NOTHING = "."
