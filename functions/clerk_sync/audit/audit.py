@@ -7,30 +7,27 @@ from clerk_sync.audit.report import KINDS, report
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.log import logger
+from clerk_sync.runs.backfill import read_users
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.invocation import Invocation
 from clerk_sync.runs.lease import Lease
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.paging import read_users
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import MissedDeletions
+from clerk_sync.runs.run import MissedDeletions, Run
 
 
 def audit(resources: Resources, request: Request, finder: DeletionFinder) -> dict[str, Any]:
-    """Start an audit or continue the one under way, wait for the workers, and report.
+    """Start an audit or continue the one under way, wait for the workers, and report. Raises what
+    `Invocation.take_part` does."""
 
-    Raises EventError if the request does not fit a run under way; ClerkUnavailable or AwsError if the run
-    could not be continued now: it stays open for another invocation.
-    """
-    invocation = Invocation(resources, request)
-    for lease in invocation.leases():
-        with lease, lease.open_clerk() as clerk:
-            unlisted = read_users(lease, clerk)
-            # The run has them if an earlier invocation was cut off after it had sent them.
-            deletions = lease.run.deletions or _send_deletions(lease, clerk, finder, unlisted)
-            lease.end_paging(unlisted, deletions)
-    return _report(resources, invocation)
+    def page(lease: Lease, clerk: ClerkClient) -> None:
+        unlisted = read_users(lease, clerk)
+        # The run has them if an earlier invocation was cut off after it had sent them.
+        deletions = lease.run.deletions or _send_deletions(lease, clerk, finder, unlisted)
+        lease.end_paging(unlisted, deletions)
+
+    return _report(resources, Invocation(resources, request).take_part(page))
 
 
 def _send_deletions(
@@ -48,8 +45,8 @@ def _send_deletions(
     return missed
 
 
-def _report(resources: Resources, invocation: Invocation) -> dict[str, Any]:
-    run, runs, pages = invocation.run, resources.runs, resources.pages
+def _report(resources: Resources, run: Run) -> dict[str, Any]:
+    runs, pages = resources.runs, resources.pages
     made = report(run, pages.findings(run.run_id), pages.problems(run), runs.webhooks(), now_ms())
     logger.info(
         "audit_reported",

@@ -18,7 +18,6 @@ from clerk_sync.errors import ClerkUnavailable, OutOfTime
 from clerk_sync.runs.id_digests import IdSet, not_listed
 from clerk_sync.runs.lease import Lease
 from clerk_sync.runs.run import MissedDeletions, Run
-from clerk_sync.runs.run_record import expires_at
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, USERS_NAMED
 from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
@@ -69,7 +68,7 @@ class Scan(BaseModel):
     def save(self, runs_table: Items, run: Run) -> None:
         """Raises AwsError."""
         text = self.model_dump_json()
-        runs_table.update(run.run_id, "scan", set_={"scan": text, "expiresAt": expires_at(run)})
+        runs_table.update(run.run_id, "scan", set_={"scan": text, "expiresAt": run.expires_at})
 
 
 @dataclass(frozen=True, slots=True)

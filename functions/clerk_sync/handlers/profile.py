@@ -1,7 +1,7 @@
 """ProfileFunction: `PUT` and `GET /users/me`, which the app calls on page load with a Clerk session token."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -12,7 +12,7 @@ from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, Settings
 from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
-from clerk_sync.profile.clerk_lookup import ClerkLookup
+from clerk_sync.profile.clerk_lookup import clerk_user
 from clerk_sync.profile.cors import cors_headers
 from clerk_sync.profile.page_load import PageLoads
 from clerk_sync.profile.profile import Profiles
@@ -69,7 +69,7 @@ def _page_loads() -> PageLoads:
     profiles = Profiles(
         UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
         RefreshClaims(Items(dynamodb(), settings.runs_table)),
-        ClerkLookup(settings.clerk_api_url, secret_key).user,
+        partial(clerk_user, settings.clerk_api_url, secret_key),
         max_age_ms=settings.profile_max_age_seconds * 1000,
         create_missing=settings.create_missing_users,
     )

@@ -42,7 +42,7 @@ def _answer(event: Any) -> int:
             return _rejected(413, "The body is larger than 1 MiB.")
         signed_at = verify_with(_secret(), content, headers(event))
         processor = _processor()
-        processor.process(parse_webhook(content, signed_at, processor.names))
+        processor.process(parse_webhook(content, signed_at, processor.users_table.names))
     except SignatureError as error:
         return _rejected(401, str(error))
     except MessageError as error:

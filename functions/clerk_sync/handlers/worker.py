@@ -9,10 +9,9 @@ from clerk_sync.aws.items import Items
 from clerk_sync.errors import AwsError, MessageError, NewerVersion
 from clerk_sync.handlers.settings import WorkerSettings
 from clerk_sync.log import logger
-from clerk_sync.runs.delivery import Delivery, parse_deliveries
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
-from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.queue import Delivery, PagesQueue, backoff, parse_deliveries
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.runs.worker import Worker
 from clerk_sync.users.drift import placeholder_pattern
@@ -50,7 +49,7 @@ def _worker(settings: WorkerSettings, context: LambdaContext) -> Worker:
 def _handle(delivery: Delivery, worker: Worker, max_receive_count: int) -> bool:
     """Whether the message is done with."""
     is_last = delivery.number >= max_receive_count
-    pause = 0 if is_last else delivery.pause
+    pause = 0 if is_last else backoff(delivery.number)
     tried: dict[str, Any] = {"delivery": delivery.number, "isLast": is_last, "seconds": pause}
     try:
         page = Page.load(delivery.body)

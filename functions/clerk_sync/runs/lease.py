@@ -1,11 +1,10 @@
 """The lease of a run: one invocation at a time has it, and pages the run."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, replace
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
@@ -21,7 +20,6 @@ from clerk_sync.errors import (
 )
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
-from clerk_sync.runs.completion import DRAINED_MS
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
@@ -29,15 +27,17 @@ from clerk_sync.text import sentence
 
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
-_POLL_SECONDS = 0.5
+DRAINED_MS = 120_000
+"""How long after the last page was sent, or counted, the pages without an outcome will get none."""
+POLL_SECONDS = 0.5
+
+type PageRun = Callable[[Lease, ClerkClient], None]
+"""Pages a run: reads its users from Clerk and sends them."""
 
 
 class Lease:
-    """A context manager. If paging fails, leaving it ends the run, continues it in a new invocation, or gives
-    the lease back so that a later invocation can go on.
-
-    `run` is the run with all that was sent under this lease, and `continuation` the event of the invocation
-    that goes on with it when this one is out of time. Every method raises LeaseLost if another
+    """`run` is the run with all that was sent under this lease, and `continuation` the event of the
+    invocation that goes on with it when this one is out of time. Every method raises LeaseLost if another
     invocation has taken the run over, and AwsError.
     """
 
@@ -45,8 +45,6 @@ class Lease:
         self.resources = resources
         self.run = run
         self.has_progressed = False
-        self.is_continued = False
-        """Whether another invocation goes on with the run."""
         self._continuation = continuation
         self._owner = owner
         self._acquired_at = now_ms()
@@ -55,21 +53,36 @@ class Lease:
         # The threads that read Clerk renew the lease too: what is written last must end last.
         self._renewing = Lock()
 
-    # What is done under the lease
+    def page(self, page: PageRun) -> bool:
+        """Add what an earlier invocation sent, open Clerk, check that the users table fits and is this Clerk
+        instance's, and call `page`.
 
-    @contextmanager
-    def open_clerk(self) -> Iterator[ClerkClient]:
-        """Add what an earlier invocation sent, open Clerk, and check that the users table fits and is this
-        Clerk instance's."""
-        # Recovering comes before anything that may fail for good: a page that counts must be the run's.
-        self._recover()
-        with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
-            try:
-                self.resources.check_table(self.run.names)
-                self._check_instance(clerk)
-                yield clerk
-            finally:
-                count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
+        If any of that fails, end the run, continue it in a new invocation, or give the lease back so that a
+        later invocation can go on. Returns whether a new invocation goes on with the run.
+        """
+        try:
+            # Recovering comes before anything that may fail for good: a page that counts must be the run's.
+            self._recover()
+            with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
+                try:
+                    self.resources.check_table(self.run.names)
+                    self._check_instance(clerk)
+                    page(self, clerk)
+                finally:
+                    count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
+        except (ClerkRefused, SettingsError) as error:
+            self._fail(str(error))
+        except LeaseLost as error:
+            logger.warning("lease_lost", reason=str(error))
+        except OutOfTime:
+            self._release()
+            self._continue_in_new_invocation()
+            return True
+        except (ClerkError, AwsError) as error:
+            self._fail_or_stay_open(error)
+        return False
+
+    # What is done under the lease
 
     def save(self, **changes: Any) -> None:
         """Record how far the run is paged, and these changes of its fields."""
@@ -99,7 +112,7 @@ class Lease:
         settled, settled_at = self.run.settled_pages, now_ms()
         while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
             self.stop_if_out_of_time()
-            self.resources.sleep(_POLL_SECONDS)
+            self.resources.sleep(POLL_SECONDS)
             self.keep()
             self._refresh()
             if self.run.settled_pages > settled:
@@ -166,28 +179,6 @@ class Lease:
         self._lease_until = max(self._lease_until, now_ms() + int(pause_seconds * 1000) + LEASE_MS)
         return self._lease_until
 
-    # When paging fails
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        match error:
-            case ClerkRefused() | SettingsError():
-                self._fail(str(error))
-            case LeaseLost():
-                logger.warning("lease_lost", reason=str(error))
-            case OutOfTime():
-                self._release()
-                self._continue_in_new_invocation()
-            case ClerkError() | AwsError():
-                self._fail_or_stay_open(error)
-            case _:
-                return False
-        return True
-
     def _fail(self, reason: str) -> None:
         logger.error("run_failed", reason=reason)
         with suppress(LeaseLost):
@@ -209,7 +200,6 @@ class Lease:
                 f"The function's time was too short to send a single page. {self._stays_open()}"
             )
         self.resources.invoke_again(self._continuation)
-        self.is_continued = True
         logger.info("run_continued")
 
     def _release(self) -> None:

@@ -7,7 +7,7 @@ is cut off in between leaves a few pages that its successor finds: see `recover`
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import Any
 
@@ -17,22 +17,21 @@ from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs import page_record
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.page_plan import decode, encode
 from clerk_sync.runs.page_record import PAGE, READING, PendingPage
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
-from clerk_sync.runs.run_record import load_deletions
-from clerk_sync.users.drift import Findings, group_by_kind, merge
+from clerk_sync.runs.runs_table import load_deletions
+from clerk_sync.users.drift import Findings, merge
 from clerk_sync.users.upsert import Plan
 from clerk_sync.users.user import UserProblem
 
 _TRIES = 10
 
 
+@dataclass(frozen=True, slots=True)
 class PageLedger:
     """Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, items: Items) -> None:
-        self._items = items
+    items: Items
 
     # While the run is paged
 
@@ -44,7 +43,7 @@ class PageLedger:
             # A page that is read again replaces what was read for it before.
             reading = put(page_record.new_reading(run, number, page), only_if="")
             puts += [put(page_record.new_record(run, number, page)), reading]
-        if not self._items.transact(*puts, page_record.record_progress(run, owner, until)):
+        if not self.items.transact(*puts, page_record.record_progress(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def recover(self, run: Run, owner: str, until: int) -> Run | None:
@@ -65,38 +64,33 @@ class PageLedger:
             return run
         deleted = left[len(settled) :]
         progress = page_record.record_progress(run, owner, until, deleted)
-        return run if self._items.transact(*map(page_record.delete_page, deleted), progress) else None
+        return run if self.items.transact(*map(page_record.delete_page, deleted), progress) else None
 
     # While the workers write it
 
     def plan(self, page: Page) -> Plan | None:
         """What earlier deliveries of this message were to do. None if its outcome would not count: the page
         is done, or it was read again or continued in another message."""
-        record = self._items.get(page.run_id, page_record.part_of(page.number))
+        record = self.items.get(page.run_id, page_record.part_of(page.number))
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
         part = record.get("planPart", -1)
         if part < page.part:
             return {}
         ids = [change.id for change in page.changes]
-        return decode(record["plan"], json.loads(record["planned"]), ids) if part == page.part else None
+        return page_record.load_plan(record, ids) if part == page.part else None
 
     def record_plan(self, page: Page, plan: Plan) -> None:
         """Record what the page found and will do, before its first write. Raises PageOutdated, as `plan` is
         None."""
         ids = [change.id for change in page.changes]
-        findings = [planned.finding for user_id in ids if (planned := plan.get(user_id)) and planned.finding]
-        if not self._items.update(
+        if not self.items.update(
             page.run_id,
             page_record.part_of(page.number),
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            set_={
-                "plan": encode(plan, ids),
-                "planned": json.dumps(group_by_kind(findings)),
-                "planPart": page.part,
-            },
+            set_={**page_record.dump_plan(plan, ids), "planPart": page.part},
         ):
             raise PageOutdated
 
@@ -108,7 +102,7 @@ class PageLedger:
         """
         page = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token, "state": "PENDING"}
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
-        return self._items.transact(
+        return self.items.transact(
             page_record.set_outcome(page | {"malformedCount": 0}, "DONE", outcome),
             page_record.count_in_run(page, "DONE", outcome.counts, is_not_last),
         )
@@ -121,12 +115,12 @@ class PageLedger:
         """
         state = "FAILED" if outcome is None else "DONE"
         for _ in range(_TRIES):
-            page = self._items.get(run_id, page_record.part_of(number))
+            page = self.items.get(run_id, page_record.part_of(number))
             if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
             counted = outcome or PageOutcome(Counts(errors=page["userCount"]))
             counted += PageOutcome(Counts(errors=page["malformedCount"]))
-            if self._items.transact(
+            if self.items.transact(
                 page_record.set_outcome(page, state, counted),
                 page_record.count_in_run(page, state, counted.counts, "attribute_exists(runId)"),
             ):
@@ -165,15 +159,15 @@ class PageLedger:
 
     def id_digests(self, run_id: str) -> Iterator[bytes]:
         """The digests of the ids that Clerk listed, page by page."""
-        readings = self._items.query(run_id, READING, "expiresAt > :value", 0)
+        readings = self.items.query(run_id, READING, "expiresAt > :value", 0)
         return (reading["ids"] for reading in readings)
 
     def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
-        return self._items.query(run_id, PAGE, only_if, value)
+        return self.items.query(run_id, PAGE, only_if, value)
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         """The checkpoint after the run's last page."""
-        reading = self._items.get(run.run_id, page_record.reading_of(run.pages)) if run.pages else None
+        reading = self.items.get(run.run_id, page_record.reading_of(run.pages)) if run.pages else None
         return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
 
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
@@ -181,6 +175,6 @@ class PageLedger:
         numbers = count(run.pages + 1)
         return [
             *takewhile(
-                bool, (self._items.get(run.run_id, page_record.part_of(number)) or {} for number in numbers)
+                bool, (self.items.get(run.run_id, page_record.part_of(number)) or {} for number in numbers)
             )
         ]

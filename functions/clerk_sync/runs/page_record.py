@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from string import ascii_letters
 from typing import Any
 
 from clerk_sync.aws.items import Value, Write, delete, update
@@ -10,14 +12,22 @@ from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.counts import COUNT_NAMES, Counts
 from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
-from clerk_sync.runs.run_record import RUN, dump_deletions, expires_at, progress
+from clerk_sync.runs.runs_table import RUN, dump_deletions, progress
 from clerk_sync.text import counted
+from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
+from clerk_sync.users.upsert import Plan, Planned
 from clerk_sync.users.user import UserProblem
 
 PAGE = "page#"
 READING = "reading#"
 
 PageRecord = Mapping[str, Any]
+
+_CODES = dict(zip(product((False, True), (None, *FindingKind), (False, True)), ascii_letters, strict=False))
+"""What a character of a recorded plan says of a user: the row is created, it was wrong, a webhook should have
+brought the change."""
+_MEANINGS = {code: meaning for meaning, code in _CODES.items()}
+_NOTHING = "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
         "malformedCount": len(page.malformed),
         "malformed": _dump_problems(page.malformed),
         "deletions": dump_deletions(page.deletions) if page.deletions else None,
-        "expiresAt": expires_at(run),
+        "expiresAt": run.expires_at,
     }
 
 
@@ -79,7 +89,7 @@ def new_reading(run: Run, number: int, page: PendingPage) -> dict[str, Value | N
         "part": reading_of(number),
         "checkpoint": page.checkpoint.dump(),
         "ids": page.ids or b"",
-        "expiresAt": expires_at(run),
+        "expiresAt": run.expires_at,
     }
 
 
@@ -142,3 +152,32 @@ def load_problems(dumped: str) -> list[UserProblem]:
 
 def _dump_problems(problems: Sequence[UserProblem]) -> str:
     return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])
+
+
+def dump_plan(plan: Plan, user_ids: Sequence[str]) -> dict[str, str]:
+    """A page's plan: a character for each user of the page, as DynamoDB charges by the KB, and the first
+    findings."""
+    planned = [plan.get(user_id) for user_id in user_ids]
+    codes = [_CODES[_meaning(one)] if one else _NOTHING for one in planned]
+    findings = [one.finding for one in planned if one and one.finding]
+    return {"plan": "".join(codes), "planned": json.dumps(group_by_kind(findings))}
+
+
+def load_plan(page: PageRecord, user_ids: Sequence[str]) -> Plan:
+    """The reverse of `dump_plan`. Fields are known of the users that the findings name."""
+    groups = json.loads(page["planned"]).values()
+    fields = {user["clerkUserId"]: tuple(user["fields"]) for group in groups for user in group["users"]}
+    plan = {}
+    for user_id, code in zip(user_ids, page["plan"], strict=True):
+        if code != _NOTHING:
+            creates, kind, is_missed = _MEANINGS[code]
+            finding = Finding(user_id, kind, fields.get(user_id, ()), is_missed) if kind else None
+            plan[user_id] = Planned(creates, finding)
+    return plan
+
+
+def _meaning(planned: Planned) -> tuple[bool, FindingKind | None, bool]:
+    finding = planned.finding
+    if finding is None:
+        return planned.creates, None, False
+    return planned.creates, finding.kind, finding.missed_by_webhook

@@ -1,21 +1,27 @@
-"""The edge to PagesQueue."""
+"""The edge to PagesQueue: messages that are sent, and their deliveries to WorkerFunction."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.errors import AwsError
+from clerk_sync.errors import AwsError, EventError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-
 MAX_MESSAGES = 10
 MAX_BYTES = 1024 * 1024
 """The most that SQS takes in one request."""
+
+
+def backoff(tries: int) -> int:
+    """The seconds until the next try after so many: 15, then four times as many each time, up to 900."""
+    seconds: int = 15 * 4 ** min(tries - 1, 5)
+    return min(900, seconds)
 
 
 def batches[T](items: Iterable[T], message: Callable[[T], str]) -> Iterator[list[T]]:
@@ -83,3 +89,36 @@ class PagesQueue:
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An SQS record that brings a message; `number` counts its deliveries from 1."""
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    number: int
+
+
+def parse_deliveries(event: Any) -> list[Delivery]:
+    """`{"Records": […]}` as SQS sends it. Raises EventError for anything else."""
+    match event:
+        case {"Records": list(records)} if all(parsed := [_parse(record) for record in records]):
+            return [delivery for delivery in parsed if delivery]
+    raise EventError(
+        'This function takes only SQS records, {"Records": […]}, from PagesQueue. Invoke BackfillFunction to '
+        "start a run."
+    )
+
+
+def _parse(record: Any) -> Delivery | None:
+    match record:
+        case {
+            "messageId": str(message_id),
+            "receiptHandle": str(receipt_handle),
+            "body": str(body),
+            "attributes": {"ApproximateReceiveCount": str(count)},
+        } if count.isdecimal():
+            return Delivery(message_id, receipt_handle, body, int(count))
+    return None

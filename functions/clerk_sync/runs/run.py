@@ -1,7 +1,7 @@
 """A run of the backfill, and what is reported of it."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypedDict
+from typing import Any, Literal
 
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.counts import Counts
@@ -11,43 +11,17 @@ from clerk_sync.webhook.arrivals import Webhooks
 
 Mode = Literal["full", "incremental", "audit"]
 Status = Literal["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]
+type RunResult = dict[str, Any]
+"""What BackfillFunction answers: see the result in docs/reference.md."""
+type ProblemResult = dict[str, str | None]
+"""`{"clerkUserId", "reason"}`; the id is null if the problem is not one user's."""
+Scope = tuple[str | None, str, bool, str]
+"""What a run covers: its instance, its table, whether it creates rows, and its fields."""
 
 PROBLEMS_SHOWN = 20
+KEPT_SECONDS = 90 * 24 * 3600
 STALE_MS = 24 * 3600 * 1000
 """After this time an unfinished run that is continued does not replace a new one."""
-
-
-class ProblemResult(TypedDict):
-    """One entry of a result's `errors`; the id is null if the problem is not one user's."""
-
-    clerkUserId: str | None
-    reason: str
-
-
-class RunResult(TypedDict):
-    """What BackfillFunction answers. Times in ms; `timestamp` is when the run ended, null before.
-
-    `missedByWebhooks` counts the users created and updated that a webhook should have delivered. It and
-    `hoursSinceLastWebhook` are null if Clerk never sent a webhook.
-    """
-
-    runId: str
-    mode: Mode
-    dryRun: bool
-    status: Status
-    totalClerkUsers: int
-    successCount: int
-    errorCount: int
-    createdCount: int
-    updatedCount: int
-    unchangedCount: int
-    skippedCount: int
-    missedByWebhooks: int | None
-    hoursSinceLastWebhook: float | None
-    pages: int
-    startedAt: int
-    timestamp: int | None
-    errors: list[ProblemResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +43,9 @@ class MissedDeletions:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What a run covers. A watermark that was set for another scope says nothing about this one.
-
-    `instance_id` is the Clerk instance that the users table belongs to; None before the first run knows it.
-    `fields` are the names of the fields that are synced, separated by commas.
-    """
-
-    instance_id: str | None
-    users_table: str
-    create_missing: bool
-    fields: str = ",".join(DEFAULT_NAMES)
-
-
-@dataclass(frozen=True, slots=True)
 class Watermark:
-    """When the last complete run of a mode was started (ms), and what it covered."""
+    """When the last complete run of a mode was started (ms), and what it covered. It says nothing about
+    another scope."""
 
     started_at: int
     scope: Scope
@@ -133,6 +94,15 @@ class Run:
         """The names of the fields that it syncs, as far as this version knows them."""
         return tuple(name for name in self.fields.split(",") if name in FIELDS)
 
+    @property
+    def scope(self) -> Scope:
+        return self.instance_id, self.users_table, self.create_missing, self.fields
+
+    @property
+    def expires_at(self) -> int:
+        """When RunsTable deletes what it has of the run (s since 1970)."""
+        return self.started_at // 1000 + KEPT_SECONDS
+
     def with_page(self, users: int, checkpoint: Checkpoint, deletions: MissedDeletions | None) -> "Run":
         """The run once one more page, of so many users, is sent."""
         return replace(
@@ -167,8 +137,7 @@ class Run:
         is_written = self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
         if not is_written or self.given_up_pages or self.unlisted_users:
             return None
-        scope = Scope(self.instance_id, self.users_table, self.create_missing, self.fields)
-        return Watermark(self.started_at, scope)
+        return Watermark(self.started_at, self.scope)
 
     @property
     def has_drift(self) -> bool:

@@ -13,20 +13,41 @@ Page loads keep theirs there too: see refresh_claims.py.
 
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
+from pydantic.alias_generators import to_camel
 
 from clerk_sync.aws.items import IS_NEW, Items, Value, put
 from clerk_sync.errors import LeaseLost
-from clerk_sync.runs.run import Mode, Run, Watermark
-from clerk_sync.runs.run_record import RUN, load_run, new_record, progress
+from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.run import MissedDeletions, Mode, Run, Watermark
 from clerk_sync.webhook.arrivals import Arrivals, Webhooks
 
 RUNS_LISTED = 10
 """How many runs of a mode are listed without their ids being known."""
+RUN = "run"
+"""The part of a run's record."""
+
+_STORED_OTHERWISE = {"counts", "checkpoint"}
+_NAMES = {
+    **{field.name: to_camel(field.name) for field in fields(Run) if field.name not in _STORED_OTHERWISE},
+    "total_users": "totalClerkUsers",
+    "ended_at": "timestamp",
+}
+_SET_WHILE_PAGING = (
+    "instance_id",
+    "expected_users",
+    "pages",
+    "total_users",
+    "unlisted_users",
+    "deletions",
+    "paged_at",
+    "failure",
+)
+_DELETIONS = TypeAdapter(MissedDeletions)
 _WATERMARK = TypeAdapter(Watermark)
 
 
@@ -41,21 +62,20 @@ class Current:
     recent: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
 class RunsTable:
     """Every method raises AwsError when DynamoDB refuses or throttles a call."""
 
-    def __init__(self, items: Items) -> None:
-        self._items = items
-        self._arrivals = Arrivals(items)
+    items: Items
 
     def get(self, run_id: str) -> Run | None:
         """The run, or None if there is none with that id, or not any more."""
-        item = self._items.get(run_id, RUN)
-        return load_run(item) if item else None
+        item = self.items.get(run_id, RUN)
+        return _load_run(item) if item else None
 
     def current(self, mode: Mode) -> Current:
         """The last runs of this mode."""
-        pointer = self._items.get(_current(mode), "current")
+        pointer = self.items.get(_current(mode), "current")
         if pointer is None:
             return Current(None, None, None)
         run_id = pointer["currentRunId"]
@@ -86,43 +106,47 @@ class RunsTable:
         is_next, values = (
             (IS_NEW, {}) if after.run_id is None else ("currentRunId = :after", {":after": after.run_id})
         )
-        return self._items.transact(put(pointer, is_next, values), put(new_record(run)))
+        return self.items.transact(put(pointer, is_next, values), put(_new_record(run)))
 
     def finish(self, run_id: str, now: int) -> tuple[Run | None, bool]:
         """Set the run's status if every page has an outcome; after a redrive, correct it. Returns the run,
         and whether this call changed its status."""
         # The SDK repeats an update whose answer was lost; the condition of the second one fails.
         mine = uuid.uuid4().hex
-        item = self._items.get(run_id, RUN)
-        while item and (run := load_run(item)).verdict() not in ("RUNNING", run.status):
-            self._items.update(
+        item = self.items.get(run_id, RUN)
+        while item and (run := _load_run(item)).verdict() not in ("RUNNING", run.status):
+            self.items.update(
                 run_id,
                 RUN,
                 "settledPages = :settled AND errorCount = :errors AND #status = :was",
                 {":settled": run.settled_pages, ":errors": item["errorCount"], ":was": run.status},
                 set_={"status": run.verdict(), "timestamp": now, "statusBy": mine},
             )
-            item = self._items.get(run_id, RUN)
-        return (load_run(item), item.get("statusBy") == mine) if item else (None, False)
+            item = self.items.get(run_id, RUN)
+        return (_load_run(item), item.get("statusBy") == mine) if item else (None, False)
 
     def _recent(self) -> list[tuple[str, int]]:
         """The ids of the last ten runs of each mode with when they were started (ms), newest first."""
         recent = [item for mode in get_args(Mode) for item in self.current(mode).recent.items()]
         return sorted(recent, key=lambda item: item[1], reverse=True)
 
+    def webhooks(self) -> Webhooks | None:
+        """When webhooks arrived, None if none ever did."""
+        return Arrivals(self.items).read()
+
     # The lease of the invocation that is paging
 
     def acquire(self, run_id: str, owner: str, now: int, until: int) -> Run | None:
         """Take the lease and return the run as it is then; None if paging is over or another invocation
         holds the lease. Times in ms."""
-        item = self._items.update(
+        item = self.items.update(
             run_id,
             RUN,
             "attribute_not_exists(pagedAt) AND (leaseUntil < :now OR leaseOwner = :me)",
             {":now": now, ":me": owner},
             set_={"leaseOwner": owner, "leaseUntil": until},
         )
-        return load_run(item) if item else None
+        return _load_run(item) if item else None
 
     def renew(self, run_id: str, owner: str, until: int) -> None:
         """Keep the lease until then (ms). Raises LeaseLost."""
@@ -138,15 +162,56 @@ class RunsTable:
         self._as_owner(run.run_id, owner, {**progress(run), "leaseUntil": 0, "leaseOwner": ""})
 
     def _as_owner(self, run_id: str, owner: str, change: Mapping[str, Value]) -> None:
-        if not self._items.update(run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change):
+        if not self.items.update(run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change):
             raise LeaseLost(f"Another invocation has taken over run {run_id}")
-
-    # What is known beside the runs
-
-    def webhooks(self) -> Webhooks | None:
-        """When webhooks arrived, None if none ever did."""
-        return self._arrivals.read()
 
 
 def _current(mode: Mode) -> str:
     return f"current#{mode}"
+
+
+def _new_record(run: Run) -> dict[str, Value]:
+    """The record of a run that starts."""
+    return {
+        "part": RUN,
+        **_values(run, _NAMES),
+        **run.counts.dump(),
+        "leaseUntil": 0,
+        "expiresAt": run.expires_at,
+    }
+
+
+def _load_run(item: Mapping[str, Any]) -> Run:
+    """The run that a record holds, without its checkpoint: that is with its last page."""
+    values = {name: item[attribute] for name, attribute in _NAMES.items() if attribute in item}
+    run = Run(**{**values, "deletions": load_deletions(item)}, counts=Counts.load(item))
+    # The record has the users that were listed; the total and the errors include the others.
+    return replace(
+        run,
+        total_users=run.total_users + run.unlisted_users,
+        counts=run.counts + Counts(errors=run.unlisted_users),
+    )
+
+
+def progress(run: Run) -> dict[str, Value]:
+    """The attributes that the invocation that pages the run sets."""
+    # Set, not added up: the SDK repeats a call whose answer was lost.
+    return {**_values(run, _SET_WHILE_PAGING), "pagesButOne": run.pages - 1}
+
+
+def _values(run: Run, names: Iterable[str]) -> dict[str, Value]:
+    values = {
+        **{name: getattr(run, name) for name in names},
+        "deletions": dump_deletions(run.deletions) if run.deletions else None,
+    }
+    return {_NAMES[name]: value for name, value in values.items() if value is not None}
+
+
+def dump_deletions(deletions: MissedDeletions) -> str:
+    """The `deletions` of a run or of a page."""
+    return _DELETIONS.dump_json(deletions).decode()
+
+
+def load_deletions(item: Mapping[str, Any]) -> MissedDeletions | None:
+    """The reverse of `dump_deletions`; None where there are none."""
+    return _DELETIONS.validate_json(item["deletions"]) if "deletions" in item else None

@@ -12,13 +12,11 @@ from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
-from clerk_sync.runs.queue import PagesQueue
+from clerk_sync.runs.queue import PagesQueue, backoff
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import DriftClassifier, group_by_kind
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import Outcome, upsert
-
-_MAX_DELAY = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Worker:
 
     def _continue(self, page: Page) -> None:
         """Go on in a new message, so that only poison uses up deliveries, and throttling does not."""
-        delay = min(_MAX_DELAY, 15 * 4 ** min(page.stalls - 1, 5)) if page.stalls else 0
+        delay = backoff(page.stalls) if page.stalls else 0
         self.queue.send_later(page.dump(), delay)
         logger.warning("page_throttled", part=page.part, left=len(page.changes), seconds=delay)
 

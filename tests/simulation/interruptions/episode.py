@@ -31,8 +31,6 @@ from clerk_sync.runs import (
     backfill,
     completion,
     lease,
-    paging,
-    run_starter,
     runs_table,
     worker,
 )
@@ -42,9 +40,8 @@ from clerk_sync.runs import (
 from clerk_sync.runs import (
     page as page_module,
 )
-from clerk_sync.runs.completion import DRAINED_MS
 from clerk_sync.runs.events import audit_request, backfill_request
-from clerk_sync.runs.lease import LEASE_MS
+from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
@@ -95,13 +92,10 @@ CLOCKED: tuple[ModuleType, ...]
 CLOCKED = (
     audit,
     backfill,
-    completion,
     deletions,
     invocation_module,
     lease,
     listing,
-    paging,
-    run_starter,
     worker,
 )
 """The modules that ask for the time."""
@@ -151,14 +145,14 @@ class Episode:
     def _stand_ins(self) -> Iterator[tuple[object, str, object]]:
         log = TracedLog(self.world)
         module: ModuleType
-        for module in (audit, completion, invocation_module, lease, run_starter, worker):
+        for module in (audit, completion, invocation_module, lease, worker):
             yield module, "logger", log
         for module in (metrics, completion):
             yield module, "record", lambda *_, **__: None
         for module in CLOCKED:
             yield module, "now_ms", lambda: self.world.now
         numbers = count(1)
-        yield run_starter, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
+        yield invocation_module, "_new_run_id", lambda mode: f"{mode}-{next(numbers)}"
         for module in (invocation_module, page_module, runs_table):
             yield module, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{next(numbers):06}"))
         # How long is random, and not from the episode's dice, so it counts for nothing.

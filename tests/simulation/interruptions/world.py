@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clerk_sync.runs.completion import DRAINED_MS
-from clerk_sync.runs.lease import LEASE_MS
+from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS
 from clerk_sync.runs.page import Page
 
 STALLS_MS = (500, LEASE_MS + 10_000, LEASE_MS + 10_000, DRAINED_MS + 10_000)

@@ -9,16 +9,16 @@ import pytest
 
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
-from clerk_sync.runs import backfill, completion, invocation, lease, paging, run_starter
+from clerk_sync.runs import backfill, invocation, lease
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.events import Request, audit_request, backfill_request
+from clerk_sync.runs.invocation import OVERLAP_MS, Invocation
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import STALE_MS, Mode, Run, Scope
-from clerk_sync.runs.run_starter import OVERLAP_MS, RunStarter
+from clerk_sync.runs.run import STALE_MS, Mode, Run
 from clerk_sync.users.fields import DEFAULT_NAMES
 from clerk_sync.users.user import UserProblem
 from tests.support import runs as in_memory
@@ -29,7 +29,7 @@ from tests.support.runs import OWNER, UNTIL, RunsInMemory
 NOW = 1_800_000_000_000
 HOUR_MS = 3_600_000
 LONG_AGO = NOW - STALE_MS - 1
-CLOCKED: tuple[ModuleType, ...] = (backfill, completion, invocation, lease, paging, run_starter)
+CLOCKED: tuple[ModuleType, ...] = (backfill, invocation, lease)
 
 
 class EmptyClerk(ClerkInMemory):
@@ -91,7 +91,7 @@ def test_an_unknown_run_id_is_an_error_and_starts_nothing(
 ) -> None:
     request = request_of({"runId": "hello"})
     with pytest.raises(EventError, match="Nothing was started: there is no run hello"):
-        RunStarter(resources(memory), request, invoked_at=NOW).open()
+        Invocation(resources(memory), request).open()
     assert memory.dynamodb.items == {}
 
 
@@ -99,7 +99,7 @@ def test_a_run_id_that_has_expired_is_an_error_and_starts_nothing(memory: RunsIn
     run_id = memory.paged(a_run("full", NOW), counts=Counts(created=9))
     del memory.dynamodb.items[run_id, "run"]
     with pytest.raises(EventError, match=f"there is no run {run_id}"):
-        RunStarter(resources(memory), backfill_request({"runId": run_id}), invoked_at=NOW).open()
+        Invocation(resources(memory), backfill_request({"runId": run_id})).open()
     assert memory.runs.current("full").run is None
 
 
@@ -169,7 +169,7 @@ def test_a_new_run_records_how_long_ago_the_last_full_run_started(
 def incremental_since(memory: RunsInMemory, **changed: Any) -> int | None:
     """How far back an incremental run reads that is started now."""
     asked = replace(resources(memory), **changed)
-    return RunStarter(asked, backfill_request({"mode": "incremental"}), invoked_at=NOW).open().since
+    return Invocation(asked, backfill_request({"mode": "incremental"})).open().since
 
 
 def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 0) -> str:
@@ -258,7 +258,7 @@ def test_watermark_of_another_table_create_missing_or_fields_does_not_count(
 
 def test_watermark_of_a_version_without_extra_fields_counts_for_the_default_ones() -> None:
     run = a_run("full", 1)
-    assert Scope("ins_1", "users", create_missing=True).fields == run.fields
+    assert run.scope == (None, "", True, ",".join(DEFAULT_NAMES))
     assert run.names == DEFAULT_NAMES
 
 
@@ -320,7 +320,7 @@ def test_run_whose_last_step_failed_is_over_at_the_next_invocation(memory: RunsI
     run_id = memory.paged(a_run("full", NOW), counts=WRITTEN)
     assert memory.run(run_id).status == "RUNNING", "no one has set its status yet"
     asked = backfill_request({"waitSeconds": 0})
-    RunStarter(resources(memory), asked, invoked_at=NOW + 1).open()
+    Invocation(resources(memory), asked).open()
     assert memory.run(run_id).status == "COMPLETED"
 
 
@@ -364,17 +364,18 @@ def test_left_over_run_is_continued_with_the_original_event(
     memory: RunsInMemory, event: Mapping[str, Any]
 ) -> None:
     run = memory.start(a_run("full", LONG_AGO))
-    starter = RunStarter(resources(memory), backfill_request(event), invoked_at=NOW)
-    assert starter.continuation(run) == {**event, "waitSeconds": 45}
+    asking = Invocation(resources(memory), backfill_request(event))
+    assert asking.continuation(run) == {**event, "waitSeconds": 45}
 
 
-def test_run_that_the_event_means_is_continued_by_its_id(memory: RunsInMemory) -> None:
-    starter = RunStarter(resources(memory), backfill_request({"waitSeconds": 0}), invoked_at=NOW)
-    run = starter.open()
-    assert starter.continuation(run) == {"runId": run.run_id, "waitSeconds": 0}
-    later = RunStarter(
-        resources(memory), backfill_request({"runId": run.run_id}), invoked_at=NOW + STALE_MS * 2
-    )
+def test_run_that_the_event_means_is_continued_by_its_id(
+    memory: RunsInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = Invocation(resources(memory), backfill_request({"waitSeconds": 0}))
+    run = asking.open()
+    assert asking.continuation(run) == {"runId": run.run_id, "waitSeconds": 0}
+    monkeypatch.setattr(invocation, "now_ms", lambda: NOW + STALE_MS * 2)
+    later = Invocation(resources(memory), backfill_request({"runId": run.run_id}))
     assert later.continuation(run) == {"runId": run.run_id, "waitSeconds": 45}
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.runs.page_plan import decode, encode
+from clerk_sync.runs.page_record import dump_plan, load_plan
 from clerk_sync.users.drift import USERS_NAMED, Finding, FindingKind, group_by_kind
 from clerk_sync.users.upsert import Planned
 
@@ -21,8 +21,7 @@ def plans(draw: st.DrawFn) -> dict[str, Planned]:
 
 @given(plans())
 def test_plan_is_read_as_it_was_recorded(plan: dict[str, Planned]) -> None:
-    findings = [planned.finding for planned in plan.values() if planned.finding]
-    read = decode(encode(plan, IDS), group_by_kind(findings), IDS)
+    read = load_plan(dump_plan(plan, IDS), IDS)
     assert read.keys() == plan.keys()
     for user_id, planned in plan.items():
         assert read[user_id].creates == planned.creates
@@ -35,7 +34,7 @@ def test_plan_is_read_as_it_was_recorded(plan: dict[str, Planned]) -> None:
 @given(plans())
 def test_fields_of_the_users_that_a_report_names_are_kept(plan: dict[str, Planned]) -> None:
     findings = [planned.finding for planned in plan.values() if planned.finding]
-    read = decode(encode(plan, IDS), group_by_kind(findings), IDS)
+    read = load_plan(dump_plan(plan, IDS), IDS)
     assert group_by_kind([planned.finding for planned in read.values() if planned.finding]) == group_by_kind(
         findings
     )
@@ -43,5 +42,5 @@ def test_fields_of_the_users_that_a_report_names_are_kept(plan: dict[str, Planne
 
 def test_plan_of_a_full_page_takes_a_byte_a_user() -> None:
     plan = {user_id: Planned(True, Finding(user_id, FindingKind.MISSING, (), True)) for user_id in IDS}
-    assert len(encode(plan, IDS)) == len(IDS)
+    assert len(dump_plan(plan, IDS)["plan"]) == len(IDS)
     assert len(IDS) > USERS_NAMED
