@@ -17,11 +17,11 @@ from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs import page_record
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.page_record import PAGE, READING, PendingPage, Plan
+from clerk_sync.runs.page_record import PAGE, READING, PendingPage
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
 from clerk_sync.runs.runs_table import load_deletions
 from clerk_sync.users.drift import Findings, merge
-from clerk_sync.users.upsert import Planned
+from clerk_sync.users.upsert import Plan
 from clerk_sync.users.user import UserProblem
 
 _TRIES = 10
@@ -68,7 +68,7 @@ class PageLedger:
 
     # While the workers write it
 
-    def plan(self, page: Page) -> dict[str, Planned] | None:
+    def plan(self, page: Page) -> Plan | None:
         """What earlier deliveries of this message were to do. None if its outcome would not count: the page
         is done, or it was read again or continued in another message."""
         record = self.items.get(page.run_id, page_record.part_of(page.number))

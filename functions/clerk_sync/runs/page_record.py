@@ -15,15 +15,13 @@ from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
 from clerk_sync.runs.runs_table import RUN, dump_deletions, progress
 from clerk_sync.text import counted
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
-from clerk_sync.users.upsert import Planned
+from clerk_sync.users.upsert import Plan, Planned
 from clerk_sync.users.user import UserProblem
 
 PAGE = "page#"
 READING = "reading#"
 
 PageRecord = Mapping[str, Any]
-Plan = Mapping[str, Planned]
-"""By user id, for the users whose rows are to be written."""
 
 _CODES = dict(zip(product((False, True), (None, *FindingKind), (False, True)), ascii_letters, strict=False))
 """What a character of a recorded plan says of a user: the row is created, it was wrong, a webhook should have
@@ -165,7 +163,7 @@ def dump_plan(plan: Plan, user_ids: Sequence[str]) -> dict[str, str]:
     return {"plan": "".join(codes), "planned": json.dumps(group_by_kind(findings))}
 
 
-def load_plan(page: PageRecord, user_ids: Sequence[str]) -> dict[str, Planned]:
+def load_plan(page: PageRecord, user_ids: Sequence[str]) -> Plan:
     """The reverse of `dump_plan`. Fields are known of the users that the findings name."""
     groups = json.loads(page["planned"]).values()
     fields = {user["clerkUserId"]: tuple(user["fields"]) for group in groups for user in group["users"]}
