@@ -11,15 +11,30 @@ from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import Any
 
-from clerk_sync.aws.items import Items, Value, put
+from clerk_sync.aws.items import Items, Value, Write, delete, put, update
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
-from clerk_sync.runs import page_record
-from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.counts import COUNT_NAMES, Counts
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.page_record import PAGE, READING, PendingPage, Plan
+from clerk_sync.runs.page_record import (
+    PAGE,
+    READING,
+    PageRecord,
+    PendingPage,
+    Plan,
+    dump_plan,
+    dump_problems,
+    given_up,
+    load_plan,
+    load_problems,
+    new_reading,
+    new_record,
+    number_of,
+    part_of,
+    reading_of,
+)
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
-from clerk_sync.runs.runs_table import load_deletions
+from clerk_sync.runs.runs_table import RUN, load_deletions, progress
 from clerk_sync.users.drift import Findings, merge
 from clerk_sync.users.upsert import Planned
 from clerk_sync.users.user import UserProblem
@@ -41,9 +56,9 @@ class PageLedger:
         puts = []
         for number, page in enumerate(pages, run.pages + 1):
             # A page that is read again replaces what was read for it before.
-            reading = put(page_record.new_reading(run, number, page), only_if="")
-            puts += [put(page_record.new_record(run, number, page)), reading]
-        if not self.items.transact(*puts, page_record.record_progress(run, owner, until)):
+            reading = put(new_reading(run, number, page), only_if="")
+            puts += [put(new_record(run, number, page)), reading]
+        if not self.items.transact(*puts, _record_progress(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def recover(self, run: Run, owner: str, until: int) -> Run | None:
@@ -63,22 +78,22 @@ class PageLedger:
         if not left:
             return run
         deleted = left[len(settled) :]
-        progress = page_record.record_progress(run, owner, until, deleted)
-        return run if self.items.transact(*map(page_record.delete_page, deleted), progress) else None
+        progress = _record_progress(run, owner, until, deleted)
+        return run if self.items.transact(*map(_delete, deleted), progress) else None
 
     # While the workers write it
 
     def plan(self, page: Page) -> dict[str, Planned] | None:
         """What earlier deliveries of this message were to do. None if its outcome would not count: the page
         is done, or it was read again or continued in another message."""
-        record = self.items.get(page.run_id, page_record.part_of(page.number))
+        record = self.items.get(page.run_id, part_of(page.number))
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
         part = record.get("planPart", -1)
         if part < page.part:
             return {}
         ids = [change.id for change in page.changes]
-        return page_record.load_plan(record, ids) if part == page.part else None
+        return load_plan(record, ids) if part == page.part else None
 
     def record_plan(self, page: Page, plan: Plan) -> None:
         """Record what the page found and will do, before its first write. Raises PageOutdated, as `plan` is
@@ -86,11 +101,11 @@ class PageLedger:
         ids = [change.id for change in page.changes]
         if not self.items.update(
             page.run_id,
-            page_record.part_of(page.number),
+            part_of(page.number),
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            set_={**page_record.dump_plan(plan, ids), "planPart": page.part},
+            set_={**dump_plan(plan, ids), "planPart": page.part},
         ):
             raise PageOutdated
 
@@ -100,12 +115,10 @@ class PageLedger:
         It does so for nearly every page: one that is pending, has no malformed users and is not the last one
         left of its run. False if the page may be another one; then nothing is recorded.
         """
-        page = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token, "state": "PENDING"}
+        key = {"runId": run_id, "part": part_of(number), "pageToken": token}
+        page = {**key, "state": "PENDING", "malformedCount": 0}
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
-        return self.items.transact(
-            page_record.set_outcome(page | {"malformedCount": 0}, "DONE", outcome),
-            page_record.count_in_run(page, "DONE", outcome.counts, is_not_last),
-        )
+        return self._record(page, "DONE", outcome, is_not_last)
 
     def record_outcome(self, run_id: str, number: int, token: str, outcome: PageOutcome | None) -> bool:
         """Count a page's outcome in its run, once however often it is called, correcting an earlier one.
@@ -115,17 +128,37 @@ class PageLedger:
         """
         state = "FAILED" if outcome is None else "DONE"
         for _ in range(_TRIES):
-            page = self.items.get(run_id, page_record.part_of(number))
+            page = self.items.get(run_id, part_of(number))
             if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
             counted = outcome or PageOutcome(Counts(errors=page["userCount"]))
             counted += PageOutcome(Counts(errors=page["malformedCount"]))
-            if self.items.transact(
-                page_record.set_outcome(page, state, counted),
-                page_record.count_in_run(page, state, counted.counts, "attribute_exists(runId)"),
-            ):
+            if self._record(page, state, counted, "attribute_exists(runId)"):
                 return True
         return False
+
+    def _record(self, page: PageRecord, state: str, outcome: PageOutcome, only_if: str) -> bool:
+        """Record a page's outcome, and add to its run what was not counted of it before; False if the page is
+        not as it was, or the condition on the run does not hold."""
+        values = {":token": page["pageToken"], ":was": page["state"], ":malformed": page["malformedCount"]}
+        added = (outcome.counts - Counts.load(page)).dump()
+        added["settledPages"] = 1 if page["state"] == "PENDING" else 0
+        added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
+        return self.items.transact(
+            update(
+                page["runId"],
+                page["part"],
+                "pageToken = :token AND #state = :was AND malformedCount = :malformed",
+                values,
+                set_={
+                    "state": state,
+                    "problems": dump_problems(outcome.problems),
+                    "findings": json.dumps(outcome.findings) if outcome.counts.findings else "",
+                    **outcome.counts.dump(),
+                },
+            ),
+            update(page["runId"], RUN, only_if, {}, add=added),
+        )
 
     # What it holds
 
@@ -134,7 +167,7 @@ class PageLedger:
         return [
             (number, page["pageToken"])
             for page in self._pages(run.run_id, "#state = :value", "PENDING")
-            if (number := page_record.number_of(page)) <= run.pages
+            if (number := number_of(page)) <= run.pages
         ]
 
     def problems(self, run: Run) -> list[UserProblem]:
@@ -144,10 +177,8 @@ class PageLedger:
             return problems
         for page in self._pages(run.run_id, "errorCount > :value", 0):
             if page["state"] == "FAILED":
-                problems.append(page_record.given_up(page))
-            problems += page_record.load_problems(page["malformed"]) + page_record.load_problems(
-                page["problems"]
-            )
+                problems.append(given_up(page))
+            problems += load_problems(page["malformed"]) + load_problems(page["problems"])
             if len(problems) >= PROBLEMS_SHOWN:
                 break
         return problems[:PROBLEMS_SHOWN]
@@ -167,14 +198,28 @@ class PageLedger:
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         """The checkpoint after the run's last page."""
-        reading = self.items.get(run.run_id, page_record.reading_of(run.pages)) if run.pages else None
+        reading = self.items.get(run.run_id, reading_of(run.pages)) if run.pages else None
         return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
 
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
         """The pages that are recorded and not added to the run."""
         numbers = count(run.pages + 1)
-        return [
-            *takewhile(
-                bool, (self.items.get(run.run_id, page_record.part_of(number)) or {} for number in numbers)
-            )
-        ]
+        return [*takewhile(bool, (self.items.get(run.run_id, part_of(number)) or {} for number in numbers))]
+
+
+def _record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRecord] = ()) -> Write:
+    """Record in the run what was sent, and keep the lease until then (ms). What was counted of the pages
+    that are deleted with it is subtracted."""
+    counted = [page for page in deleted if page["state"] != "PENDING"]
+    subtracted = {name: -sum(page[name] for page in counted) for name in COUNT_NAMES.values() if counted}
+    if counted:
+        subtracted["settledPages"] = -len(counted)
+        subtracted["givenUpPages"] = -sum(page["state"] == "FAILED" for page in counted)
+    change = {**progress(run), "leaseUntil": until}
+    return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
+
+
+def _delete(page: PageRecord) -> Write:
+    """Delete a page if it is still as it was."""
+    values = {":token": page["pageToken"], ":was": page["state"]}
+    return delete(page["runId"], page["part"], "pageToken = :token AND #state = :was", values)
