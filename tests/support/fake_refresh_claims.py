@@ -32,16 +32,12 @@ class FakeRefreshClaims(RefreshClaims):
         self.asked.append((user_id, is_free))
         return is_free
 
-    def complete(self, user_id: str, until: int, refreshed_at: int) -> None:
+    def end(self, user_id: str, until: int, refreshed_at: int | None = None) -> None:
         self._check()
         if self.claimed.get(user_id) == until:
             del self.claimed[user_id]
-            self.refreshed[user_id] = refreshed_at
-
-    def release(self, user_id: str, until: int) -> None:
-        self._check()
-        if self.claimed.get(user_id) == until:
-            del self.claimed[user_id]
+            if refreshed_at is not None:
+                self.refreshed[user_id] = refreshed_at
 
     def _check(self) -> None:
         if self.is_down:
@@ -73,7 +69,7 @@ def refused_claim_does_not_extend_the_other(claims: RefreshClaims) -> None:
 def completed_refresh_is_recorded_and_ends_the_claim(claims: RefreshClaims) -> None:
     assert claims.claim("user_1", NOW, UNTIL)
     assert claims.refreshed_at("user_1") == 0, "not before it is completed"
-    claims.complete("user_1", UNTIL, NOW + 7)
+    claims.end("user_1", UNTIL, NOW + 7)
     assert claims.refreshed_at("user_1") == NOW + 7
     assert claims.claim("user_1", NOW + 8, UNTIL + 8)
     assert claims.refreshed_at("user_1") == NOW + 7, "a claim keeps the refresh"
@@ -82,35 +78,35 @@ def completed_refresh_is_recorded_and_ends_the_claim(claims: RefreshClaims) -> N
 def latest_refresh_is_recorded(claims: RefreshClaims) -> None:
     for at in (NOW, NOW + 5):
         assert claims.claim("user_1", at, at + 6_000)
-        claims.complete("user_1", at + 6_000, at)
+        claims.end("user_1", at + 6_000, at)
     assert claims.refreshed_at("user_1") == NOW + 5
 
 
 def lapsed_claim_does_not_end_the_next_one(claims: RefreshClaims) -> None:
     assert claims.claim("user_1", NOW, UNTIL)
     assert claims.claim("user_1", UNTIL + 1, UNTIL + 6_001)
-    claims.complete("user_1", UNTIL, NOW)
+    claims.end("user_1", UNTIL, NOW)
     assert claims.refreshed_at("user_1") == 0
     assert not claims.claim("user_1", UNTIL + 2, UNTIL + 6_002)
 
 
 def released_claim_is_free_at_once_and_not_a_refresh(claims: RefreshClaims) -> None:
     assert claims.claim("user_1", NOW, UNTIL)
-    claims.release("user_1", UNTIL)
+    claims.end("user_1", UNTIL)
     assert claims.refreshed_at("user_1") == 0
     assert claims.claim("user_1", NOW, UNTIL + 1)
-    claims.complete("user_1", UNTIL + 1, NOW)
+    claims.end("user_1", UNTIL + 1, NOW)
     assert claims.claim("user_1", NOW + 1, UNTIL + 2)
-    claims.release("user_1", UNTIL + 2)
+    claims.end("user_1", UNTIL + 2)
     assert claims.refreshed_at("user_1") == NOW, "a release keeps the refresh"
 
 
 def only_the_own_claim_is_released(claims: RefreshClaims) -> None:
-    claims.release("user_1", UNTIL)
+    claims.end("user_1", UNTIL)
     assert claims.claim("user_1", NOW, UNTIL), "there was none to release"
     assert claims.claim("user_1", UNTIL + 1, UNTIL + 6_001)
     assert claims.claim("user_2", NOW, UNTIL)
-    claims.release("user_1", UNTIL)
+    claims.end("user_1", UNTIL)
     assert not claims.claim("user_1", UNTIL + 2, UNTIL + 6_002), "another page load has it by now"
     assert not claims.claim("user_2", NOW, UNTIL)
 
@@ -125,7 +121,7 @@ def claim_over_a_day_ahead_is_free(claims: RefreshClaims) -> None:
 def users_are_independent(claims: RefreshClaims) -> None:
     assert claims.claim("user_1", NOW, UNTIL)
     assert claims.claim("user_2", NOW, UNTIL)
-    claims.complete("user_2", UNTIL, NOW)
+    claims.end("user_2", UNTIL, NOW)
     assert claims.refreshed_at("user_1") == 0
     assert not claims.claim("user_1", NOW, UNTIL)
     assert claims.claim("user_2", NOW, UNTIL)

@@ -1,10 +1,8 @@
 """ProfileFunction: `PUT` and `GET /users/me`, which the app calls on page load with a Clerk session token."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
@@ -12,7 +10,7 @@ from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, Settings
 from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
-from clerk_sync.profile.clerk_lookup import ClerkLookup
+from clerk_sync.profile.clerk_lookup import clerk_user
 from clerk_sync.profile.cors import cors_headers
 from clerk_sync.profile.page_load import PageLoads
 from clerk_sync.profile.profile import Profiles
@@ -24,7 +22,7 @@ MAX_BYTES = 4 * 1024
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Any, _context: object) -> dict[str, Any]:
     """A request of API Gateway's REST API → the caller's row as JSON: 200; 400 the body is not empty, 401 no
     valid token or another user's row, 404 no row, 413 too big, 500, and 503 with `Retry-After`."""
     response_headers = {"Cache-Control": "no-store"}
@@ -69,7 +67,7 @@ def _page_loads() -> PageLoads:
     profiles = Profiles(
         UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
         RefreshClaims(Items(dynamodb(), settings.runs_table)),
-        ClerkLookup(settings.clerk_api_url, secret_key).user,
+        partial(clerk_user, settings.clerk_api_url, secret_key),
         max_age_ms=settings.profile_max_age_seconds * 1000,
         create_missing=settings.create_missing_users,
     )

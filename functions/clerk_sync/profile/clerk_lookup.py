@@ -1,8 +1,7 @@
 """Asks Clerk for one user, within the time that a page load has."""
 
 import time
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.secrets import CachedSecret
@@ -14,28 +13,23 @@ if TYPE_CHECKING:
 _SECONDS = 4.0
 
 
-@dataclass(frozen=True)
-class ClerkLookup:
-    """Keeps the connection and the secret key from one page load to the next."""
+def clerk_user(api_url: str, secret_key: CachedSecret, user_id: str) -> Any:
+    """Clerk's user object. Raises what ClerkClient.user and CachedSecret.get do."""
+    # Imported when Clerk is asked for the first time: it takes long, and fresh rows don't need it.
+    from clerk_sync.clerk.client import ClerkClient
 
-    api_url: str
-    secret_key: CachedSecret
+    deadline = time.monotonic() + _SECONDS
+    secret, time_left = secret_key.get(), lambda: deadline - time.monotonic()
+    clerk = ClerkClient(api_url, secret, time_left=time_left, http=_http())
+    try:
+        return clerk.user(user_id)
+    finally:
+        count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
 
-    def user(self, user_id: str) -> Any:
-        """Clerk's user object. Raises what ClerkClient.user and CachedSecret.get do."""
-        # Imported when Clerk is asked for the first time: it takes long, and fresh rows don't need it.
-        from clerk_sync.clerk.client import ClerkClient
 
-        deadline = time.monotonic() + _SECONDS
-        secret, time_left = self.secret_key.get(), lambda: deadline - time.monotonic()
-        clerk = ClerkClient(self.api_url, secret, time_left=time_left, http=self._http)
-        try:
-            return clerk.user(user_id)
-        finally:
-            count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
+@cache
+def _http() -> "httpx.Client":
+    """The connection, which is kept from one page load to the next."""
+    import httpx
 
-    @cached_property
-    def _http(self) -> "httpx.Client":
-        import httpx
-
-        return httpx.Client(timeout=httpx.Timeout(3.0, connect=2.0))
+    return httpx.Client(timeout=httpx.Timeout(3.0, connect=2.0))

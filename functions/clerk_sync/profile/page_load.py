@@ -35,7 +35,7 @@ class PageLoads:
         logger.append_keys(clerkUserId=user_id)
         _check_is_about(user_id, path_user_id, body)
         profile = self.profiles.get(user_id) if method == "GET" else self.profiles.ensure(user_id)
-        return profile.shown(user_id, self.profiles.names) if profile else None
+        return profile.shown(user_id, self.profiles.users_table.names) if profile else None
 
 
 def _bearer_token(headers: Mapping[str, str]) -> str:

@@ -3,24 +3,18 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.clock import is_from_future, now_ms
-from clerk_sync.errors import (
-    AwsError,
-    ClaimsUnavailable,
-    ClerkSyncError,
-    ClerkUnavailable,
-    RowRefused,
-    UserUnknown,
-)
+from clerk_sync.errors import ClaimsUnavailable, ClerkSyncError, ClerkUnavailable, RowRefused, UserUnknown
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from clerk_sync.users.fields import FIELDS, Names
 from clerk_sync.users.row import DELETED, VERSION, Row, is_marked, snapshot_version
 from clerk_sync.users.table import UsersTable
-from clerk_sync.users.upsert import store
+from clerk_sync.users.upsert import Stored, store
 from clerk_sync.users.user import User, UserProblem, parse_user
 from clerk_sync.users.values import Json, Value
 
@@ -63,15 +57,9 @@ class Profiles:
     sleep: Callable[[float], None] = time.sleep
     _down_until: int = 0
 
-    @property
-    def names(self) -> Names:
-        """The fields that are synced."""
-        return self.users_table.names
-
     def get(self, user_id: str) -> Profile | None:
         """The row as it is; None if there is none or it is marked as deleted. Raises AwsError."""
-        row = self.users_table.get(user_id)
-        return None if row is None or is_marked(row, now_ms()) else Profile(row)
+        return _profile(self.users_table.get(user_id))
 
     def ensure(self, user_id: str) -> Profile | None:
         """The row, created or refreshed first unless it is fresh. None if it stays marked as deleted, if
@@ -95,19 +83,20 @@ class Profiles:
             # In this order: a row that is read after a refresh was recorded has seen it.
             refreshed_at = claims.refreshed_at(user_id) if claims else 0
             row = self.users_table.get(user_id)
-            version = _usable_version(row, started_at)
             if row is None and not self.create_missing:
                 return None
+            profile = _profile(row)
+            version = snapshot_version(profile.row, started_at) if profile else None
             # A row that came while this waited is fresh, though its refresh may not be recorded yet.
-            if row and version and (has_waited or self._is_fresh(version, refreshed_at, started_at)):
-                return Profile(row)
+            if version and (has_waited or self._is_fresh(version, refreshed_at, started_at)):
+                return profile
             now = now_ms()
             if now < self._down_until:
                 return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
             if not claims:
-                if row is None or is_marked(row, now):
-                    return self._refresh(user_id, row, None)
-                return _unrefreshed(user_id, row, "RunsTable gave no answer")
+                if profile:
+                    return _unrefreshed(user_id, row, "RunsTable gave no answer")
+                return self._refresh(user_id, row, None)
             if claims.claim(user_id, now, claim := now + CLAIM_MS):
                 return self._refresh(user_id, row, claim)
             if version or now > started_at + CLAIM_MS:
@@ -125,7 +114,7 @@ class Profiles:
         asked_at = now_ms()
         is_deleted = row is not None and is_marked(row, asked_at)
         try:
-            user = parse_user(self._ask(user_id, is_deleted), now_ms(), self.names)
+            user = parse_user(self._ask(user_id, is_deleted), now_ms(), self.users_table.names)
         except UserUnknown:
             logger.warning("profile_unknown", clerkUserId=user_id)
             self._end_claim(user_id, claim)
@@ -141,43 +130,48 @@ class Profiles:
         return self._store(user, row, claim, asked_at)
 
     def _ask(self, user_id: str, is_deleted: bool) -> Any:
-        try:
-            return self.ask_clerk(user_id)
-        except UserUnknown:
-            if is_deleted:
-                raise
-        self.sleep(_SIGN_UP_SECONDS)
+        if not is_deleted:
+            with suppress(UserUnknown):
+                return self.ask_clerk(user_id)
+            self.sleep(_SIGN_UP_SECONDS)
         return self.ask_clerk(user_id)
 
     def _store(self, user: User, row: Row | None, claim: int | None, asked_at: int) -> Profile | None:
-        times = {"as_of": asked_at, "now": now_ms()}
+        times, refreshed_at = {"as_of": asked_at, "now": now_ms()}, None
         try:
             stored = store(self.users_table, user, row, **times, create_missing=self.create_missing)
-        except AwsError as error:
-            self._end_claim(user.id, claim)
-            if not isinstance(error, RowRefused):
-                raise
-            logger.warning("user_set_aside", clerkUserId=user.id, reason=str(error))
+            refreshed_at = asked_at
+        except RowRefused as error:
             unstored = user.fields if row is None else row
-            return None if is_marked(unstored, asked_at) else Profile(unstored, is_stale=True)
-        self._end_claim(user.id, claim, refreshed_at=asked_at)
-        logger.info("profile_refreshed", clerkUserId=user.id, written=stored.is_written)
+            stored = Stored(unstored, is_written=False, problem=UserProblem(user.id, str(error)))
+        finally:
+            self._end_claim(user.id, claim, refreshed_at)
+        if refreshed_at is not None:
+            logger.info("profile_refreshed", clerkUserId=user.id, written=stored.is_written)
         if stored.problem:
             logger.warning("user_set_aside", clerkUserId=user.id, reason=stored.problem.reason)
-        if stored.row is None or is_marked(stored.row, asked_at):
-            return None
-        return Profile(stored.row, is_stale=stored.problem is not None)
+        return _profile(stored.row, is_stale=stored.problem is not None)
 
-    def _end_claim(self, user_id: str, claim: int | None, *, refreshed_at: int | None = None) -> None:
+    def _end_claim(self, user_id: str, claim: int | None, refreshed_at: int | None = None) -> None:
         if claim is None:
             return
         try:
-            if refreshed_at is None:
-                self.claims.release(user_id, claim)
-            else:
-                self.claims.complete(user_id, claim, refreshed_at)
+            self.claims.end(user_id, claim, refreshed_at)
         except ClaimsUnavailable as error:
             logger.warning("claims_unavailable", reason=str(error))
+
+
+def _profile(row: Row | None, *, is_stale: bool = False) -> Profile | None:
+    """None if there is no row, or it is marked as deleted."""
+    return None if row is None or is_marked(row, now_ms()) else Profile(row, is_stale)
+
+
+def _unrefreshed(user_id: str, row: Row | None, why: str) -> Profile:
+    """The row as it is. Raises ClerkUnavailable if there is none, or it is marked as deleted."""
+    logger.warning("profile_not_refreshed", clerkUserId=user_id, reason=why, hasRow=row is not None)
+    if profile := _profile(row, is_stale=True):
+        return profile
+    raise ClerkUnavailable(why)
 
 
 def _is_shown(name: str, value: Value, names: Names) -> bool:
@@ -188,16 +182,3 @@ def _is_shown(name: str, value: Value, names: Names) -> bool:
 
 def _plain(value: Value) -> Any:
     return json.loads(value.text) if isinstance(value, Json) else value  # JSON has no Decimal
-
-
-def _usable_version(row: Row | None, now: int) -> int | None:
-    """The version of the snapshot that the row holds. None if it holds none, or is marked as deleted."""
-    return None if row is None or is_marked(row, now) else snapshot_version(row, now)
-
-
-def _unrefreshed(user_id: str, row: Row | None, why: str) -> Profile:
-    """The row as it is. Raises ClerkUnavailable if there is none, or it is marked as deleted."""
-    logger.warning("profile_not_refreshed", clerkUserId=user_id, reason=why, hasRow=row is not None)
-    if row is None or is_marked(row, now_ms()):
-        raise ClerkUnavailable(why)
-    return Profile(row, is_stale=True)

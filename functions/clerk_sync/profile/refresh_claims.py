@@ -13,6 +13,14 @@ _IS_FREE = "attribute_not_exists(claimedUntil) OR claimedUntil < :now OR claimed
 """A claim over a day ahead was made by a wrong clock, and would never end."""
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except AwsError as error:
+        raise ClaimsUnavailable(str(error)) from error
+
+
 @dataclass
 class RefreshClaims:
     """One short-lived item for each user who has the app open. Times in ms.
@@ -22,41 +30,27 @@ class RefreshClaims:
 
     items: Items
 
+    @_translated()
     def refreshed_at(self, user_id: str) -> int:
         """When Clerk was last asked for the user and the row brought up to date; 0 if not lately."""
-        with _claims():
-            item = self.items.get(*_key(user_id)) or {}
-        at: int = item.get("refreshedAt", 0)
-        return at
+        item = self.items.get(*_key(user_id)) or {}
+        return int(item.get("refreshedAt", 0))
 
+    @_translated()
     def claim(self, user_id: str, now: int, until: int) -> bool:
         """Claim to ask Clerk for the user; False while another page load holds the claim."""
+        values = {":now": now, ":latest": now + DAY_MS}
         times = {"claimedUntil": until, "expiresAt": now // 1000 + KEPT_SECONDS}
-        with _claims():
-            values = {":now": now, ":latest": now + DAY_MS}
-            return self.items.update(*_key(user_id), _IS_FREE, values, set_=times) is not None
+        return self.items.update(*_key(user_id), _IS_FREE, values, set_=times) is not None
 
-    def complete(self, user_id: str, until: int, refreshed_at: int) -> None:
-        """End the claim until then: the row is as Clerk had the user at `refreshed_at`. Does nothing if the
-        claim has lapsed and another page load holds it."""
-        self._end(user_id, until, {"refreshedAt": refreshed_at})
-
-    def release(self, user_id: str, until: int) -> None:
-        """End the claim until then without a refresh, so that the next page load can ask Clerk at once."""
-        self._end(user_id, until, {})
-
-    def _end(self, user_id: str, until: int, times: dict[str, int]) -> None:
-        times, values = {**times, "claimedUntil": 0}, {":until": until}
-        with _claims():
-            self.items.update(*_key(user_id), "claimedUntil = :until", values, set_=times)
-
-
-@contextmanager
-def _claims() -> Iterator[None]:
-    try:
-        yield
-    except AwsError as error:
-        raise ClaimsUnavailable(str(error)) from error
+    @_translated()
+    def end(self, user_id: str, until: int, refreshed_at: int | None = None) -> None:
+        """End the claim until then, so that the next page load can ask Clerk at once. The row is as Clerk had
+        the user at `refreshed_at`; None: it was not refreshed. Does nothing if the claim has lapsed and
+        another page load holds it."""
+        refreshed = {} if refreshed_at is None else {"refreshedAt": refreshed_at}
+        times = {"claimedUntil": 0, **refreshed}
+        self.items.update(*_key(user_id), "claimedUntil = :until", {":until": until}, set_=times)
 
 
 def _key(user_id: str) -> tuple[str, str]:

@@ -78,13 +78,10 @@ def _check_header(token: str) -> None:
 
 
 def key_source(pem: str | None, issuer: str) -> KeyOf:
-    """The key in the PEM, or the keys that the issuer publishes where there is none. Raises SettingsError."""
-    return fixed_key(pem) if pem else PublishedKeys(issuer)
-
-
-def fixed_key(pem: str) -> KeyOf:
-    """The public key of Clerk's dashboard: a PEM, its line breaks real or escaped, or only the base64 inside.
-    Raises SettingsError."""
+    """The public key of Clerk's dashboard, or the keys that the issuer publishes where there is none. A PEM
+    may have real or escaped line breaks, or be only the base64 inside. Raises SettingsError."""
+    if not pem:
+        return PublishedKeys(issuer)
     body = re.sub(r"-----[^-]+-----|\\n|\\r|\s", "", pem)
     try:
         key = load_der_public_key(base64.b64decode(body, validate=True))

@@ -14,29 +14,14 @@ from typing import Any
 from clerk_sync.aws.items import Items, Value, Write, delete, put, update
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
+from clerk_sync.runs import page_record
 from clerk_sync.runs.counts import COUNT_NAMES, Counts
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.page_record import (
-    PAGE,
-    READING,
-    PageRecord,
-    PendingPage,
-    Plan,
-    dump_plan,
-    dump_problems,
-    given_up,
-    load_plan,
-    load_problems,
-    new_reading,
-    new_record,
-    number_of,
-    part_of,
-    reading_of,
-)
+from clerk_sync.runs.page_record import PageRecord, PendingPage, dump_plan, dump_problems, load_plan
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
 from clerk_sync.runs.runs_table import RUN, load_deletions, progress
 from clerk_sync.users.drift import Findings, merge
-from clerk_sync.users.upsert import Planned
+from clerk_sync.users.upsert import Plan
 from clerk_sync.users.user import UserProblem
 
 _TRIES = 10
@@ -56,8 +41,8 @@ class PageLedger:
         puts = []
         for number, page in enumerate(pages, run.pages + 1):
             # A page that is read again replaces what was read for it before.
-            reading = put(new_reading(run, number, page), only_if="")
-            puts += [put(new_record(run, number, page)), reading]
+            reading = put(page_record.new_reading(run, number, page), only_if="")
+            puts += [put(page_record.new_record(run, number, page)), reading]
         if not self.items.transact(*puts, _record_progress(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
@@ -83,10 +68,10 @@ class PageLedger:
 
     # While the workers write it
 
-    def plan(self, page: Page) -> dict[str, Planned] | None:
+    def plan(self, page: Page) -> Plan | None:
         """What earlier deliveries of this message were to do. None if its outcome would not count: the page
         is done, or it was read again or continued in another message."""
-        record = self.items.get(page.run_id, part_of(page.number))
+        record = self._page(page.run_id, page.number)
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
         part = record.get("planPart", -1)
@@ -101,7 +86,7 @@ class PageLedger:
         ids = [change.id for change in page.changes]
         if not self.items.update(
             page.run_id,
-            part_of(page.number),
+            page_record.part_of(page.number),
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
@@ -115,7 +100,7 @@ class PageLedger:
         It does so for nearly every page: one that is pending, has no malformed users and is not the last one
         left of its run. False if the page may be another one; then nothing is recorded.
         """
-        key = {"runId": run_id, "part": part_of(number), "pageToken": token}
+        key = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token}
         page = {**key, "state": "PENDING", "malformedCount": 0}
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
         return self._record(page, "DONE", outcome, is_not_last)
@@ -128,7 +113,7 @@ class PageLedger:
         """
         state = "FAILED" if outcome is None else "DONE"
         for _ in range(_TRIES):
-            page = self.items.get(run_id, part_of(number))
+            page = self._page(run_id, number)
             if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
             counted = outcome or PageOutcome(Counts(errors=page["userCount"]))
@@ -167,7 +152,7 @@ class PageLedger:
         return [
             (number, page["pageToken"])
             for page in self._pages(run.run_id, "#state = :value", "PENDING")
-            if (number := number_of(page)) <= run.pages
+            if (number := page_record.number_of(page)) <= run.pages
         ]
 
     def problems(self, run: Run) -> list[UserProblem]:
@@ -176,9 +161,7 @@ class PageLedger:
         if not run.counts.errors:
             return problems
         for page in self._pages(run.run_id, "errorCount > :value", 0):
-            if page["state"] == "FAILED":
-                problems.append(given_up(page))
-            problems += load_problems(page["malformed"]) + load_problems(page["problems"])
+            problems += page_record.problems(page)
             if len(problems) >= PROBLEMS_SHOWN:
                 break
         return problems[:PROBLEMS_SHOWN]
@@ -190,21 +173,25 @@ class PageLedger:
 
     def id_digests(self, run_id: str) -> Iterator[bytes]:
         """The digests of the ids that Clerk listed, page by page."""
-        readings = self.items.query(run_id, READING, "expiresAt > :value", 0)
+        readings = self.items.query(run_id, page_record.READING, "expiresAt > :value", 0)
         return (reading["ids"] for reading in readings)
 
     def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
-        return self.items.query(run_id, PAGE, only_if, value)
+        return self.items.query(run_id, page_record.PAGE, only_if, value)
+
+    def _page(self, run_id: str, number: int) -> dict[str, Any] | None:
+        return self.items.get(run_id, page_record.part_of(number))
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         """The checkpoint after the run's last page."""
-        reading = self.items.get(run.run_id, reading_of(run.pages)) if run.pages else None
+        part = page_record.reading_of(run.pages)
+        reading = self.items.get(run.run_id, part) if run.pages else None
         return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
 
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
         """The pages that are recorded and not added to the run."""
-        numbers = count(run.pages + 1)
-        return [*takewhile(bool, (self.items.get(run.run_id, part_of(number)) or {} for number in numbers))]
+        pages = (self._page(run.run_id, number) or {} for number in count(run.pages + 1))
+        return [*takewhile(bool, pages)]
 
 
 def _record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRecord] = ()) -> Write:

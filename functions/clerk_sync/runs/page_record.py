@@ -13,15 +13,13 @@ from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
 from clerk_sync.runs.runs_table import dump_deletions
 from clerk_sync.text import counted
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
-from clerk_sync.users.upsert import Planned
+from clerk_sync.users.upsert import Plan, Planned
 from clerk_sync.users.user import UserProblem
 
 PAGE = "page#"
 READING = "reading#"
 
 PageRecord = Mapping[str, Any]
-Plan = Mapping[str, Planned]
-"""By user id, for the users whose rows are to be written."""
 
 _CODES = dict(zip(product((False, True), (None, *FindingKind), (False, True)), ascii_letters, strict=False))
 """What a character of a recorded plan says of a user: the row is created, it was wrong, a webhook should have
@@ -93,23 +91,21 @@ def new_reading(run: Run, number: int, page: PendingPage) -> dict[str, Value | N
     }
 
 
-def given_up(page: PageRecord) -> UserProblem:
-    """The problem of a page that ended in the dead-letter queue."""
-    users = counted(page["userCount"], "user")
-    return UserProblem(
-        None,
-        f"Page {number_of(page)} ({users}) could not be written; its message is in PagesDeadLetterQueue. Fix "
-        "the cause, which the log of WorkerFunction names, and redrive the queue.",
-    )
-
-
-def load_problems(dumped: str) -> list[UserProblem]:
-    """The `malformed` or the `problems` of a page."""
-    return [UserProblem(*problem) for problem in json.loads(dumped)]
+def problems(page: PageRecord) -> list[UserProblem]:
+    """The first problems of a page. If it ended in the dead-letter queue, that is one, before its users'."""
+    found = json.loads(page["malformed"]) + json.loads(page["problems"])
+    if page["state"] == "FAILED":
+        number, users = number_of(page), counted(page["userCount"], "user")
+        reason = (
+            f"Page {number} ({users}) could not be written; its message is in PagesDeadLetterQueue. Fix the "
+            "cause, which the log of WorkerFunction names, and redrive the queue."
+        )
+        found.insert(0, (None, reason))
+    return [UserProblem(*problem) for problem in found]
 
 
 def dump_problems(problems: Sequence[UserProblem]) -> str:
-    """The reverse of `load_problems`, for the first of them."""
+    """The `malformed` or the `problems` of a page: the first of them."""
     return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])
 
 
@@ -122,7 +118,7 @@ def dump_plan(plan: Plan, user_ids: Sequence[str]) -> dict[str, str]:
     return {"plan": "".join(codes), "planned": json.dumps(group_by_kind(findings))}
 
 
-def load_plan(page: PageRecord, user_ids: Sequence[str]) -> dict[str, Planned]:
+def load_plan(page: PageRecord, user_ids: Sequence[str]) -> Plan:
     """The reverse of `dump_plan`. Fields are known of the users that the findings name."""
     groups = json.loads(page["planned"]).values()
     fields = {user["clerkUserId"]: tuple(user["fields"]) for group in groups for user in group["users"]}

@@ -1,7 +1,6 @@
 """When webhooks arrived, kept in one item of RunsTable: an endpoint that Clerk switched off is silent."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from clerk_sync.aws.items import Items
 
@@ -16,7 +15,6 @@ class Webhooks:
     last_at: int
 
     def hours_silent(self, now: int) -> float:
-        """The hours since the latest one."""
         return round(max(0, now - self.last_at) / 3_600_000, 1)
 
 
@@ -24,17 +22,7 @@ class Webhooks:
 class Arrivals:
     """The edge to that item. Every method raises AwsError."""
 
-    EVERY_MS: ClassVar = 10 * 60 * 1000
-    """A warm function records an arrival at most this often."""
-
     items: Items
-    _noted_at: int = 0
-
-    def note(self, now: int) -> None:
-        """Record that a webhook arrived now (ms), unless that was last tried within `EVERY_MS`."""
-        if now - self._noted_at >= self.EVERY_MS:
-            self._noted_at = now
-            self.record(now)
 
     def record(self, now: int) -> None:
         """Record that a webhook arrived now (ms)."""

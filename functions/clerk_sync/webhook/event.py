@@ -74,22 +74,15 @@ def _change(kind: str, data: Any, at: int, signed_at: int, names: Names) -> Chan
             return parse_user(data, signed_at, names)
         case "user.deleted", {"id": user_id} if is_id(user_id):
             return Deletion(user_id, at)
+        case "session.created", {"actor": actor} if actor:
+            return Ignored("Somebody else signed in as this user (impersonation)")
         case "session.created", dict():
-            return _session(data, at, signed_at, names)
-        case "user.deleted" | "session.created", _:
-            return UserProblem(None, f"The {kind} event names no user")
+            # A session embeds its user, as a rule; where that is unusable, the sign-in alone is known.
+            user, user_id = parse_user(data.get("user"), signed_at, names), data.get("user_id")
+            if isinstance(user, User) and (user.id == user_id or not is_id(user_id)):
+                return user
+            if is_id(user_id):
+                return SignIn(str(user_id), _time(data.get("created_at"), signed_at) or at)
+    if kind in USER_EVENTS:
+        return UserProblem(None, f"The {kind} event names no user")
     return Ignored("This type of event is not about a user")
-
-
-def _session(
-    session: dict[str, Any], at: int, signed_at: int, names: Names
-) -> Change | UserProblem | Ignored:
-    """A session embeds its user, as a rule; where that is unusable, the sign-in alone is known."""
-    if session.get("actor"):
-        return Ignored("Somebody else signed in as this user (impersonation)")
-    user, user_id = parse_user(session.get("user"), signed_at, names), session.get("user_id")
-    if isinstance(user, User) and (user.id == user_id or not is_id(user_id)):
-        return user
-    if is_id(user_id):
-        return SignIn(str(user_id), _time(session.get("created_at"), signed_at) or at)
-    return UserProblem(None, "The session.created event names no user")

@@ -6,7 +6,6 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
 from clerk_sync.metrics import count
-from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
@@ -16,6 +15,8 @@ from clerk_sync.webhook.event import USER_EVENTS, Ignored, WebhookEvent
 
 INSTANCE_KEPT_MS = 60_000
 """A warm function reads the instance again after this time."""
+_ARRIVALS_EVERY_MS = 10 * 60 * 1000
+"""It records an arrival at most this often."""
 
 
 @dataclass(slots=True)
@@ -28,11 +29,7 @@ class WebhookProcessor:
     create_missing: bool
     _instance_id: str | None = None
     _instance_read_at: int = 0
-
-    @property
-    def names(self) -> Names:
-        """The fields to read of the users in webhooks."""
-        return self.users_table.names
+    _arrival_at: int = 0
 
     def process(self, event: WebhookEvent) -> None:
         """Raises AwsError if the change can't be stored; Clerk sends the webhook again then."""
@@ -51,7 +48,7 @@ class WebhookProcessor:
                 _set_aside(event, user_id, reason)
             case change:
                 self._store(event, change)
-        if event.type in USER_EVENTS:
+        if event.type in USER_EVENTS and now_ms() - self._arrival_at >= _ARRIVALS_EVERY_MS:
             self._record_arrival()
 
     def _store(self, event: WebhookEvent, change: Change) -> None:
@@ -76,8 +73,9 @@ class WebhookProcessor:
         return self._instance_id
 
     def _record_arrival(self) -> None:
+        self._arrival_at = now_ms()
         try:
-            self.arrivals.note(now_ms())
+            self.arrivals.record(self._arrival_at)
         except AwsError as error:
             logger.warning("arrival_not_recorded", reason=str(error))
 

@@ -1,7 +1,7 @@
 """The edge to Clerk's webhook signatures (Svix, the Standard Webhooks scheme)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
@@ -12,29 +12,28 @@ _SIGNATURE = re.compile(r"(?<!\S)v1,[A-Za-z0-9+/]{43}=(?!\S)")
 
 
 def verify_with(secret: CachedSecret, body: bytes, headers: Mapping[str, str]) -> int:
-    """`verify` with a secret that may hold several, separated by commas or spaces. If none fits, it is read
-    again, as it may have been replaced. Raises AwsError too."""
+    """`verify` with a secret. If it does not fit, it is read again, as it may have been replaced. Raises
+    AwsError too."""
     try:
-        return verify(body, headers, _split(secret.get().value))
+        return verify(body, headers, secret.get().value)
     except (SignatureError, SettingsError):
         replaced = secret.replaced()
         if replaced is None:
             raise
-    return verify(body, headers, _split(replaced.value))
+    return verify(body, headers, replaced.value)
 
 
-def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> int:
-    """When one of the secrets signed exactly these bytes (ms). Raises SignatureError unless one did, at most
-    5 minutes ago, and SettingsError if none of them can be a secret of Clerk's.
+def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
+    """When one of the secrets, separated by commas or spaces, signed exactly these bytes (ms).
 
     `headers` have lower-case names. Several secrets let a rotation leave no gap: Svix signs with the old one
     for 24 hours more. https://docs.svix.com/receiving/verifying-payloads/how-manual
+    Raises SignatureError unless one signed, at most 5 minutes ago, and SettingsError if none can be Clerk's.
     """
     # The same scheme under another prefix; a malformed signature must not hide a good one behind it.
     renamed = {f"webhook-{name}": headers.get(f"svix-{name}", "") for name in ("id", "timestamp")}
     renamed["webhook-signature"] = " ".join(_SIGNATURE.findall(headers.get("svix-signature", "")))
-    reason = "no secret"
-    webhooks = [webhook for secret in secrets if (webhook := _webhook(secret))]
+    webhooks = [webhook for secret in re.split(r"[,\s]+", secrets) if (webhook := _webhook(secret))]
     if not webhooks:
         raise SettingsError("The webhook's signing secret is not one of Clerk's, which begin with whsec_")
     for webhook in webhooks:
@@ -47,10 +46,6 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> i
         else:
             return int(float(renamed["webhook-timestamp"]) * 1000)
     raise SignatureError(reason)
-
-
-def _split(secrets: str) -> list[str]:
-    return secrets.replace(",", " ").split()
 
 
 def _webhook(secret: str) -> Webhook | None:

@@ -7,7 +7,7 @@ import httpx
 import jwt
 
 from clerk_sync.errors import SettingsError
-from clerk_sync.profile.session_token import fixed_key
+from clerk_sync.profile.session_token import key_source
 from clerk_sync.text import counted
 from tests.cloud.checks.secrets import read
 from tests.cloud.result import Result, ok, unknown, wrong
@@ -58,7 +58,7 @@ def look(stack: Stack) -> Iterator[Result]:
 def pem_moduli(pem: str) -> set[int]:
     """The modulus of ClerkJwtKey. Raises NoKeysError."""
     try:
-        return {fixed_key(pem)("").public_numbers().n}
+        return {key_source(pem, "")("").public_numbers().n}
     except SettingsError as error:
         raise NoKeysError(str(error)) from error
 

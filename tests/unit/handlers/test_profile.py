@@ -11,7 +11,7 @@ from clerk_sync.handlers import profile as handlers_profile
 from clerk_sync.handlers.profile import handler
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.profile.profile import Profile
-from clerk_sync.users.fields import DEFAULT_NAMES, Names, synced
+from clerk_sync.users.fields import synced
 from clerk_sync.users.row import Row
 from clerk_sync.users.values import Json, Opaque
 from tests.local.clerk.session_tokens import new_key, session_token
@@ -46,7 +46,7 @@ class ScriptedProfiles:
     row: Row | None = field(default_factory=lambda: ROW)
     is_stale: bool = False
     error: Exception | None = None
-    names: Names = DEFAULT_NAMES
+    users_table: FakeUsersTable = field(default_factory=FakeUsersTable)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def get(self, user_id: str) -> Profile | None:
@@ -113,7 +113,7 @@ def test_only_synced_fields_that_a_user_may_see_are_returned(profiles: ScriptedP
         "publicMetadata": Json('{"n":1.5}'),
         "unsafeMetadata": Json('{"not":"synced"}'),
     }
-    profiles.names = synced(["phoneNumber", "banned", "twoFactorEnabled", "publicMetadata"])
+    profiles.users_table.names = synced(["phoneNumber", "banned", "twoFactorEnabled", "publicMetadata"])
     extra = {"phoneNumber": "+1555", "twoFactorEnabled": False, "publicMetadata": {"n": 1.5}}
     assert body(answer(event())) == {**SHOWN, **extra}
 

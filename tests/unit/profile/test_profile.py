@@ -157,7 +157,7 @@ def test_page_load_that_waits_does_not_return_the_row_of_a_sign_in_alone(world: 
 
     def finish() -> None:
         world.table.rows[ID] = stored()
-        world.claims.complete(ID, START + CLAIM_MS, START)
+        world.claims.end(ID, START + CLAIM_MS, START)
 
     world.due = {START + 100: sign_in, START + 700: finish}
     assert world.ensure() == Profile(stored())
@@ -337,7 +337,7 @@ def test_page_load_that_waits_does_not_return_a_row_that_is_marked_meanwhile(wor
 
     def deleted() -> None:
         world.table.rows[ID] = stored() | {DELETED: START}
-        world.claims.release(ID, START + CLAIM_MS)
+        world.claims.end(ID, START + CLAIM_MS)
 
     world.due[START + 150] = deleted
     world.clerk = UNKNOWN
@@ -682,7 +682,7 @@ def test_second_page_load_asks_as_soon_as_the_first_found_no_user(
     world: World,
 ) -> None:
     claimed(world)
-    world.due[START + 150] = lambda: world.claims.release(ID, START + CLAIM_MS)
+    world.due[START + 150] = lambda: world.claims.end(ID, START + CLAIM_MS)
     world.clerk = UNKNOWN
     with pytest.raises(ClerkUnavailable):
         world.ensure()

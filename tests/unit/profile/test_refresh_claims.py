@@ -51,8 +51,8 @@ def test_table_that_fails_is_named(error: Exception) -> None:
     calls: list[Callable[[], object]] = [
         lambda: claims.refreshed_at("user_1"),
         lambda: claims.claim("user_1", NOW, UNTIL),
-        lambda: claims.complete("user_1", UNTIL, NOW),
-        lambda: claims.release("user_1", UNTIL),
+        lambda: claims.end("user_1", UNTIL, NOW),
+        lambda: claims.end("user_1", UNTIL),
     ]
     for call in calls:
         with pytest.raises(ClaimsUnavailable, match=r"\bRuns\b"):
@@ -65,8 +65,8 @@ def test_failed_condition_is_a_claim_of_another_page_load() -> None:
 
 def test_failed_condition_leaves_the_claim_of_another_page_load() -> None:
     dynamodb = DynamoDb(ConditionalCheckFailed())
-    claims_on(dynamodb).complete("user_1", UNTIL, NOW)
-    claims_on(dynamodb).release("user_1", UNTIL)
+    claims_on(dynamodb).end("user_1", UNTIL, NOW)
+    claims_on(dynamodb).end("user_1", UNTIL)
     for request in dynamodb.asked:
         assert request["ConditionExpression"] == "claimedUntil = :until"
         assert from_item(request["ExpressionAttributeValues"])[":until"] == UNTIL

@@ -29,7 +29,7 @@ from clerk_sync.profile.session_token import (
     SESSION_CATEGORIES,
     KeyOf,
     PublishedKeys,
-    fixed_key,
+    key_source,
     verified_user_id,
 )
 from tests.local.clerk.session_tokens import KID, jwks, new_key, public_pem, session_key, session_token
@@ -75,7 +75,7 @@ def signed(head: dict[str, Any] | bytes, payload: dict[str, Any] | bytes) -> str
 
 
 def user_of(text: str, key_of: KeyOf | None = None) -> str:
-    return verified_user_id(text, key_of or fixed_key(PEM), ISSUER, PARTIES)
+    return verified_user_id(text, key_of or key_source(PEM, ISSUER), ISSUER, PARTIES)
 
 
 def no_key_is_fetched(_: str) -> Any:
@@ -509,12 +509,12 @@ BODY = "".join(PEM.strip().splitlines()[1:-1])
     ],
 )
 def test_pem_is_accepted_with_any_line_breaks(text: str) -> None:
-    key_of = fixed_key(text)
+    key_of = key_source(text, ISSUER)
     assert user_of(GOOD, key_of) == USER
     assert refusal(token(key=FOREIGN_KEY), key_of) == "InvalidSignatureError"
 
 
-def test_fixed_key_ignores_the_key_id() -> None:
+def test_key_of_a_pem_ignores_the_key_id() -> None:
     assert user_of(token(kid="any other")) == USER
     assert user_of(signed({"alg": "RS256"}, claims())) == USER
 
@@ -530,7 +530,6 @@ def _private(key: Any, form: PrivateFormat) -> str:
 
 
 NO_KEYS = {
-    "nothing": "",
     "spaces": " \n\\n ",
     "frame only": "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----",
     "text": MARK,
@@ -554,14 +553,14 @@ NO_KEYS = {
 @pytest.mark.parametrize("text", NO_KEYS.values(), ids=NO_KEYS.keys())
 def test_invalid_pem_names_the_parameter(text: str) -> None:
     with pytest.raises(SettingsError, match=r"\bClerkJwtKey\b") as error:
-        fixed_key(text)
+        key_source(text, ISSUER)
     assert MARK not in str(error.value)
     assert not any(line in str(error.value) for line in text.split() if len(line) > 20)
 
 
 def test_unknown_kind_of_key_names_the_parameter() -> None:
     with pytest.raises(SettingsError, match="ClerkJwtKey"):
-        fixed_key(base64.b64encode(bytes.fromhex("3011300506032a0304030800") + b"1234567").decode())
+        key_source(base64.b64encode(bytes.fromhex("3011300506032a0304030800") + b"1234567").decode(), ISSUER)
 
 
 # The keys that the issuer publishes
@@ -613,6 +612,12 @@ def test_keys_are_fetched_from_the_well_known_address(issuer: Issuer) -> None:
     assert request.headers["User-agent"] == "clerk-sync", "proxies refuse urllib's own"
     assert request.timeout is not None
     assert 0 < request.timeout <= 5
+
+
+@pytest.mark.parametrize("pem", [None, ""])
+def test_published_keys_are_used_where_there_is_no_pem(pem: str | None, issuer: Issuer) -> None:
+    assert user_of(GOOD, key_source(pem, ISSUER)) == USER
+    assert len(issuer.requests) == 1
 
 
 def test_keys_are_fetched_with_the_first_token(issuer: Issuer) -> None:
