@@ -64,7 +64,7 @@ class Lease:
             self._recover()
             with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
                 try:
-                    self.resources.check_table(self.run.names)
+                    self.resources.users_table.with_fields(self.run.names).check()
                     self._check_instance(clerk)
                     page(self, clerk)
                 finally:
@@ -148,8 +148,9 @@ class Lease:
         # A dry run writes nothing, so it decides nothing about the table either.
         known = instance.read() or here if self.run.dry_run else instance.remember(here)
         if other := {known, self.run.instance_id or here} - {here}:
+            table = self.resources.users_table.table
             raise ClerkRefused(
-                f"The secret key is for the Clerk instance {here}, but table {self.resources.users_table} "
+                f"The secret key is for the Clerk instance {here}, but table {table} "
                 f"belongs to {', '.join(other)}. Use that one's secret key. If you moved the table to "
                 "another instance on purpose, delete the item whose runId is 'instance' from RunsTable."
             )
