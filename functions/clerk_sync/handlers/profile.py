@@ -4,8 +4,6 @@ import json
 from functools import cache, partial
 from typing import Any
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
@@ -24,7 +22,7 @@ MAX_BYTES = 4 * 1024
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Any, _context: object) -> dict[str, Any]:
     """A request of API Gateway's REST API → the caller's row as JSON: 200; 400 the body is not empty, 401 no
     valid token or another user's row, 404 no row, 413 too big, 500, and 503 with `Retry-After`."""
     response_headers = {"Cache-Control": "no-store"}

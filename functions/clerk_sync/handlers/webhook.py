@@ -3,8 +3,6 @@
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
 from clerk_sync.aws.clients import client
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
@@ -24,29 +22,26 @@ MAX_BYTES = 1024 * 1024
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: Any, context: LambdaContext) -> dict[str, int]:  # noqa: ARG001
+def handler(event: Any, _context: object) -> dict[str, int]:
     """A request of API Gateway's REST API → its status: 204 stored or ignored, 400 not an event, 401 not
     signed by Clerk, 413 too big; 500 and 503 where Clerk should send it again."""
     try:
         return {"statusCode": _answer(event)}
+    except (MessageError, SignatureError) as error:
+        return {"statusCode": _rejected(401 if isinstance(error, SignatureError) else 400, str(error))}
     except (SettingsError, AwsError) as error:
         logger.error("webhook_failed", reason=str(error))
         return {"statusCode": 500 if isinstance(error, SettingsError) else 503}
 
 
 def _answer(event: Any) -> int:
-    try:
-        check_is_request(event)
-        content = body(event)
-        if len(content) > MAX_BYTES:
-            return _rejected(413, "The body is larger than 1 MiB.")
-        signed_at = verify_with(_secret(), content, headers(event))
-        processor = _processor()
-        processor.process(parse_webhook(content, signed_at, processor.users_table.names))
-    except SignatureError as error:
-        return _rejected(401, str(error))
-    except MessageError as error:
-        return _rejected(400, str(error))
+    check_is_request(event)
+    content = body(event)
+    if len(content) > MAX_BYTES:
+        return _rejected(413, "The body is larger than 1 MiB.")
+    secret, processor = _opened()
+    signed_at = verify_with(secret, content, headers(event))
+    processor.process(parse_webhook(content, signed_at, processor.users_table.names))
     return 204
 
 
@@ -57,15 +52,11 @@ def _rejected(status: int, reason: str) -> int:
 
 
 @cache
-def _secret() -> CachedSecret:
-    return CachedSecret(WebhookSettings.from_env().clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
-
-
-@cache
-def _processor() -> WebhookProcessor:
+def _opened() -> tuple[CachedSecret, WebhookProcessor]:
     settings = WebhookSettings.from_env()
     items = Items(dynamodb(), settings.runs_table)
-    return WebhookProcessor(
+    secret = CachedSecret(settings.clerk_webhook_secret_parameter, "CLERK_WEBHOOK_SECRET")
+    return secret, WebhookProcessor(
         UsersTable(dynamodb(), settings.users_table, settings.users_table_key, settings.names),
         TableInstance(items, settings.users_table),
         Arrivals(items),
@@ -73,4 +64,4 @@ def _processor() -> WebhookProcessor:
     )
 
 
-prepare(_secret, _processor, lambda: client("ssm"))
+prepare(_opened, lambda: client("ssm"))

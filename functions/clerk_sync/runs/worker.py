@@ -1,7 +1,7 @@
 """The worker: brings the users of one page into the table, and counts what became of them once."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from clerk_sync.clock import now_ms
@@ -12,7 +12,6 @@ from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
-from clerk_sync.runs.page_record import Plan
 from clerk_sync.runs.queue import PagesQueue, backoff
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import DriftClassifier, group_by_kind
@@ -67,19 +66,16 @@ class Worker:
             classifier=DriftClassifier(
                 self.placeholders, page.read_at, page.webhooks_since, page.full_run_at
             ),
-            before_writing=partial(self._record_plan, page, plan),
+            earlier=plan,
+            before_writing=partial(self.pages.record_plan, page),
         )
         for problem in outcome.problems:
             logger.warning("user_set_aside", clerkUserId=problem.clerk_user_id, reason=problem.reason)
-        done = page.done + _page_outcome(outcome, plan)
+        done = page.done + _page_outcome(outcome)
         if outcome.left:
             self._continue(page.next_part(outcome.left, done))
         else:
             self._record_outcome(page, done)
-
-    def _record_plan(self, page: Page, earlier: Plan, plan: Plan) -> None:
-        if not page.dry_run:
-            self.pages.record_plan(page, {**plan, **earlier})
 
     def _continue(self, page: Page) -> None:
         """Go on in a new message, so that only poison uses up deliveries, and throttling does not."""
@@ -110,11 +106,7 @@ class Worker:
             finish(self.runs, page.run_id, now_ms())
 
 
-def _page_outcome(outcome: Outcome, plan: Plan) -> PageOutcome:
-    """The outcome of one delivery, with what earlier ones were to do for the rows that are right by now."""
-    done = {user_id: plan[user_id] for user_id in outcome.unchanged_ids if user_id in plan}
-    unchanged_ids = [user_id for user_id in outcome.unchanged_ids if user_id not in done]
-    outcome = replace(outcome, written={**done, **outcome.written}, unchanged_ids=unchanged_ids)
+def _page_outcome(outcome: Outcome) -> PageOutcome:
     counts = Counts(
         created=outcome.created,
         updated=outcome.updated,

@@ -1,7 +1,8 @@
 """Applies changes to rows of UsersTable: many at once, or one by itself."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
@@ -22,71 +23,62 @@ class Planned:
     finding: Finding | None = None
 
 
+Plan = Mapping[str, Planned]
+"""By user id, for the users whose rows are to be written."""
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What became of each user.
+    """What became of the users, or would in a dry run. `left` was not done, because DynamoDB kept throttling
+    or the time was over. A user with a field that was refused is one of the problems, and nothing else."""
 
-    `written` is what was written, or would be in a dry run, by user id. `left` was not done, because DynamoDB
-    kept throttling or the time was over. `repeated` counts users who were given more than once.
-    """
-
-    written: dict[str, Planned] = field(default_factory=dict)
-    unchanged_ids: list[str] = field(default_factory=list)
-    repeated: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
     skipped: int = 0
+    findings: list[Finding] = field(default_factory=list)
     problems: list[UserProblem] = field(default_factory=list)
     left: list[Change] = field(default_factory=list)
 
-    @property
-    def created(self) -> int:
-        return sum(planned.creates for planned in self.written.values())
-
-    @property
-    def updated(self) -> int:
-        return len(self.written) - self.created
-
-    @property
-    def unchanged(self) -> int:
-        return len(self.unchanged_ids) + self.repeated
-
-    @property
-    def findings(self) -> list[Finding]:
-        return [planned.finding for planned in self.written.values() if planned.finding]
-
     def add(self, change: Change, planned: Planned | None) -> None:
-        """Count a user whose row is as it should be, after a write if there is a plan. A user with a field
-        that was refused is a problem instead."""
+        """Count a user whose row is as it should be, after a write if there is a plan."""
         if isinstance(change, User) and change.problem:
             self.problems.append(change.problem)
-        elif planned:
-            self.written[change.id] = planned
+        elif planned is None:
+            self.unchanged += 1
         else:
-            self.unchanged_ids.append(change.id)
+            self.created += planned.creates
+            self.updated += not planned.creates
+            self.findings += [planned.finding] if planned.finding else []
 
 
 def upsert(
     table: UsersTable,
-    changes: Iterable[Change],
+    changes: Sequence[Change],
     *,
     as_of: int,
     now: int,
     create_missing: bool,
     dry_run: bool = False,
     classifier: DriftClassifier | None = None,
-    before_writing: Callable[[Mapping[str, Planned]], None] = lambda _: None,
+    earlier: Plan = MappingProxyType({}),
+    before_writing: Callable[[Plan], None] = lambda _: None,
 ) -> Outcome:
     """Apply the write rule to changes; snapshots among them were read from Clerk at `as_of` (ms).
 
     With `dry_run`, everything is decided and counted, and nothing is written. `classifier` decides what is a
-    finding. `before_writing` gets what is about to be written, by user id, before the first write. Raises
-    AwsError if DynamoDB can't be read or written. Repeating the call is safe, whatever was written before.
+    finding. `earlier` is what a call before was to write, and may have written: rows that are right by now
+    count as planned there. `before_writing` gets the whole plan before the first write. Raises AwsError if
+    DynamoDB can't be read or written. Repeating the call is safe, whatever was written before.
     """
-    outcome = Outcome()
-    undecided = _newest(changes, outcome)
-    rows: dict[str, Row | None] = {}
-    unknown = list(undecided)
+    # One change a user, the newest: DynamoDB takes no key twice in a batch. The others change nothing.
+    newest = {change.id: change for change in sorted(changes, key=_age)}
+    undecided = {change.id: newest[change.id] for change in changes}
+    outcome = Outcome(unchanged=len(changes) - len(undecided))
+    rows: dict[str, Row] = {}
     for attempt in range(_ATTEMPTS):
         # The first read need not be consistent: a write that was decided on an old row fails its condition.
+        unknown = [user_id for user_id in undecided if user_id not in rows]
         read, unread = table.read_available(unknown, consistent=attempt > 0)
         rows |= read
         outcome.left += [undecided.pop(user_id) for user_id in unread]
@@ -100,11 +92,11 @@ def upsert(
                     plan[change.id] = Planned(write.creates, finding)
                     writes.append(write)
                 case Verdict.UNCHANGED:
-                    outcome.add(change, None)
+                    outcome.add(change, earlier.get(change.id))
                 case Verdict.SKIPPED:
                     outcome.skipped += 1
-        if plan and attempt == 0:
-            before_writing(plan)
+        if plan and attempt == 0 and not dry_run:
+            before_writing({**plan, **earlier})
         # A dry run loses each row once, so that it too decides on rows as they are and not on old copies.
         rehearsed = [None if attempt else Lost(None)] * len(writes)
         results = rehearsed if dry_run else table.write(writes)
@@ -120,12 +112,11 @@ def upsert(
                     outcome.problems.append(UserProblem(change.id, str(result)))
                 case Throttled():
                     outcome.left.append(change)
-                case Lost(row):
+                case Lost(found):
                     undecided[change.id] = change
-                    rows |= {} if row is None else {change.id: row}
+                    rows |= {} if found is None else {change.id: found}
         if not undecided:
-            return outcome
-        unknown = [user_id for user_id in undecided if user_id not in rows]
+            break
     outcome.problems += [
         UserProblem(user_id, f"The row changed under each of {_ATTEMPTS} tries to write it")
         for user_id in undecided
@@ -170,16 +161,6 @@ def store(
 
 def _lighter(change: Change, refused: RowRefused) -> User | None:
     return change.lighter(str(refused)) if isinstance(change, User) else None
-
-
-def _newest(changes: Iterable[Change], outcome: Outcome) -> dict[str, Change]:
-    """One change a user: DynamoDB takes no key twice in a batch. The others change nothing."""
-    newest: dict[str, Change] = {}
-    for change in changes:
-        if change.id in newest:
-            outcome.repeated += 1
-        newest[change.id] = max(newest.get(change.id, change), change, key=_age)
-    return newest
 
 
 def _age(change: Change) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def _measured(dynamodb: Any, names: Names) -> tuple[str, ...]:
         f"{writing:.2f}",
         f"{checking:.2f}",
         f"{units:,.0f}",
-        f"{len(second.written)}",
+        f"{second.created + second.updated}",
     )
 
 

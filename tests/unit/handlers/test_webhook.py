@@ -76,12 +76,9 @@ def settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name in ("CLERK_WEBHOOK_SECRET_PARAMETER", "USERS_TABLE", "USERS_TABLE_KEY", "RUNS_TABLE"):
         monkeypatch.setenv(name, name.lower())
     monkeypatch.setenv("CREATE_MISSING_USERS", "true")
-    caches = (webhook._secret, webhook._processor)
-    for cache in caches:
-        cache.cache_clear()
+    webhook._opened.cache_clear()
     yield
-    for cache in caches:
-        cache.cache_clear()
+    webhook._opened.cache_clear()
 
 
 def answer(secret: str = OLD, **request: Any) -> int:
@@ -181,7 +178,7 @@ def test_malformed_secret_is_read_again_after_a_minute(
 
 def test_malformed_secret_beside_a_good_one_is_passed_over(world: World, dynamodb: Stubber) -> None:
     for world.secret in (f"{OLD},sk_test_madeUp", f"whsec_a {OLD}"):
-        webhook._secret.cache_clear()
+        webhook._opened.cache_clear()
         will_store(dynamodb)
         assert answer() == 204
         assert answer(NEW) == 401

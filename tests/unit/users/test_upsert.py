@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.users.fields import synced
 from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
-from clerk_sync.users.upsert import Outcome, Stored, store, upsert
+from clerk_sync.users.upsert import Outcome, Plan, Planned, Stored, store, upsert
 from clerk_sync.users.user import Change, User
 from clerk_sync.users.values import FieldValue, Json, Value
 from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write
@@ -93,6 +93,42 @@ def test_repeated_upsert_changes_nothing(start: dict[str, Row], given_users: lis
         unchanged=len(given_users)
     )
     assert table.rows == before
+
+
+def test_rows_that_an_earlier_call_wrote_count_as_it_planned() -> None:
+    given_users = [User("new", 5, {}), User("stale", 5, {}), User("left", 5, {}), User("right", 5, {})]
+    table = FakeUsersTable(
+        {"stale": stored_as(User("stale", 4, {})), "right": stored_as(User("right", 5, {}))}
+    )
+    first, second = list[Plan](), list[Plan]()
+    upsert(table, given_users, as_of=1, now=NOW, create_missing=True, before_writing=first.append)
+    assert first == [{"new": Planned(True), "stale": Planned(False), "left": Planned(True)}]
+    table.rows["left"] = stored_as(User("left", 4, {}))
+    outcome = upsert(
+        table,
+        given_users,
+        as_of=1,
+        now=NOW,
+        create_missing=True,
+        earlier=first[0],
+        before_writing=second.append,
+    )
+    assert counted(outcome) == Counted(created=1, updated=2, unchanged=1)
+    assert second == first
+
+
+def test_plan_of_a_dry_run_is_not_announced() -> None:
+    plans: list[Plan] = []
+    upsert(
+        FakeUsersTable(),
+        [User("a", 1, {})],
+        as_of=1,
+        now=NOW,
+        create_missing=True,
+        dry_run=True,
+        before_writing=plans.append,
+    )
+    assert plans == []
 
 
 def newest_of(batches: list[list[User]], user_id: str) -> User:
@@ -361,7 +397,7 @@ def test_refused_field_stays_as_stored_and_the_others_are_written() -> None:
         [problem] = outcome.problems
         assert problem.clerk_user_id == "a"
         assert "unsafeMetadata" in problem.reason
-        assert (outcome.written, outcome.unchanged_ids) == ({}, [])
+        assert (outcome.created, outcome.updated, outcome.unchanged) == (0, 0, 0)
         assert table.rows["a"] == {**stored_as(user), "unsafeMetadata": Json("{}"), "plan": "pro"}
         assert len(table.written) == writes
 
@@ -382,7 +418,7 @@ def test_row_that_dynamodb_refuses_is_written_without_its_largest_metadata(
     user = with_metadata()
     outcome = upsert(in_batch, [user, User("b", 1, {})], as_of=1, now=NOW, create_missing=True)
     stored = store(by_itself, user, None, as_of=1, now=NOW, create_missing=True)
-    assert list(outcome.written) == ["b"]
+    assert outcome.created == 1
     assert outcome.problems == [stored.problem]
     assert [name for name in NAMES if name in outcome.problems[0].reason] == sorted(left_out)
     expected = {name: value for name, value in stored_as(user).items() if name not in left_out}
