@@ -48,7 +48,6 @@ class Lease:
         self._continuation = continuation
         self._owner = owner
         self._acquired_at = now_ms()
-        self._renewed_at = 0
         self._lease_until = 0
         # The threads that read Clerk renew the lease too: what is written last must end last.
         self._renewing = Lock()
@@ -76,7 +75,11 @@ class Lease:
             logger.warning("lease_lost", reason=str(error))
         except OutOfTime:
             self._release()
-            self._continue_in_new_invocation()
+            if not self.has_progressed:
+                problem = "The function's time was too short to send a single page."
+                raise ClerkUnavailable(f"{problem} {self._stays_open()}") from None
+            self.resources.invoke_again(self._continuation)
+            logger.info("run_continued")
             return True
         except (ClerkError, AwsError) as error:
             self._fail_or_stay_open(error)
@@ -121,9 +124,8 @@ class Lease:
 
     def keep(self) -> None:
         """Renew the lease if a quarter of it has passed."""
-        if now_ms() - self._renewed_at > LEASE_MS // 4:
+        if self._lease_until - now_ms() < LEASE_MS * 3 // 4:
             self._renew()
-            self._renewed_at = now_ms()
 
     def stop_if_out_of_time(self) -> None:
         """Raise OutOfTime when only the reserve is left."""
@@ -194,14 +196,6 @@ class Lease:
             return
         self._release()
         raise type(error)(f"{sentence(error)} {self._stays_open()}") from error
-
-    def _continue_in_new_invocation(self) -> None:
-        if not self.has_progressed:
-            raise ClerkUnavailable(
-                f"The function's time was too short to send a single page. {self._stays_open()}"
-            )
-        self.resources.invoke_again(self._continuation)
-        logger.info("run_continued")
 
     def _release(self) -> None:
         with suppress(ClerkSyncError):
