@@ -7,7 +7,7 @@ from typing import Any
 
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
-from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
+from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, Unauthorized
 from clerk_sync.handlers.api_gateway import dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
@@ -33,10 +33,10 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
         if event["httpMethod"] == "OPTIONS":
             return {"statusCode": 204, "headers": response_headers}
         status, body = _answer(event, asked)
-    except (TokenError, MessageError) as error:
+    except MessageError as error:
         logger.warning("profile_rejected", reason=str(error))
-        is_token = isinstance(error, TokenError)
-        status, body = (401, {"error": "Sign in."}) if is_token else (400, {"error": str(error)})
+        is_bad = not isinstance(error, Unauthorized)
+        status, body = (400, {"error": str(error)}) if is_bad else (401, {"error": "Sign in."})
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
         status, body = 500, {"error": "This is not set up right; its log says why."}

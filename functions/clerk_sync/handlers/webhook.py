@@ -6,7 +6,7 @@ from typing import Any
 from clerk_sync.aws.clients import client
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
-from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
+from clerk_sync.errors import AwsError, MessageError, SettingsError, Unauthorized
 from clerk_sync.handlers.api_gateway import body, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
@@ -27,8 +27,8 @@ def handler(event: Any, _context: object) -> dict[str, int]:
     signed by Clerk, 413 too big; 500 and 503 where Clerk should send it again."""
     try:
         return {"statusCode": _answer(event)}
-    except (MessageError, SignatureError) as error:
-        return {"statusCode": _rejected(401 if isinstance(error, SignatureError) else 400, str(error))}
+    except MessageError as error:
+        return {"statusCode": _rejected(401 if isinstance(error, Unauthorized) else 400, str(error))}
     except (SettingsError, AwsError) as error:
         logger.error("webhook_failed", reason=str(error))
         return {"statusCode": 500 if isinstance(error, SettingsError) else 503}
