@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.errors import AwsError, EventError
+from clerk_sync.log import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -82,13 +83,16 @@ class PagesQueue:
             )["Attributes"]
         return all(count == "0" for count in counts.values())
 
-    def change_visibility(self, receipt_handle: str, seconds: int) -> None:
-        """Have a message delivered again after so many seconds instead of its whole visibility timeout.
-        Raises AwsError."""
-        with translated("delaying a message in PagesQueue"):
-            self._sqs.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
-            )
+    def deliver_again(self, receipt_handle: str, seconds: int) -> None:
+        """Have a message delivered again after so many seconds, or when its visibility timeout ends if SQS
+        does not take that."""
+        try:
+            with translated("delaying a message in PagesQueue"):
+                self._sqs.change_message_visibility(
+                    QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+                )
+        except AwsError as error:
+            logger.warning("message_not_delayed", reason=str(error))
 
 
 @dataclass(frozen=True, slots=True)

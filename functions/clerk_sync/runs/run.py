@@ -150,7 +150,6 @@ class Run:
         )
 
     def verdict(self) -> Status:
-        """The status that follows from what is recorded."""
         if self.paged_at is None or self.settled_pages < self.pages:
             return "RUNNING"
         if self.failure is not None:
@@ -158,7 +157,7 @@ class Run:
         return "COMPLETED_WITH_ERRORS" if self.counts.errors else "COMPLETED"
 
     def result(self, problems: list[UserProblem], webhooks: Webhooks | None, now: int) -> RunResult:
-        """The contract's shape, as of `now` (ms)."""
+        """As of `now` (ms)."""
         counts = self.counts
         return {
             "runId": self.run_id,

@@ -74,7 +74,6 @@ class RunsTable:
         return _load_run(item) if item else None
 
     def current(self, mode: Mode) -> Current:
-        """The last runs of this mode."""
         pointer = self.items.get(_current(mode), "current")
         if pointer is None:
             return Current(None, None, None)
@@ -171,7 +170,6 @@ def _current(mode: Mode) -> str:
 
 
 def _new_record(run: Run) -> dict[str, Value]:
-    """The record of a run that starts."""
     return {
         "part": RUN,
         **_values(run, _NAMES),

@@ -44,14 +44,6 @@ class Worker:
                 finish(self.runs, page.run_id, now_ms())
             raise
 
-    def deliver_again(self, receipt_handle: str, seconds: int) -> None:
-        """Have a message that could not be handled delivered again after so many seconds."""
-        try:
-            self.queue.change_visibility(receipt_handle, seconds)
-        except AwsError as error:
-            # It is delivered again when its visibility timeout ends.
-            logger.warning("message_not_delayed", reason=str(error))
-
     def _write(self, page: Page, is_first_delivery: bool) -> None:
         plan = {} if is_first_delivery else self.pages.plan(page)
         if plan is None:
