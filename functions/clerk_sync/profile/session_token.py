@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from clerk_sync.errors import ClerkUnavailable, SettingsError, TokenError
+from clerk_sync.errors import ClerkUnavailable, SettingsError, Unauthorized
 from clerk_sync.users.user import is_id
 
 SKEW_SECONDS = 5
@@ -27,7 +27,7 @@ _TIMEOUT_SECONDS = 3
 _COOLDOWN_SECONDS = 30
 
 type KeyOf = Callable[[str], Any]
-"""Token → the public key to verify it with. Raises TokenError, ClerkUnavailable."""
+"""Token → the public key to verify it with. Raises Unauthorized, ClerkUnavailable."""
 
 
 def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties: Collection[str]) -> str:
@@ -38,7 +38,7 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
     names no other kind. Its signature must be RS256, the time between `nbf` and `exp`, and the session not
     pending. `azp`, the origin it was made for, must be in `authorized_parties`; native apps have none.
 
-    Raises TokenError, or ClerkUnavailable if the key can't be fetched.
+    Raises Unauthorized, or ClerkUnavailable if the key can't be fetched.
     """
     try:
         _check_header(token)
@@ -52,28 +52,28 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
         )
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         # Only the error's name: some of the messages quote the token.
-        raise TokenError(type(error).__name__) from None
+        raise Unauthorized(type(error).__name__) from None
     if claims.get("sts") == "pending":
-        raise TokenError("the session is pending")
+        raise Unauthorized("the session is pending")
     if not isinstance(claims["sid"], str) or not claims["sid"].strip():
-        raise TokenError("sid is not a session's id")
+        raise Unauthorized("sid is not a session's id")
     azp = claims.get("azp")
     if azp not in (None, "") and azp not in authorized_parties:
-        raise TokenError("azp is not in ClerkAuthorizedParties")
+        raise Unauthorized("azp is not in ClerkAuthorizedParties")
     user_id: str = claims["sub"]
     if not is_id(user_id) or not user_id.startswith("user_"):
-        raise TokenError("sub is not a user's id")
+        raise Unauthorized("sub is not a user's id")
     return user_id
 
 
 def _check_header(token: str) -> None:
-    """Raise TokenError for other kinds of tokens, before any key is fetched for them."""
+    """Raise Unauthorized for other kinds of tokens, before any key is fetched for them."""
     header = jwt.get_unverified_header(token)
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.upper() != "JWT":
-        raise TokenError("typ is not JWT")
+        raise Unauthorized("typ is not JWT")
     if "cat" in header and header["cat"] not in SESSION_CATEGORIES:
-        raise TokenError("cat is not a session token's")
+        raise Unauthorized("cat is not a session token's")
 
 
 def key_source(pem: str | None, issuer: str) -> KeyOf:
@@ -117,7 +117,7 @@ class PublishedKeys:
             return self._keys[key_id]
         if self._failure:
             raise ClerkUnavailable(f"{self._client.uri} returns no keys: {self._failure}")
-        raise TokenError("the issuer has no such key")
+        raise Unauthorized("the issuer has no such key")
 
     def _fetch(self) -> None:
         self._fetched_at = time.monotonic()
