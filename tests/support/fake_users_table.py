@@ -24,6 +24,7 @@ class FakeUsersTable(UsersTable):
     write that was asked for, `reads` and `gets` whose rows were read.
     """
 
+    table = "users"
     names = DEFAULT_NAMES
 
     def __init__(self, rows: Mapping[str, Row] | None = None, *, refused: Iterable[str] = ()) -> None:
@@ -38,6 +39,9 @@ class FakeUsersTable(UsersTable):
 
     def with_fields(self, names: Names) -> Self:  # noqa: ARG002
         return self
+
+    def check(self) -> None:
+        pass
 
     def read(self, user_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Row]:
         wanted = list(user_ids)

@@ -18,6 +18,7 @@ from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.instance import TableInstance
 from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import peaceful_dynamodb
+from tests.support.fake_users_table import FakeUsersTable
 
 OWNER = "me"
 UNTIL = 9_000_000_000_000
@@ -76,9 +77,8 @@ def resources(memory: RunsInMemory, queue: PagesQueue, open_clerk: Callable[[], 
         pages=memory.pages,
         queue=queue,
         instance=memory.instance,
-        users_table="users",
+        users_table=FakeUsersTable(),
         open_clerk=lambda *_: open_clerk(),
-        check_table=lambda _: None,
         page_size=50,
         create_missing=True,
         time_left=lambda: 900,

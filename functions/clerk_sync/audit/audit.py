@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from clerk_sync.audit.deletions import DeletionFinder
+from clerk_sync.audit.deletions import find_deletions
 from clerk_sync.audit.report import KINDS, report
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
@@ -17,26 +17,24 @@ from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
 
 
-def audit(resources: Resources, request: Request, finder: DeletionFinder) -> dict[str, Any]:
-    """Start an audit or continue the one under way, wait for the workers, and report. Raises what
-    `Invocation.take_part` does."""
+def audit(resources: Resources, request: Request, max_percent: float) -> dict[str, Any]:
+    """Start an audit or continue the one under way, wait for the workers, and report. `max_percent` is
+    MaxDeletionsPercent. Raises what `Invocation.take_part` does."""
 
     def page(lease: Lease, clerk: ClerkClient) -> None:
         unlisted = read_users(lease, clerk)
         # The run has them if an earlier invocation was cut off after it had sent them.
-        deletions = lease.run.deletions or _send_deletions(lease, clerk, finder, unlisted)
+        deletions = lease.run.deletions or _send_deletions(lease, clerk, unlisted, max_percent)
         lease.end_paging(unlisted, deletions)
 
     return _report(resources, Invocation(resources, request).take_part(page))
 
 
-def _send_deletions(
-    lease: Lease, clerk: ClerkClient, finder: DeletionFinder, unlisted: int
-) -> MissedDeletions:
+def _send_deletions(lease: Lease, clerk: ClerkClient, unlisted: int, max_percent: float) -> MissedDeletions:
     """Find the rows of deleted users, and send a page that marks them."""
     lease.wait_for_outcomes()
     lease.has_progressed = True  # a scan that runs out of time is saved
-    missed, deletions = finder.find(lease, clerk, unlisted)
+    missed, deletions = find_deletions(lease, clerk, unlisted, max_percent)
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))

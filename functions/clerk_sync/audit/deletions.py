@@ -6,7 +6,7 @@ another instance's, no row is marked.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from pydantic import BaseModel
@@ -21,7 +21,6 @@ from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, USERS_NAMED
 from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
-from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import Deletion
 
 IDS_PER_REQUEST = 100
@@ -71,66 +70,61 @@ class Scan(BaseModel):
         runs_table.update(run.run_id, "scan", set_={"scan": text, "expiresAt": run.expires_at})
 
 
-@dataclass(frozen=True, slots=True)
-class DeletionFinder:
-    """Finds the rows that an audit marks as deleted, after every user was read and written."""
+def find_deletions(
+    lease: Lease, clerk: ClerkClient, unlisted: int, max_percent: float
+) -> tuple[MissedDeletions, Sequence[Deletion]]:
+    """Find the rows to mark as deleted, after every user was read and written: the record to save, and the
+    deletions to send; none unless the run repairs.
 
-    users_table: UsersTable
-    runs_table: Items
-    max_percent: float
+    `unlisted` is the number of users that Clerk counts and did not list. Raises OutOfTime with the scan
+    saved, so that another call continues it; AwsError; and the errors of ClerkClient and the lease.
+    """
+    run, runs_table = lease.run, lease.resources.runs.items
+    if run.settled_pages < run.pages:
+        return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
+    if unlisted:
+        counts = counted(run.total_users + unlisted, "user")
+        listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
+        return MissedDeletions(held_back=f"{listed}: audit again."), ()
+    scan = Scan.load(runs_table, run)
+    try:
+        _scan_table(lease, scan)
+        _confirm(lease, clerk, scan)
+        return _decide(lease, scan, max_percent)
+    except (ClerkUnavailable, OutOfTime):
+        scan.save(runs_table, run)
+        raise
 
-    def find(
-        self, lease: Lease, clerk: ClerkClient, unlisted: int
-    ) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        """The record to save, and the deletions to send; none unless the run repairs.
 
-        `unlisted` is the number of users that Clerk counts and did not list. Raises OutOfTime with the scan
-        saved, so that another call continues it; AwsError; and the errors of ClerkClient and the lease.
-        """
-        run = lease.run
-        if run.settled_pages < run.pages:
-            return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
-        if unlisted:
-            counts = counted(run.total_users + unlisted, "user")
-            listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
-            return MissedDeletions(held_back=f"{listed}: audit again."), ()
-        scan = Scan.load(self.runs_table, run)
-        try:
-            self._scan(lease, scan)
-            _confirm(lease, clerk, scan)
-            return self._decide(lease, scan)
-        except (ClerkUnavailable, OutOfTime):
-            scan.save(self.runs_table, run)
-            raise
+def _scan_table(lease: Lease, scan: Scan) -> None:
+    """Scan the table for synced rows whose users Clerk has not listed."""
+    if scan.is_done:
+        return
+    listed = IdSet(lease.resources.pages.id_digests(lease.run.run_id))
+    for batch, last in lease.resources.users_table.unmarked(scan.after, now_ms()):
+        candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in listed)]
+        scan.after, scan.is_done = last, last is None
+        scan.rows += len(batch)
+        scan.more += max(0, len(candidates) - MAX_DELETIONS)
+        scan.candidates = candidates[:MAX_DELETIONS]
+        _go_on(lease)
 
-    def _scan(self, lease: Lease, scan: Scan) -> None:
-        """Scan the table for synced rows whose users Clerk has not listed."""
-        if scan.is_done:
-            return
-        listed = IdSet(lease.resources.pages.id_digests(lease.run.run_id))
-        for batch, last in self.users_table.unmarked(scan.after, now_ms()):
-            candidates = [*scan.candidates, *(user_id for user_id in batch if user_id not in listed)]
-            scan.after, scan.is_done = last, last is None
-            scan.rows += len(batch)
-            scan.more += max(0, len(candidates) - MAX_DELETIONS)
-            scan.candidates = candidates[:MAX_DELETIONS]
-            _go_on(lease)
 
-    def _decide(self, lease: Lease, scan: Scan) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        """What to record and to send once Clerk was asked for all candidates."""
-        run, now = lease.run, now_ms()
-        rows = self.users_table.read(scan.gone, consistent=True)
-        gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now)]
-        found = MissedDeletions(scan.rows, len(gone), tuple(gone[:USERS_NAMED]), unasked=scan.more)
-        if not gone:
-            return found, ()
-        held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, self.max_percent)
-        if held_back:
-            return replace(found, held_back=held_back), ()
-        found = replace(found, listed_before=_listed_before(lease, gone))
-        if run.dry_run:
-            return found, ()
-        return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
+def _decide(lease: Lease, scan: Scan, max_percent: float) -> tuple[MissedDeletions, Sequence[Deletion]]:
+    """What to record and to send once Clerk was asked for all candidates."""
+    run, now = lease.run, now_ms()
+    rows = lease.resources.users_table.read(scan.gone, consistent=True)
+    gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now)]
+    found = MissedDeletions(scan.rows, len(gone), tuple(gone[:USERS_NAMED]), unasked=scan.more)
+    if not gone:
+        return found, ()
+    held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, max_percent)
+    if held_back:
+        return replace(found, held_back=held_back), ()
+    found = replace(found, listed_before=_listed_before(lease, gone))
+    if run.dry_run:
+        return found, ()
+    return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
 
 
 def _confirm(lease: Lease, clerk: ClerkClient, scan: Scan) -> None:

@@ -26,9 +26,8 @@ class Window:
     """The users created from `since` to just before `before` (ms, None: no bound).
 
     `users` are the last ones listed, oldest first, and `without_id` the last page's entries without an id
-    (not stored). The listing continues after the last user, or an earlier one if that user was deleted.
-    `ended`: the last page was shorter than requested, so no users should be left. Clerk may have cut it, so
-    the window is kept until as many users were listed as Clerk counts.
+    (not stored). `ended`: no users should be left, but as Clerk may have cut the last page, the window is
+    kept until as many users were listed as Clerk counts.
     """
 
     since: int | None = None
@@ -79,7 +78,6 @@ class Checkpoint:
         return Checkpoint(self.listed + listed, (*others, *windows))
 
     def dump(self) -> str:
-        """The checkpoint as short JSON."""
         kept = KEPT_USERS if len(self.windows) == 1 else KEPT_USERS_OF_EACH_WINDOW
         windows = [[w.since, w.before, int(w.ended), w.users[-kept:]] for w in self.windows]
         return json.dumps([self.listed, windows], separators=(",", ":"))

@@ -24,9 +24,8 @@ class ParallelListing:
     """Lists every user from a checkpoint on, each once.
 
     The executor must be able to run `max_requests` at once. `expected` is Clerk's own count when the run
-    began. A page shorter than requested ends the last window. If every window has ended with fewer users
-    listed than Clerk counts, those that Clerk may have cut short are listed further, once, until no users
-    come.
+    began. If every window has ended with fewer users listed than Clerk counts, those that Clerk may have cut
+    short are listed further, once, until no users come.
     """
 
     clerk: Clerk

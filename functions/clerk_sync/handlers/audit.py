@@ -5,11 +5,8 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from clerk_sync.audit.audit import audit
-from clerk_sync.audit.deletions import DeletionFinder
-from clerk_sync.aws.clients import client
-from clerk_sync.aws.items import Items
 from clerk_sync.errors import ClerkSyncError
-from clerk_sync.handlers.runs import open_resources, users_table
+from clerk_sync.handlers.runs import open_resources
 from clerk_sync.handlers.settings import AuditSettings
 from clerk_sync.log import logger
 from clerk_sync.runs.events import audit_request
@@ -20,9 +17,8 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """Event `{}` or any of the keys of AuditRequest → the report that docs/reference.md shows."""
     try:
         settings = AuditSettings.from_env()
-        runs_table = Items(client("dynamodb"), settings.runs_table)
-        finder = DeletionFinder(users_table(settings), runs_table, settings.max_deletions_percent)
-        return audit(open_resources(settings, context), audit_request(event), finder)
+        resources = open_resources(settings, context)
+        return audit(resources, audit_request(event), settings.max_deletions_percent)
     except ClerkSyncError as error:
         logger.error("audit_interrupted", kind=type(error).__name__, reason=str(error))
         raise

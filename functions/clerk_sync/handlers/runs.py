@@ -25,16 +25,6 @@ MOST_REQUESTS_AT_ONCE = 24
 """Each may hold a page of users, some 4 MB once it is parsed, while the page before is sent."""
 
 
-def _requests_at_once(requests_per_second: float) -> int:
-    """How many requests at once use up the rate where each takes a quarter of a second."""
-    return min(MOST_REQUESTS_AT_ONCE, ceil(requests_per_second / 4))
-
-
-def users_table(settings: BackfillSettings) -> UsersTable:
-    """The table that the run keeps true."""
-    return UsersTable(client("dynamodb"), settings.users_table, settings.users_table_key, settings.names)
-
-
 def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resources:
     """What this invocation goes through a run with."""
 
@@ -57,19 +47,19 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
                 FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(event)
             )
 
-    items = Items(client("dynamodb"), settings.runs_table)
-    max_requests = _requests_at_once(settings.clerk_requests_per_second)
+    dynamodb, key = client("dynamodb"), settings.users_table_key
+    items = Items(dynamodb, settings.runs_table)
+    # They use up the rate where each takes a quarter of a second.
+    max_requests = min(MOST_REQUESTS_AT_ONCE, ceil(settings.clerk_requests_per_second / 4))
     return Resources(
         runs=RunsTable(items),
         pages=PageLedger(items),
         queue=PagesQueue(client("sqs"), settings.pages_queue_url),
         instance=TableInstance(items, settings.users_table),
-        users_table=settings.users_table,
+        users_table=UsersTable(dynamodb, settings.users_table, key, settings.names),
         open_clerk=open_clerk,
-        check_table=lambda names: users_table(settings).with_fields(names).check(),
         page_size=settings.page_size,
         create_missing=settings.create_missing_users,
-        names=settings.names,
         time_left=time_left,
         invoke_again=invoke_again,
         open_executor=lambda: ThreadPoolExecutor(max_requests),

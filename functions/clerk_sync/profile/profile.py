@@ -45,7 +45,7 @@ class Profile:
 class Profiles:
     """Reads and refreshes the callers' rows.
 
-    `ask_clerk` returns Clerk's user object for an id and raises what ClerkLookup.user does. `max_age_ms` is
+    `ask_clerk` returns Clerk's user object for an id and raises what clerk_user does. `max_age_ms` is
     how old a row may be.
     """
 

@@ -5,7 +5,6 @@ categories from Clerk's JavaScript SDK (clerk/javascript#9469).
 """
 
 import base64
-import math
 import re
 import time
 from collections.abc import Callable, Collection
@@ -94,43 +93,36 @@ def key_source(pem: str | None, issuer: str) -> KeyOf:
     return lambda _: key
 
 
-class PublishedKeys(jwt.PyJWKClient):
+class PublishedKeys:
     """The issuer's published keys, as a KeyOf. They are fetched once an hour, and at most twice a minute for
-    an unknown key id, as anyone can make one up."""
+    an unknown key id, as anyone can make one up. A fetch that fails leaves the keys of the last one."""
 
     def __init__(self, issuer: str) -> None:
-        super().__init__(
+        self._client = jwt.PyJWKClient(
             f"{issuer}/.well-known/jwks.json",
-            lifespan=_HOUR_SECONDS,
+            cache_jwk_set=False,
             timeout=_TIMEOUT_SECONDS,
-            cooldown_duration=_COOLDOWN_SECONDS,
             headers={"User-Agent": "clerk-sync"},
         )
-        self._failed_at = -math.inf
-        self._keys: jwt.PyJWKSet | None = None
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._fetched_at = 0.0
+        self._failure: str | None = None
 
     def __call__(self, token: str) -> Any:
         key_id = jwt.get_unverified_header(token).get("kid", "")
-        try:
-            return self.get_signing_key(key_id)
-        except jwt.PyJWKClientError:
-            raise TokenError("the issuer has no such key") from None
+        age = time.monotonic() - self._fetched_at
+        if not self._keys or age > (_HOUR_SECONDS if key_id in self._keys else _COOLDOWN_SECONDS):
+            self._fetch()
+        if key_id in self._keys:
+            return self._keys[key_id]
+        if self._failure:
+            raise ClerkUnavailable(f"{self._client.uri} returns no keys: {self._failure}")
+        raise TokenError("the issuer has no such key")
 
-    def fetch_data(self) -> Any:
-        """PyJWKClient's own, except that a failed fetch keeps the keys of the last one and is not repeated
-        at once. Raises ClerkUnavailable if there are no keys to keep."""
-        is_refresh = self.jwk_set_cache is not None and self.jwk_set_cache.get() is not None
-        if is_refresh and time.monotonic() - self._failed_at < _COOLDOWN_SECONDS:
-            raise ClerkUnavailable(f"{self.uri} returned no keys a moment ago")
+    def _fetch(self) -> None:
+        self._fetched_at = time.monotonic()
         try:
-            keys = jwt.PyJWKSet.from_dict(super().fetch_data())
-            self._get_signing_keys_from_jwk_set(keys)
+            self._keys = {key.key_id: key for key in self._client.get_signing_keys()}
+            self._failure = None
         except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
-            self._failed_at = time.monotonic()
-            if self.jwk_set_cache is not None:
-                self.jwk_set_cache.put(self._keys)
-            if self._keys is None or is_refresh:
-                raise ClerkUnavailable(f"{self.uri} returns no keys: {error}") from error
-            return self._keys
-        self._keys = keys
-        return keys
+            self._failure = str(error) or type(error).__name__

@@ -175,9 +175,9 @@ class Invocation:
             create_missing=self._create_missing,
             dry_run=request.dry_run,
             started_at=now_ms(),
-            users_table=resources.users_table,
+            users_table=resources.users_table.table,
             instance_id=resources.instance.read(),
-            fields=",".join(resources.names),
+            fields=",".join(resources.users_table.names),
             webhooks_since=webhooks.first_at if webhooks else None,
             full_run_at=full.started_at if full else None,
         )

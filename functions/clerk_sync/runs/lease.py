@@ -48,7 +48,6 @@ class Lease:
         self._continuation = continuation
         self._owner = owner
         self._acquired_at = now_ms()
-        self._renewed_at = 0
         self._lease_until = 0
         # The threads that read Clerk renew the lease too: what is written last must end last.
         self._renewing = Lock()
@@ -65,7 +64,7 @@ class Lease:
             self._recover()
             with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
                 try:
-                    self.resources.check_table(self.run.names)
+                    self.resources.users_table.with_fields(self.run.names).check()
                     self._check_instance(clerk)
                     page(self, clerk)
                 finally:
@@ -76,7 +75,11 @@ class Lease:
             logger.warning("lease_lost", reason=str(error))
         except OutOfTime:
             self._release()
-            self._continue_in_new_invocation()
+            if not self.has_progressed:
+                problem = "The function's time was too short to send a single page."
+                raise ClerkUnavailable(f"{problem} {self._stays_open()}") from None
+            self.resources.invoke_again(self._continuation)
+            logger.info("run_continued")
             return True
         except (ClerkError, AwsError) as error:
             self._fail_or_stay_open(error)
@@ -121,9 +124,8 @@ class Lease:
 
     def keep(self) -> None:
         """Renew the lease if a quarter of it has passed."""
-        if now_ms() - self._renewed_at > LEASE_MS // 4:
+        if self._lease_until - now_ms() < LEASE_MS * 3 // 4:
             self._renew()
-            self._renewed_at = now_ms()
 
     def stop_if_out_of_time(self) -> None:
         """Raise OutOfTime when only the reserve is left."""
@@ -146,8 +148,9 @@ class Lease:
         # A dry run writes nothing, so it decides nothing about the table either.
         known = instance.read() or here if self.run.dry_run else instance.remember(here)
         if other := {known, self.run.instance_id or here} - {here}:
+            table = self.resources.users_table.table
             raise ClerkRefused(
-                f"The secret key is for the Clerk instance {here}, but table {self.resources.users_table} "
+                f"The secret key is for the Clerk instance {here}, but table {table} "
                 f"belongs to {', '.join(other)}. Use that one's secret key. If you moved the table to "
                 "another instance on purpose, delete the item whose runId is 'instance' from RunsTable."
             )
@@ -193,14 +196,6 @@ class Lease:
             return
         self._release()
         raise type(error)(f"{sentence(error)} {self._stays_open()}") from error
-
-    def _continue_in_new_invocation(self) -> None:
-        if not self.has_progressed:
-            raise ClerkUnavailable(
-                f"The function's time was too short to send a single page. {self._stays_open()}"
-            )
-        self.resources.invoke_again(self._continuation)
-        logger.info("run_continued")
 
     def _release(self) -> None:
         with suppress(ClerkSyncError):

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import Any
 
-from clerk_sync.aws.items import Items, Value, put
+from clerk_sync.aws.items import Items, Value, Write, delete, put, update
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs import page_record
-from clerk_sync.runs.counts import Counts
+from clerk_sync.runs.counts import COUNT_NAMES, Counts
 from clerk_sync.runs.page import Page, PageOutcome
-from clerk_sync.runs.page_record import PAGE, READING, PendingPage
+from clerk_sync.runs.page_record import PageRecord, PendingPage, dump_plan, dump_problems, load_plan
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
-from clerk_sync.runs.runs_table import load_deletions
+from clerk_sync.runs.runs_table import RUN, load_deletions, progress
 from clerk_sync.users.drift import Findings, merge
 from clerk_sync.users.upsert import Plan
 from clerk_sync.users.user import UserProblem
@@ -43,7 +43,7 @@ class PageLedger:
             # A page that is read again replaces what was read for it before.
             reading = put(page_record.new_reading(run, number, page), only_if="")
             puts += [put(page_record.new_record(run, number, page)), reading]
-        if not self.items.transact(*puts, page_record.record_progress(run, owner, until)):
+        if not self.items.transact(*puts, _record_progress(run, owner, until)):
             raise LeaseLost(f"Another invocation is paging run {run.run_id}")
 
     def recover(self, run: Run, owner: str, until: int) -> Run | None:
@@ -63,22 +63,22 @@ class PageLedger:
         if not left:
             return run
         deleted = left[len(settled) :]
-        progress = page_record.record_progress(run, owner, until, deleted)
-        return run if self.items.transact(*map(page_record.delete_page, deleted), progress) else None
+        progress = _record_progress(run, owner, until, deleted)
+        return run if self.items.transact(*map(_delete, deleted), progress) else None
 
     # While the workers write it
 
     def plan(self, page: Page) -> Plan | None:
         """What earlier deliveries of this message were to do. None if its outcome would not count: the page
         is done, or it was read again or continued in another message."""
-        record = self.items.get(page.run_id, page_record.part_of(page.number))
+        record = self._page(page.run_id, page.number)
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
         part = record.get("planPart", -1)
         if part < page.part:
             return {}
         ids = [change.id for change in page.changes]
-        return page_record.load_plan(record, ids) if part == page.part else None
+        return load_plan(record, ids) if part == page.part else None
 
     def record_plan(self, page: Page, plan: Plan) -> None:
         """Record what the page found and will do, before its first write. Raises PageOutdated, as `plan` is
@@ -90,7 +90,7 @@ class PageLedger:
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            set_={**page_record.dump_plan(plan, ids), "planPart": page.part},
+            set_={**dump_plan(plan, ids), "planPart": page.part},
         ):
             raise PageOutdated
 
@@ -100,12 +100,10 @@ class PageLedger:
         It does so for nearly every page: one that is pending, has no malformed users and is not the last one
         left of its run. False if the page may be another one; then nothing is recorded.
         """
-        page = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token, "state": "PENDING"}
+        key = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token}
+        page = {**key, "state": "PENDING", "malformedCount": 0}
         is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
-        return self.items.transact(
-            page_record.set_outcome(page | {"malformedCount": 0}, "DONE", outcome),
-            page_record.count_in_run(page, "DONE", outcome.counts, is_not_last),
-        )
+        return self._record(page, "DONE", outcome, is_not_last)
 
     def record_outcome(self, run_id: str, number: int, token: str, outcome: PageOutcome | None) -> bool:
         """Count a page's outcome in its run, once however often it is called, correcting an earlier one.
@@ -115,17 +113,37 @@ class PageLedger:
         """
         state = "FAILED" if outcome is None else "DONE"
         for _ in range(_TRIES):
-            page = self.items.get(run_id, page_record.part_of(number))
+            page = self._page(run_id, number)
             if not page or page["pageToken"] != token or page["state"] in ("DONE", state):
                 return False
             counted = outcome or PageOutcome(Counts(errors=page["userCount"]))
             counted += PageOutcome(Counts(errors=page["malformedCount"]))
-            if self.items.transact(
-                page_record.set_outcome(page, state, counted),
-                page_record.count_in_run(page, state, counted.counts, "attribute_exists(runId)"),
-            ):
+            if self._record(page, state, counted, "attribute_exists(runId)"):
                 return True
         return False
+
+    def _record(self, page: PageRecord, state: str, outcome: PageOutcome, only_if: str) -> bool:
+        """Record a page's outcome, and add to its run what was not counted of it before; False if the page is
+        not as it was, or the condition on the run does not hold."""
+        values = {":token": page["pageToken"], ":was": page["state"], ":malformed": page["malformedCount"]}
+        added = (outcome.counts - Counts.load(page)).dump()
+        added["settledPages"] = 1 if page["state"] == "PENDING" else 0
+        added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
+        return self.items.transact(
+            update(
+                page["runId"],
+                page["part"],
+                "pageToken = :token AND #state = :was AND malformedCount = :malformed",
+                values,
+                set_={
+                    "state": state,
+                    "problems": dump_problems(outcome.problems),
+                    "findings": json.dumps(outcome.findings) if outcome.counts.findings else "",
+                    **outcome.counts.dump(),
+                },
+            ),
+            update(page["runId"], RUN, only_if, {}, add=added),
+        )
 
     # What it holds
 
@@ -143,11 +161,7 @@ class PageLedger:
         if not run.counts.errors:
             return problems
         for page in self._pages(run.run_id, "errorCount > :value", 0):
-            if page["state"] == "FAILED":
-                problems.append(page_record.given_up(page))
-            problems += page_record.load_problems(page["malformed"]) + page_record.load_problems(
-                page["problems"]
-            )
+            problems += page_record.problems(page)
             if len(problems) >= PROBLEMS_SHOWN:
                 break
         return problems[:PROBLEMS_SHOWN]
@@ -159,22 +173,40 @@ class PageLedger:
 
     def id_digests(self, run_id: str) -> Iterator[bytes]:
         """The digests of the ids that Clerk listed, page by page."""
-        readings = self.items.query(run_id, READING, "expiresAt > :value", 0)
+        readings = self.items.query(run_id, page_record.READING, "expiresAt > :value", 0)
         return (reading["ids"] for reading in readings)
 
     def _pages(self, run_id: str, only_if: str, value: Value) -> Iterator[dict[str, Any]]:
-        return self.items.query(run_id, PAGE, only_if, value)
+        return self.items.query(run_id, page_record.PAGE, only_if, value)
+
+    def _page(self, run_id: str, number: int) -> dict[str, Any] | None:
+        return self.items.get(run_id, page_record.part_of(number))
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         """The checkpoint after the run's last page."""
-        reading = self.items.get(run.run_id, page_record.reading_of(run.pages)) if run.pages else None
+        part = page_record.reading_of(run.pages)
+        reading = self.items.get(run.run_id, part) if run.pages else None
         return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
 
     def _not_added(self, run: Run) -> list[dict[str, Any]]:
         """The pages that are recorded and not added to the run."""
-        numbers = count(run.pages + 1)
-        return [
-            *takewhile(
-                bool, (self.items.get(run.run_id, page_record.part_of(number)) or {} for number in numbers)
-            )
-        ]
+        pages = (self._page(run.run_id, number) or {} for number in count(run.pages + 1))
+        return [*takewhile(bool, pages)]
+
+
+def _record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRecord] = ()) -> Write:
+    """Record in the run what was sent, and keep the lease until then (ms). What was counted of the pages
+    that are deleted with it is subtracted."""
+    counted = [page for page in deleted if page["state"] != "PENDING"]
+    subtracted = {name: -sum(page[name] for page in counted) for name in COUNT_NAMES.values() if counted}
+    if counted:
+        subtracted["settledPages"] = -len(counted)
+        subtracted["givenUpPages"] = -sum(page["state"] == "FAILED" for page in counted)
+    change = {**progress(run), "leaseUntil": until}
+    return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
+
+
+def _delete(page: PageRecord) -> Write:
+    """Delete a page if it is still as it was."""
+    values = {":token": page["pageToken"], ":was": page["state"]}
+    return delete(page["runId"], page["part"], "pageToken = :token AND #state = :was", values)

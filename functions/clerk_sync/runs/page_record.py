@@ -1,4 +1,4 @@
-"""A page as RunsTable has it: the attributes of its record, and the writes that change it."""
+"""A page as RunsTable has it: the attributes of its record, and of what was read for it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,10 @@ from itertools import product
 from string import ascii_letters
 from typing import Any
 
-from clerk_sync.aws.items import Value, Write, delete, update
+from clerk_sync.aws.items import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
-from clerk_sync.runs.counts import COUNT_NAMES, Counts
-from clerk_sync.runs.page import PageOutcome
 from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
-from clerk_sync.runs.runs_table import RUN, dump_deletions, progress
+from clerk_sync.runs.runs_table import dump_deletions
 from clerk_sync.text import counted
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.upsert import Plan, Planned
@@ -75,7 +73,7 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
         "state": "PENDING",
         "userCount": page.users,
         "malformedCount": len(page.malformed),
-        "malformed": _dump_problems(page.malformed),
+        "malformed": dump_problems(page.malformed),
         "deletions": dump_deletions(page.deletions) if page.deletions else None,
         "expiresAt": run.expires_at,
     }
@@ -93,64 +91,21 @@ def new_reading(run: Run, number: int, page: PendingPage) -> dict[str, Value | N
     }
 
 
-def delete_page(page: PageRecord) -> Write:
-    """Delete a page if it is still the same and as it was."""
-    values = {":token": page["pageToken"], ":before": page["state"]}
-    return delete(page["runId"], page["part"], "pageToken = :token AND #state = :before", values)
+def problems(page: PageRecord) -> list[UserProblem]:
+    """The first problems of a page. If it ended in the dead-letter queue, that is one, before its users'."""
+    found = json.loads(page["malformed"]) + json.loads(page["problems"])
+    if page["state"] == "FAILED":
+        number, users = number_of(page), counted(page["userCount"], "user")
+        reason = (
+            f"Page {number} ({users}) could not be written; its message is in PagesDeadLetterQueue. Fix the "
+            "cause, which the log of WorkerFunction names, and redrive the queue."
+        )
+        found.insert(0, (None, reason))
+    return [UserProblem(*problem) for problem in found]
 
 
-def record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRecord] = ()) -> Write:
-    """Record in the run what was sent, and keep the lease until then (ms). What was counted of the pages
-    that are deleted with it is subtracted."""
-    counted = [page for page in deleted if page["state"] != "PENDING"]
-    subtracted = {name: -sum(page[name] for page in counted) for name in COUNT_NAMES.values() if counted}
-    if counted:
-        subtracted["settledPages"] = -len(counted)
-        subtracted["givenUpPages"] = -sum(page["state"] == "FAILED" for page in counted)
-    change = {**progress(run), "leaseUntil": until}
-    return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
-
-
-def set_outcome(page: PageRecord, state: str, outcome: PageOutcome) -> Write:
-    """Record a page's outcome if it is still as it was."""
-    return update(
-        page["runId"],
-        page["part"],
-        "pageToken = :token AND #state = :before AND malformedCount = :malformed",
-        {":token": page["pageToken"], ":before": page["state"], ":malformed": page["malformedCount"]},
-        set_={
-            "state": state,
-            "problems": _dump_problems(outcome.problems),
-            "findings": json.dumps(outcome.findings) if outcome.counts.findings else "",
-            **outcome.counts.dump(),
-        },
-    )
-
-
-def count_in_run(page: PageRecord, state: str, counts: Counts, only_if: str) -> Write:
-    """Add a page's outcome to its run, less what was counted of it before."""
-    added = (counts - Counts.load(page)).dump()
-    added["settledPages"] = 1 if page["state"] == "PENDING" else 0
-    added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
-    return update(page["runId"], RUN, only_if, {}, add=added)
-
-
-def given_up(page: PageRecord) -> UserProblem:
-    """The problem of a page that ended in the dead-letter queue."""
-    users = counted(page["userCount"], "user")
-    return UserProblem(
-        None,
-        f"Page {number_of(page)} ({users}) could not be written; its message is in PagesDeadLetterQueue. Fix "
-        "the cause, which the log of WorkerFunction names, and redrive the queue.",
-    )
-
-
-def load_problems(dumped: str) -> list[UserProblem]:
-    """The `malformed` or the `problems` of a page."""
-    return [UserProblem(*problem) for problem in json.loads(dumped)]
-
-
-def _dump_problems(problems: Sequence[UserProblem]) -> str:
+def dump_problems(problems: Sequence[UserProblem]) -> str:
+    """The `malformed` or the `problems` of a page: the first of them."""
     return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])
 
 

@@ -10,8 +10,9 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.users.fields import DEFAULT_NAMES, Names
+from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import UsersTable
 
 RESERVE_SECONDS = 30.0
 """The function's time that is kept for a request under way and an orderly end."""
@@ -22,27 +23,24 @@ class Resources:
     """The tables, the queue, Clerk and the function's time.
 
     `instance` says which Clerk instance the users table belongs to. `open_clerk` makes a client; the client
-    calls what it is given before each pause, with the seconds and the reason. `check_table` raises
-    SettingsError unless the users table fits. Both are for the fields that a run syncs. `create_missing` and
-    `names`, the fields that a new run syncs, are the parameters' values. `time_left` gives
-    the function's seconds. `invoke_again` starts another invocation with an event. `open_executor` makes one
-    that sends up to `max_requests` requests to Clerk at once.
+    calls what it is given before each pause, with the seconds and the reason, and reads the fields that a run
+    syncs. `create_missing` and the fields of `users_table` are those of a new run. `time_left` gives the
+    function's seconds. `invoke_again` starts another invocation with an event. `open_executor` makes one that
+    sends up to `max_requests` requests to Clerk at once.
     """
 
     runs: RunsTable
     pages: PageLedger
     queue: PagesQueue
     instance: TableInstance
-    users_table: str
+    users_table: UsersTable
     open_clerk: Callable[[Callable[[float, str], None], Names], ClerkClient]
-    check_table: Callable[[Names], None]
     page_size: int
     create_missing: bool
     time_left: Callable[[], float]
     invoke_again: Callable[[Mapping[str, Any]], None]
     open_executor: Callable[[], Executor]
     max_requests: int
-    names: Names = DEFAULT_NAMES
     sleep: Callable[[float], None] = time.sleep
 
     def is_out_of_time(self) -> bool:

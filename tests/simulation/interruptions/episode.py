@@ -16,7 +16,6 @@ from unittest.mock import patch
 
 from clerk_sync import metrics
 from clerk_sync.audit import audit, deletions
-from clerk_sync.audit.deletions import DeletionFinder
 from clerk_sync.aws import items as items_module
 from clerk_sync.aws.items import Items
 from clerk_sync.clerk import listing, parallel_listing
@@ -25,7 +24,6 @@ from clerk_sync.errors import (
     AwsError,
     ClerkUnavailable,
     EventError,
-    SettingsError,
 )
 from clerk_sync.runs import (
     backfill,
@@ -283,9 +281,7 @@ class Episode:
         """AuditFunction's handler."""
         with self._failures():
             resources = self._opened(event, "audit")
-            runs_table = Items(cast(Any, self.dynamodb), "RunsTable")
-            finder = DeletionFinder(cast(Any, self.users_table), runs_table, self._max_percent)
-            made = audit.audit(resources, audit_request(event), finder)
+            made = audit.audit(resources, audit_request(event), self._max_percent)
             self.world.note("answered", f"{made['status']} {made['verdict']}")
             assert (made["verdict"] is None) == (made["status"] in ("RUNNING", "FAILED"))
 
@@ -316,9 +312,8 @@ class Episode:
             pages=self._page_ledger(),
             queue=self.queue,
             instance=TableInstance(Items(cast(Any, self.dynamodb), "RunsTable"), "users"),
-            users_table="users",
+            users_table=self.users_table,
             open_clerk=self._open_clerk,
-            check_table=partial(self._check_settings, "describe table", "The table is of another shape"),
             page_size=PAGE_SIZE,
             create_missing=True,
             time_left=lambda: (deadline - world.now) / 1000,
@@ -331,15 +326,8 @@ class Episode:
         )
 
     def _open_clerk(self, on_wait: Callable[[float, str], None], _: Names) -> ClerkClient:
-        self._check_settings("read secret", "The parameter is not there")
+        self.world.check_settings("read secret", "The parameter is not there")
         return InterruptedClerk(self.world, self.users, on_wait)
-
-    def _check_settings(self, what: str, problem: str, _: Names = ()) -> None:
-        def check() -> None:
-            if self.world.chance(self.world.faults.wrong_settings):
-                raise SettingsError(problem)
-
-        self.world.edge(what, check)
 
     def _invoke_again(self, function: Literal["backfill", "audit"], event: Mapping[str, Any]) -> None:
         self.world.edge("invoke", lambda: self._invoke(event, function=function), can_repeat=True)

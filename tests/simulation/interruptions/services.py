@@ -216,6 +216,9 @@ class InterruptedUsersTable(FakeUsersTable):
 
         return self._edge("write rows", checked, can_repeat=True) if writes else []
 
+    def check(self) -> None:
+        self._world.check_settings("describe table", "The table is of another shape")
+
     def unmarked(self, after: str | None, now: int) -> Iterator[tuple[list[str], str | None]]:
         is_last = False
         while not is_last:

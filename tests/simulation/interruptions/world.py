@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clerk_sync.errors import SettingsError
 from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS
 from clerk_sync.runs.page import Page
 
@@ -175,6 +176,15 @@ class World:
             answer = self._attempt(f"{what} (again)", action)
         self._interrupt("after", what)
         return answer
+
+    def check_settings(self, what: str, problem: str) -> None:
+        """Such a call that finds out whether the settings will do."""
+
+        def check() -> None:
+            if self.chance(self.faults.wrong_settings):
+                raise SettingsError(problem)
+
+        self.edge(what, check)
 
     def _attempt[T](self, what: str, action: Callable[[], T]) -> T:
         try:

@@ -2,14 +2,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.audit import deletions
-from clerk_sync.audit.deletions import MAX_DELETIONS, DeletionFinder, Scan, reason_to_hold_back
+from clerk_sync.audit.deletions import MAX_DELETIONS, Scan, find_deletions, reason_to_hold_back
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import DAY_MS
@@ -152,7 +152,7 @@ def names(number: int, start: int = 0) -> list[str]:
 
 
 class Audit:
-    """A run that has listed these users, in a RunsTable in memory, and its DeletionFinder."""
+    """A run that has listed these users, in a RunsTable in memory, and what finds deletions."""
 
     def __init__(
         self,
@@ -172,17 +172,18 @@ class Audit:
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
         self.time_left: Callable[[], float] = lambda: 1
-        self.finder = DeletionFinder(cast(Any, table), memory.items, max_percent)
+        self.table = table
+        self.max_percent = max_percent
         self.lease_kept = 0
 
     def find(
         self, clerk: ClerkClient, run: Run, unlisted: int = 0
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
-        resources = SimpleNamespace(runs=self.memory.runs, pages=self.memory.pages)
+        resources = SimpleNamespace(runs=self.memory.runs, pages=self.memory.pages, users_table=self.table)
         lease: Any = SimpleNamespace(
             run=run, resources=resources, keep=self._keep_lease, stop_if_out_of_time=self._stop
         )
-        return self.finder.find(lease, clerk, unlisted)
+        return find_deletions(lease, clerk, unlisted, self.max_percent)
 
     def saved_scan(self) -> Scan:
         return Scan.load(self.memory.items, self.run)

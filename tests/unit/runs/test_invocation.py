@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import STALE_MS, Mode, Run
 from clerk_sync.users.fields import DEFAULT_NAMES
+from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import UserProblem
 from tests.support import runs as in_memory
 from tests.support.fake_clerk import ClerkInMemory
@@ -247,7 +248,11 @@ def test_dry_run_sets_no_watermark(memory: RunsInMemory) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"create_missing": False}, {"users_table": "another"}, {"names": (*DEFAULT_NAMES, "phoneNumber")}],
+    [
+        {"create_missing": False},
+        {"users_table": UsersTable(cast(Any, None), "another", "clerkUserId")},
+        {"users_table": UsersTable(cast(Any, None), "users", "clerkUserId", (*DEFAULT_NAMES, "phoneNumber"))},
+    ],
 )
 def test_watermark_of_another_table_create_missing_or_fields_does_not_count(
     memory: RunsInMemory, changed: Mapping[str, Any]
