@@ -21,12 +21,8 @@ class NewerVersion(MessageError):
     """A newer version of clerk-sync sent the page: its own workers can read it."""
 
 
-class SignatureError(ClerkSyncError):
-    """A webhook's signature, timestamp or headers are wrong: Clerk did not sign it."""
-
-
-class TokenError(ClerkSyncError):
-    """A session token does not prove who is calling."""
+class Unauthorized(MessageError):
+    """Clerk did not sign the webhook, or no session token proves that the request is its caller's."""
 
 
 class ClerkError(ClerkSyncError):
@@ -54,10 +50,8 @@ class AwsError(ClerkSyncError):
 
 
 class RowRefused(AwsError):
-    """DynamoDB will never take this row: it is over 400 KB, say, or an index can't hold one of its values.
-
-    The message holds DynamoDB's own reason.
-    """
+    """DynamoDB will never take this row, for the reason in the message: it is over 400 KB, say, or an index
+    can't hold one of its values."""
 
 
 class ClaimsUnavailable(AwsError):

@@ -6,7 +6,6 @@ another instance's, no row is marked.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Self
 
 from pydantic import BaseModel
@@ -115,16 +114,17 @@ def _decide(lease: Lease, scan: Scan, max_percent: float) -> tuple[MissedDeletio
     run, now = lease.run, now_ms()
     rows = lease.resources.users_table.read(scan.gone, consistent=True)
     gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now)]
-    found = MissedDeletions(scan.rows, len(gone), tuple(gone[:USERS_NAMED]), unasked=scan.more)
-    if not gone:
+    first = tuple(gone[:USERS_NAMED])
+    found = MissedDeletions(rows=scan.rows, found=len(gone), first=first, unasked=scan.more)
+    if gone:
+        found.held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, max_percent)
+    if not gone or found.held_back:
         return found, ()
-    held_back = reason_to_hold_back(len(gone) + scan.more, scan.rows, run, max_percent)
-    if held_back:
-        return replace(found, held_back=held_back), ()
-    found = replace(found, listed_before=_listed_before(lease, gone))
+    found.listed_before = _listed_before(lease, gone)
     if run.dry_run:
         return found, ()
-    return replace(found, sent=len(gone)), [Deletion(user_id, now) for user_id in gone]
+    found.sent = len(gone)
+    return found, [Deletion(user_id, now) for user_id in gone]
 
 
 def _confirm(lease: Lease, clerk: ClerkClient, scan: Scan) -> None:

@@ -22,20 +22,16 @@ def prepare(*makes: Callable[[], object]) -> None:
                 make()
 
 
-def check_is_request(event: Any, *methods: str) -> None:
-    """Raise MessageError unless API Gateway may have sent this, rather than a person who wrote it by hand. If
-    methods are given, its method is one of them."""
+def headers(event: Any, *methods: str) -> dict[str, str]:
+    """The headers of a request with one of these methods, if any are given. Their names are in lower case.
+
+    Raises MessageError unless API Gateway may have sent the event, rather than a person who wrote it by hand.
+    """
     match event:
-        case {"headers": headers, "body": None | str()}:
-            is_method = not methods or event.get("httpMethod") in methods
-            if is_method and all(map(_are_texts, (headers, event.get("pathParameters")))):
-                return
+        case {"headers": found, "body": None | str()} if not methods or event.get("httpMethod") in methods:
+            if _are_texts(found) and _are_texts(event.get("pathParameters")):
+                return {name.lower(): value for name, value in (found or {}).items()}
     raise MessageError("The event is not a request of API Gateway.")
-
-
-def headers(event: dict[str, Any]) -> dict[str, str]:
-    """The request's headers, names in lower case."""
-    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
 
 
 def body(event: dict[str, Any]) -> bytes:

@@ -1,13 +1,14 @@
 """ProfileFunction: `PUT` and `GET /users/me`, which the app calls on page load with a Clerk session token."""
 
 import json
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
-from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, TokenError
-from clerk_sync.handlers.api_gateway import check_is_request, dynamodb, headers, prepare
+from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, Unauthorized
+from clerk_sync.handlers.api_gateway import dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.profile.clerk_lookup import clerk_user
@@ -27,15 +28,15 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
     valid token or another user's row, 404 no row, 413 too big, 500, and 503 with `Retry-After`."""
     response_headers = {"Cache-Control": "no-store"}
     try:
-        check_is_request(event, "GET", "PUT", "OPTIONS")
-        response_headers |= cors_headers(headers(event), _settings().clerk_authorized_parties)
+        asked = headers(event, "GET", "PUT", "OPTIONS")
+        response_headers |= cors_headers(asked, _settings().clerk_authorized_parties)
         if event["httpMethod"] == "OPTIONS":
             return {"statusCode": 204, "headers": response_headers}
-        status, body = _answer(event)
-    except (TokenError, MessageError) as error:
+        status, body = _answer(event, asked)
+    except MessageError as error:
         logger.warning("profile_rejected", reason=str(error))
-        is_token = isinstance(error, TokenError)
-        status, body = (401, {"error": "Sign in."}) if is_token else (400, {"error": str(error)})
+        is_bad = not isinstance(error, Unauthorized)
+        status, body = (400, {"error": str(error)}) if is_bad else (401, {"error": "Sign in."})
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
         status, body = 500, {"error": "This is not set up right; its log says why."}
@@ -47,11 +48,11 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
     return {"statusCode": status, "headers": response_headers, "body": json.dumps(body)}
 
 
-def _answer(event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def _answer(event: dict[str, Any], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
     if len(body := event.get("body") or "") > MAX_BYTES:
         return 413, {"error": "The body must be empty."}
     path_user_id = (event.get("pathParameters") or {}).get("userId", "me")
-    answer = _page_loads().answer(event["httpMethod"], path_user_id, headers(event), body)
+    answer = _page_loads().answer(event["httpMethod"], path_user_id, headers, body)
     return (404, {"error": "There is no such user here."}) if answer is None else (200, answer)
 
 

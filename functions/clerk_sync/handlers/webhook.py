@@ -6,11 +6,11 @@ from typing import Any
 from clerk_sync.aws.clients import client
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
-from clerk_sync.errors import AwsError, MessageError, SettingsError, SignatureError
-from clerk_sync.handlers.api_gateway import body, check_is_request, dynamodb, headers, prepare
+from clerk_sync.errors import AwsError, MessageError, SettingsError, Unauthorized
+from clerk_sync.handlers.api_gateway import body, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.webhook.arrivals import Arrivals
@@ -27,27 +27,26 @@ def handler(event: Any, _context: object) -> dict[str, int]:
     signed by Clerk, 413 too big; 500 and 503 where Clerk should send it again."""
     try:
         return {"statusCode": _answer(event)}
-    except (MessageError, SignatureError) as error:
-        return {"statusCode": _rejected(401 if isinstance(error, SignatureError) else 400, str(error))}
+    except MessageError as error:
+        return {"statusCode": _rejected(401 if isinstance(error, Unauthorized) else 400, str(error))}
     except (SettingsError, AwsError) as error:
         logger.error("webhook_failed", reason=str(error))
         return {"statusCode": 500 if isinstance(error, SettingsError) else 503}
 
 
 def _answer(event: Any) -> int:
-    check_is_request(event)
-    content = body(event)
+    signed, content = headers(event), body(event)
     if len(content) > MAX_BYTES:
         return _rejected(413, "The body is larger than 1 MiB.")
     secret, processor = _opened()
-    signed_at = verify_with(secret, content, headers(event))
+    signed_at = verify_with(secret, content, signed)
     processor.process(parse_webhook(content, signed_at, processor.users_table.names))
     return 204
 
 
 def _rejected(status: int, reason: str) -> int:
     logger.warning("webhook_rejected", reason=reason)
-    count(WebhooksRejected=1)
+    record(WebhooksRejected=1)
     return status
 
 

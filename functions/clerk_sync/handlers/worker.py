@@ -64,5 +64,5 @@ def _handle(delivery: Delivery, worker: Worker, max_receive_count: int) -> bool:
         logger.error("page_failed", reason=str(error), **tried)
     else:
         return True
-    worker.deliver_again(delivery.receipt_handle, pause)
+    worker.queue.deliver_again(delivery.receipt_handle, pause)
     return False

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clerk_sync.errors import MessageError, TokenError
+from clerk_sync.errors import MessageError, Unauthorized
 from clerk_sync.log import logger
 from clerk_sync.profile.profile import Profiles
 from clerk_sync.profile.session_token import KeyOf, verified_user_id
@@ -27,8 +27,8 @@ class PageLoads:
     ) -> dict[str, Any] | None:
         """What the caller gets for a GET or a PUT, or None for a 404. `headers` have lower-case names.
 
-        Raises TokenError for a caller who is not signed in or asks for another user's row, MessageError for a
-        body that is not empty, and what Profiles does.
+        Raises Unauthorized for a caller who is not signed in or asks for another user's row, MessageError for
+        a body that is not empty, and what Profiles does.
         """
         token = _bearer_token(headers)
         user_id = verified_user_id(token, self.key_of, self.issuer, self.authorized_parties)
@@ -41,7 +41,7 @@ class PageLoads:
 def _bearer_token(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        raise TokenError("no bearer token")
+        raise Unauthorized("no bearer token")
     return token.strip()
 
 
@@ -56,6 +56,6 @@ def _check_is_about(user_id: str, path_user_id: str, body: str) -> None:
     values = values or {}
     named = {values.pop(key) for key in _ID_KEYS if isinstance(values.get(key), str)}
     if not named | {path_user_id} <= {"me", user_id}:
-        raise TokenError("another user's row")
+        raise Unauthorized("another user's row")
     if values:
         raise MessageError("The body must be empty: what is stored comes from Clerk.")

@@ -7,7 +7,7 @@ categories from Clerk's JavaScript SDK (clerk/javascript#9469).
 import base64
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jwt
@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from clerk_sync.errors import ClerkUnavailable, SettingsError, TokenError
+from clerk_sync.errors import ClerkUnavailable, SettingsError, Unauthorized
 from clerk_sync.users.user import is_id
 
 SKEW_SECONDS = 5
@@ -27,7 +27,7 @@ _TIMEOUT_SECONDS = 3
 _COOLDOWN_SECONDS = 30
 
 type KeyOf = Callable[[str], Any]
-"""Token → the public key to verify it with. Raises TokenError, ClerkUnavailable."""
+"""Key id → the public key to verify a token with. Raises Unauthorized, ClerkUnavailable."""
 
 
 def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties: Collection[str]) -> str:
@@ -38,13 +38,14 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
     names no other kind. Its signature must be RS256, the time between `nbf` and `exp`, and the session not
     pending. `azp`, the origin it was made for, must be in `authorized_parties`; native apps have none.
 
-    Raises TokenError, or ClerkUnavailable if the key can't be fetched.
+    Raises Unauthorized, or ClerkUnavailable if the key can't be fetched.
     """
     try:
-        _check_header(token)
+        header = jwt.get_unverified_header(token)
+        _check_kind(header)
         claims = jwt.decode(
             token,
-            key_of(token),
+            key_of(header.get("kid", "")),
             algorithms=["RS256"],
             issuer=issuer,
             leeway=SKEW_SECONDS,
@@ -52,28 +53,27 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
         )
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         # Only the error's name: some of the messages quote the token.
-        raise TokenError(type(error).__name__) from None
+        raise Unauthorized(type(error).__name__) from None
     if claims.get("sts") == "pending":
-        raise TokenError("the session is pending")
+        raise Unauthorized("the session is pending")
     if not isinstance(claims["sid"], str) or not claims["sid"].strip():
-        raise TokenError("sid is not a session's id")
+        raise Unauthorized("sid is not a session's id")
     azp = claims.get("azp")
     if azp not in (None, "") and azp not in authorized_parties:
-        raise TokenError("azp is not in ClerkAuthorizedParties")
+        raise Unauthorized("azp is not in ClerkAuthorizedParties")
     user_id: str = claims["sub"]
     if not is_id(user_id) or not user_id.startswith("user_"):
-        raise TokenError("sub is not a user's id")
+        raise Unauthorized("sub is not a user's id")
     return user_id
 
 
-def _check_header(token: str) -> None:
-    """Raise TokenError for other kinds of tokens, before any key is fetched for them."""
-    header = jwt.get_unverified_header(token)
+def _check_kind(header: Mapping[str, Any]) -> None:
+    """Raise Unauthorized for other kinds of tokens, before any key is fetched for them."""
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.upper() != "JWT":
-        raise TokenError("typ is not JWT")
+        raise Unauthorized("typ is not JWT")
     if "cat" in header and header["cat"] not in SESSION_CATEGORIES:
-        raise TokenError("cat is not a session token's")
+        raise Unauthorized("cat is not a session token's")
 
 
 def key_source(pem: str | None, issuer: str) -> KeyOf:
@@ -108,8 +108,7 @@ class PublishedKeys:
         self._fetched_at = 0.0
         self._failure: str | None = None
 
-    def __call__(self, token: str) -> Any:
-        key_id = jwt.get_unverified_header(token).get("kid", "")
+    def __call__(self, key_id: str) -> Any:
         age = time.monotonic() - self._fetched_at
         if not self._keys or age > (_HOUR_SECONDS if key_id in self._keys else _COOLDOWN_SECONDS):
             self._fetch()
@@ -117,7 +116,7 @@ class PublishedKeys:
             return self._keys[key_id]
         if self._failure:
             raise ClerkUnavailable(f"{self._client.uri} returns no keys: {self._failure}")
-        raise TokenError("the issuer has no such key")
+        raise Unauthorized("the issuer has no such key")
 
     def _fetch(self) -> None:
         self._fetched_at = time.monotonic()

@@ -1,6 +1,6 @@
 """The backfill: reads users from Clerk, sends them to the workers, and reports what became of them."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from clerk_sync.clerk.client import ClerkClient
@@ -73,16 +73,11 @@ def _send_all(lease: Lease, pages: Generator[list[ListedUsers]]) -> None:
             listed = next(pages, None)
             if listed is None:
                 return
-            _send(lease, listed)
-
-
-def _send(lease: Lease, listed: Iterable[ListedUsers]) -> None:
-    """Send what Clerk listed, in as few requests as possible."""
-    messages: list[tuple[str, PendingPage]] = []
-    for one in listed:
-        messages += _messages(lease.run, lease.run.pages + len(messages) + 1, one)
-    for batch in batches(messages, lambda message: message[0]):
-        lease.send(batch)
+            messages: list[tuple[str, PendingPage]] = []
+            for one in listed:
+                messages += _messages(lease.run, lease.run.pages + len(messages) + 1, one)
+            for batch in batches(messages, lambda message: message[0]):
+                lease.send(batch)
 
 
 def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, PendingPage]]:

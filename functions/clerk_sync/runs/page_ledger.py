@@ -183,7 +183,6 @@ class PageLedger:
         return self.items.get(run_id, page_record.part_of(number))
 
     def _checkpoint(self, run: Run) -> Checkpoint:
-        """The checkpoint after the run's last page."""
         part = page_record.reading_of(run.pages)
         reading = self.items.get(run.run_id, part) if run.pages else None
         return Checkpoint.load(reading["checkpoint"]) if reading else Checkpoint()
@@ -207,6 +206,5 @@ def _record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRec
 
 
 def _delete(page: PageRecord) -> Write:
-    """Delete a page if it is still as it was."""
     values = {":token": page["pageToken"], ":was": page["state"]}
     return delete(page["runId"], page["part"], "pageToken = :token AND #state = :was", values)

@@ -10,7 +10,6 @@ from typing import Any
 from clerk_sync.aws.items import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
-from clerk_sync.runs.runs_table import dump_deletions
 from clerk_sync.text import counted
 from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
 from clerk_sync.users.upsert import Plan, Planned
@@ -74,7 +73,7 @@ def new_record(run: Run, number: int, page: PendingPage) -> dict[str, Value | No
         "userCount": page.users,
         "malformedCount": len(page.malformed),
         "malformed": dump_problems(page.malformed),
-        "deletions": dump_deletions(page.deletions) if page.deletions else None,
+        "deletions": page.deletions.model_dump_json() if page.deletions else None,
         "expiresAt": run.expires_at,
     }
 

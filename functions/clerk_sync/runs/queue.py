@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.errors import AwsError, EventError
+from clerk_sync.log import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -82,43 +84,37 @@ class PagesQueue:
             )["Attributes"]
         return all(count == "0" for count in counts.values())
 
-    def change_visibility(self, receipt_handle: str, seconds: int) -> None:
-        """Have a message delivered again after so many seconds instead of its whole visibility timeout.
-        Raises AwsError."""
-        with translated("delaying a message in PagesQueue"):
-            self._sqs.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
-            )
+    def deliver_again(self, receipt_handle: str, seconds: int) -> None:
+        """Have a message delivered again after so many seconds, or when its visibility timeout ends if SQS
+        does not take that."""
+        try:
+            with translated("delaying a message in PagesQueue"):
+                self._sqs.change_message_visibility(
+                    QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+                )
+        except AwsError as error:
+            logger.warning("message_not_delayed", reason=str(error))
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(BaseModel):
     """An SQS record that brings a message; `number` counts its deliveries from 1."""
 
-    message_id: str
-    receipt_handle: str
+    message_id: str = Field(alias="messageId")
+    receipt_handle: str = Field(alias="receiptHandle")
     body: str
-    number: int
+    number: int = Field(ge=1, validation_alias=AliasPath("attributes", "ApproximateReceiveCount"))
+
+
+class _Deliveries(BaseModel):
+    Records: list[Delivery]
 
 
 def parse_deliveries(event: Any) -> list[Delivery]:
     """`{"Records": […]}` as SQS sends it. Raises EventError for anything else."""
-    match event:
-        case {"Records": list(records)} if all(parsed := [_parse(record) for record in records]):
-            return [delivery for delivery in parsed if delivery]
-    raise EventError(
-        'This function takes only SQS records, {"Records": […]}, from PagesQueue. Invoke BackfillFunction to '
-        "start a run."
-    )
-
-
-def _parse(record: Any) -> Delivery | None:
-    match record:
-        case {
-            "messageId": str(message_id),
-            "receiptHandle": str(receipt_handle),
-            "body": str(body),
-            "attributes": {"ApproximateReceiveCount": str(count)},
-        } if count.isdecimal():
-            return Delivery(message_id, receipt_handle, body, int(count))
-    return None
+    try:
+        return _Deliveries.model_validate(event).Records
+    except ValidationError:
+        raise EventError(
+            'This function takes only SQS records, {"Records": […]}, from PagesQueue. Invoke '
+            "BackfillFunction to start a run."
+        ) from None

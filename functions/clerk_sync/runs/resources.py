@@ -44,5 +44,4 @@ class Resources:
     sleep: Callable[[float], None] = time.sleep
 
     def is_out_of_time(self) -> bool:
-        """Whether only the reserve is left."""
         return self.time_left() < RESERVE_SECONDS

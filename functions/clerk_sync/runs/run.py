@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.counts import Counts
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, Names
@@ -24,8 +26,7 @@ STALE_MS = 24 * 3600 * 1000
 """After this time an unfinished run that is continued does not replace a new one."""
 
 
-@dataclass(frozen=True, slots=True)
-class MissedDeletions:
+class MissedDeletions(BaseModel):
     """Unmarked rows of users who are no longer in Clerk.
 
     `rows` counts all synced rows, `found` those of users who are gone; `first` are the first of them. `sent`
@@ -42,8 +43,7 @@ class MissedDeletions:
     listed_before: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Watermark:
+class Watermark(BaseModel):
     """When the last complete run of a mode was started (ms), and what it covered. It says nothing about
     another scope."""
 
@@ -137,7 +137,7 @@ class Run:
         is_written = self.status in ("COMPLETED", "COMPLETED_WITH_ERRORS") and not self.dry_run
         if not is_written or self.given_up_pages or self.unlisted_users:
             return None
-        return Watermark(self.started_at, self.scope)
+        return Watermark(started_at=self.started_at, scope=self.scope)
 
     @property
     def has_drift(self) -> bool:
@@ -150,7 +150,6 @@ class Run:
         )
 
     def verdict(self) -> Status:
-        """The status that follows from what is recorded."""
         if self.paged_at is None or self.settled_pages < self.pages:
             return "RUNNING"
         if self.failure is not None:
@@ -158,7 +157,7 @@ class Run:
         return "COMPLETED_WITH_ERRORS" if self.counts.errors else "COMPLETED"
 
     def result(self, problems: list[UserProblem], webhooks: Webhooks | None, now: int) -> RunResult:
-        """The contract's shape, as of `now` (ms)."""
+        """As of `now` (ms)."""
         counts = self.counts
         return {
             "runId": self.run_id,

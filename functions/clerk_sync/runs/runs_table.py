@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
-from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from clerk_sync.aws.items import IS_NEW, Items, Value, put
@@ -47,8 +46,6 @@ _SET_WHILE_PAGING = (
     "paged_at",
     "failure",
 )
-_DELETIONS = TypeAdapter(MissedDeletions)
-_WATERMARK = TypeAdapter(Watermark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,6 @@ class RunsTable:
         return _load_run(item) if item else None
 
     def current(self, mode: Mode) -> Current:
-        """The last runs of this mode."""
         pointer = self.items.get(_current(mode), "current")
         if pointer is None:
             return Current(None, None, None)
@@ -82,7 +78,7 @@ class RunsTable:
         run = self.get(run_id)
         watermark = run.watermark if run else None
         if watermark is None and "watermark" in pointer:
-            watermark = _WATERMARK.validate_json(pointer["watermark"])
+            watermark = Watermark.model_validate_json(pointer["watermark"])
         return Current(run_id, run, watermark, json.loads(pointer["recentRuns"]))
 
     def latest(self, count: int = RUNS_LISTED) -> list[Run]:
@@ -100,7 +96,7 @@ class RunsTable:
             "runId": _current(run.mode),
             "part": "current",
             "currentRunId": run.run_id,
-            "watermark": _WATERMARK.dump_json(after.watermark).decode() if after.watermark else None,
+            "watermark": after.watermark.model_dump_json() if after.watermark else None,
             "recentRuns": json.dumps(dict(recent[:RUNS_LISTED])),
         }
         is_next, values = (
@@ -171,7 +167,6 @@ def _current(mode: Mode) -> str:
 
 
 def _new_record(run: Run) -> dict[str, Value]:
-    """The record of a run that starts."""
     return {
         "part": RUN,
         **_values(run, _NAMES),
@@ -202,16 +197,11 @@ def progress(run: Run) -> dict[str, Value]:
 def _values(run: Run, names: Iterable[str]) -> dict[str, Value]:
     values = {
         **{name: getattr(run, name) for name in names},
-        "deletions": dump_deletions(run.deletions) if run.deletions else None,
+        "deletions": run.deletions.model_dump_json() if run.deletions else None,
     }
     return {_NAMES[name]: value for name, value in values.items() if value is not None}
 
 
-def dump_deletions(deletions: MissedDeletions) -> str:
-    """The `deletions` of a run or of a page."""
-    return _DELETIONS.dump_json(deletions).decode()
-
-
 def load_deletions(item: Mapping[str, Any]) -> MissedDeletions | None:
-    """The reverse of `dump_deletions`; None where there are none."""
-    return _DELETIONS.validate_json(item["deletions"]) if "deletions" in item else None
+    """What an audit found, from the record of its run or of a page."""
+    return MissedDeletions.model_validate_json(item["deletions"]) if "deletions" in item else None

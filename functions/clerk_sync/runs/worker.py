@@ -7,7 +7,7 @@ from functools import partial
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, PageOutdated
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
@@ -43,14 +43,6 @@ class Worker:
             if is_last_delivery and self.pages.record_outcome(page.run_id, page.number, page.token, None):
                 finish(self.runs, page.run_id, now_ms())
             raise
-
-    def deliver_again(self, receipt_handle: str, seconds: int) -> None:
-        """Have a message that could not be handled delivered again after so many seconds."""
-        try:
-            self.queue.change_visibility(receipt_handle, seconds)
-        except AwsError as error:
-            # It is delivered again when its visibility timeout ends.
-            logger.warning("message_not_delayed", reason=str(error))
 
     def _write(self, page: Page, is_first_delivery: bool) -> None:
         plan = {} if is_first_delivery else self.pages.plan(page)
@@ -94,7 +86,7 @@ class Worker:
             writes=0 if page.dry_run else counts.created + counts.updated,
         )
         if is_counted and not page.dry_run:
-            count(
+            record(
                 Pages=1,
                 UsersCreated=counts.created,
                 UsersUpdated=counts.updated,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
 from clerk_sync.aws.secrets import CachedSecret
-from clerk_sync.errors import SettingsError, SignatureError
+from clerk_sync.errors import SettingsError, Unauthorized
 
 _SIGNATURE = re.compile(r"(?<!\S)v1,[A-Za-z0-9+/]{43}=(?!\S)")
 
@@ -16,9 +16,8 @@ def verify_with(secret: CachedSecret, body: bytes, headers: Mapping[str, str]) -
     AwsError too."""
     try:
         return verify(body, headers, secret.get().value)
-    except (SignatureError, SettingsError):
-        replaced = secret.replaced()
-        if replaced is None:
+    except (Unauthorized, SettingsError):
+        if (replaced := secret.replaced()) is None:
             raise
     return verify(body, headers, replaced.value)
 
@@ -28,7 +27,7 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
 
     `headers` have lower-case names. Several secrets let a rotation leave no gap: Svix signs with the old one
     for 24 hours more. https://docs.svix.com/receiving/verifying-payloads/how-manual
-    Raises SignatureError unless one signed, at most 5 minutes ago, and SettingsError if none can be Clerk's.
+    Raises Unauthorized unless one signed, at most 5 minutes ago, and SettingsError if none can be Clerk's.
     """
     # The same scheme under another prefix; a malformed signature must not hide a good one behind it.
     renamed = {f"webhook-{name}": headers.get(f"svix-{name}", "") for name in ("id", "timestamp")}
@@ -39,13 +38,12 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
     for webhook in webhooks:
         try:
             webhook.verify(body, renamed, json_parse=False)
+            return int(float(renamed["webhook-timestamp"]) * 1000)
         except WebhookVerificationError as error:
             reason = str(error)
         except ValueError:
             reason = "the timestamp is not a time, or the body is not text"
-        else:
-            return int(float(renamed["webhook-timestamp"]) * 1000)
-    raise SignatureError(reason)
+    raise Unauthorized(reason)
 
 
 def _webhook(secret: str) -> Webhook | None:

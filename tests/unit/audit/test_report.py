@@ -212,7 +212,14 @@ runs = st.builds(
     counts=st.builds(Counts, *[numbers] * 6),
     failure=st.none() | st.just("no key"),
     deletions=st.none()
-    | st.builds(MissedDeletions, numbers, numbers, st.just(("a",)), numbers, st.none() | st.just("odd")),
+    | st.builds(
+        MissedDeletions,
+        rows=numbers,
+        found=numbers,
+        first=st.just(("a",)),
+        sent=numbers,
+        held_back=st.none() | st.just("odd"),
+    ),
 )
 tallies = st.lists(st.sampled_from(FindingKind), max_size=40).map(
     lambda kinds: group_by_kind(Finding("user_1", kind, (), missed_by_webhook=False) for kind in kinds)

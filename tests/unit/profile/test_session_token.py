@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.utils import base64url_encode
 
-from clerk_sync.errors import ClerkUnavailable, SettingsError, TokenError
+from clerk_sync.errors import ClerkUnavailable, SettingsError, Unauthorized
 from clerk_sync.profile.session_token import (
     SESSION_CATEGORIES,
     KeyOf,
@@ -84,7 +84,7 @@ def no_key_is_fetched(_: str) -> Any:
 
 def refusal(text: str, key_of: KeyOf | None = None) -> str:
     """Why the token is refused; asserts that the reason quotes nothing of it."""
-    with pytest.raises(TokenError) as error:
+    with pytest.raises(Unauthorized) as error:
         user_of(text, key_of)
     message = str(error.value)
     assert message
@@ -98,7 +98,7 @@ def refusal(text: str, key_of: KeyOf | None = None) -> str:
 
 def user_or_none(text: str) -> str | None:
     """The user's id, or None if the token is refused properly."""
-    with suppress(TokenError):
+    with suppress(Unauthorized):
         return user_of(text)
     refusal(text)
     return None
@@ -770,7 +770,7 @@ def test_unknown_key_id_after_the_cache_expires_causes_one_fetch(
     issuer.answers = [answer]
     issuer.now += HOUR_SECONDS + 1
     rotated = token(kid="ins_next", key=FOREIGN_KEY)
-    with pytest.raises((ClerkUnavailable, TokenError)):
+    with pytest.raises((ClerkUnavailable, Unauthorized)):
         user_of(rotated, key_of)
     assert len(issuer.requests) == 2, "the caller does not wait twice"
     issuer.publish(ins_next=FOREIGN_KEY)

@@ -92,11 +92,11 @@ def test_digests_and_checkpoint_do_not_make_each_change_of_a_page_dearer() -> No
 
 missed = st.builds(
     MissedDeletions,
-    st.integers(0),
-    st.integers(0),
-    st.lists(any_text, max_size=3).map(tuple),
-    st.integers(0),
-    st.none() | any_text,
+    rows=st.integers(0),
+    found=st.integers(0),
+    first=st.lists(any_text, max_size=3).map(tuple),
+    sent=st.integers(0),
+    held_back=st.none() | any_text,
 )
 
 

@@ -69,7 +69,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr("clerk_sync.webhook.processor.now_ms", lambda: world.now)
-    monkeypatch.setattr("clerk_sync.webhook.processor.count", lambda **values: world.counted.extend(values))
+    monkeypatch.setattr("clerk_sync.webhook.processor.record", lambda **values: world.counted.extend(values))
     return world
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from clerk_sync.errors import SettingsError, SignatureError
+from clerk_sync.errors import SettingsError, Unauthorized
 from clerk_sync.webhook.signature import verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -63,7 +63,7 @@ def test_one_good_signature_of_several_is_enough() -> None:
 
 
 def refused(body: bytes, headers: dict[str, str], *secrets: str) -> str:
-    with pytest.raises(SignatureError) as error:
+    with pytest.raises(Unauthorized) as error:
         verify(body, headers, " ".join(secrets))
     return str(error.value)
 
