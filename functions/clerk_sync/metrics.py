@@ -9,13 +9,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 _metrics = Metrics(namespace="clerk-sync")
 
 
-def count(**values: float) -> None:
-    """Record counts."""
-    record(MetricUnit.Count, **values)
-
-
-def record(unit: MetricUnit, **values: float) -> None:
-    """Record values in another unit."""
+def record(unit: MetricUnit = MetricUnit.Count, **values: float) -> None:
+    """Record values of metrics."""
     for name, value in values.items():
         _metrics.add_metric(name=name, unit=unit, value=value)
     _metrics.flush_metrics()

@@ -164,14 +164,12 @@ def test_every_alarm_is_listed() -> None:
 
 
 def metrics() -> set[str]:
-    """The names that the functions give to `count` and `record`."""
+    """The names that the functions give to `record`."""
     return {
         str(keyword.arg)
         for path in (ROOT / "functions").rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id in ("count", "record")
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "record"
         for keyword in call.keywords
         if keyword.arg
     }

@@ -109,7 +109,7 @@ class ParallelListing:
             return [window]
         in_window = len(page.users) / (last - first + 1) * (end - last)
         parts = int(min(most, left // worth, in_window // worth))
-        return _split(window, last + 1, end, parts) if parts > 1 else [window]
+        return _split(window, last + 1, end, parts)
 
     @cached_property
     def _end(self) -> int | None:
@@ -120,7 +120,7 @@ class ParallelListing:
 
 
 def _split(window: Window, start: int, end: int, parts: int) -> list[Window]:
-    """A window in parts of the same length from `start` to `end` (ms). The first has what was listed."""
+    """The window, or parts of the same length from `start` to `end` (ms). The first has what was listed."""
     bounds = [start + (end - start) * part // parts for part in range(1, parts)]
     # No part begins before 1970: whether Clerk takes such a time in a filter is not documented.
     bounds = sorted({bound for bound in bounds if bound > max(start, 0)})

@@ -25,12 +25,8 @@ class RowState:
     differing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListedUser:
-    """A user in Clerk, or why that user is malformed, and the state of the row, if there is one."""
-
-    user: User | UserProblem
-    row: RowState | None
+type ListedUser = tuple[User | UserProblem, RowState | None]
+"""A user in Clerk, or why that user is malformed, and the state of the row, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +72,6 @@ def _listed(payloads: Sequence[Any], table: UsersTable, as_of: int) -> list[List
     users = [parse_user(payload, as_of, table.names) for payload in payloads]
     rows = table.read({user.id for user in users if isinstance(user, User)})
     return [
-        ListedUser(user, row_state(user, rows.get(user.id), as_of) if isinstance(user, User) else None)
+        (user, row_state(user, rows.get(user.id), as_of) if isinstance(user, User) else None)
         for user in users
     ]

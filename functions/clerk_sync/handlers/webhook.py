@@ -10,7 +10,7 @@ from clerk_sync.errors import AwsError, MessageError, SettingsError, Unauthorize
 from clerk_sync.handlers.api_gateway import body, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.webhook.arrivals import Arrivals
@@ -46,7 +46,7 @@ def _answer(event: Any) -> int:
 
 def _rejected(status: int, reason: str) -> int:
     logger.warning("webhook_rejected", reason=reason)
-    count(WebhooksRejected=1)
+    record(WebhooksRejected=1)
     return status
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.aws.secrets import CachedSecret
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 
 if TYPE_CHECKING:
     import httpx
@@ -24,7 +24,7 @@ def clerk_user(api_url: str, secret_key: CachedSecret, user_id: str) -> Any:
     try:
         return clerk.user(user_id)
     finally:
-        count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
+        record(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
 
 
 @cache

@@ -7,7 +7,7 @@ categories from Clerk's JavaScript SDK (clerk/javascript#9469).
 import base64
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jwt
@@ -27,7 +27,7 @@ _TIMEOUT_SECONDS = 3
 _COOLDOWN_SECONDS = 30
 
 type KeyOf = Callable[[str], Any]
-"""Token → the public key to verify it with. Raises Unauthorized, ClerkUnavailable."""
+"""Key id → the public key to verify a token with. Raises Unauthorized, ClerkUnavailable."""
 
 
 def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties: Collection[str]) -> str:
@@ -41,10 +41,11 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
     Raises Unauthorized, or ClerkUnavailable if the key can't be fetched.
     """
     try:
-        _check_header(token)
+        header = jwt.get_unverified_header(token)
+        _check_kind(header)
         claims = jwt.decode(
             token,
-            key_of(token),
+            key_of(header.get("kid", "")),
             algorithms=["RS256"],
             issuer=issuer,
             leeway=SKEW_SECONDS,
@@ -66,9 +67,8 @@ def verified_user_id(token: str, key_of: KeyOf, issuer: str, authorized_parties:
     return user_id
 
 
-def _check_header(token: str) -> None:
+def _check_kind(header: Mapping[str, Any]) -> None:
     """Raise Unauthorized for other kinds of tokens, before any key is fetched for them."""
-    header = jwt.get_unverified_header(token)
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.upper() != "JWT":
         raise Unauthorized("typ is not JWT")
@@ -108,8 +108,7 @@ class PublishedKeys:
         self._fetched_at = 0.0
         self._failure: str | None = None
 
-    def __call__(self, token: str) -> Any:
-        key_id = jwt.get_unverified_header(token).get("kid", "")
+    def __call__(self, key_id: str) -> Any:
         age = time.monotonic() - self._fetched_at
         if not self._keys or age > (_HOUR_SECONDS if key_id in self._keys else _COOLDOWN_SECONDS):
             self._fetch()

@@ -3,7 +3,7 @@
 from aws_lambda_powertools.metrics import MetricUnit
 
 from clerk_sync.log import logger
-from clerk_sync.metrics import count, record
+from clerk_sync.metrics import record
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.runs_table import RunsTable
 
@@ -31,11 +31,11 @@ def _report(run: Run, runs: RunsTable, now: int) -> None:
         errors=run.counts.errors,
         missedByWebhooks=missed,
     )
-    count(RunsFailed=run.status != "COMPLETED", MissedByWebhooks=missed)
+    record(RunsFailed=run.status != "COMPLETED", MissedByWebhooks=missed)
     if run.mode == "audit" and run.status != "FAILED":
-        count(AuditsWithDrift=run.has_drift)
+        record(AuditsWithDrift=run.has_drift)
     record(MetricUnit.Seconds, RunDuration=(now - run.started_at) / 1000)
     webhooks = runs.webhooks() if run.webhooks_since is not None else None
     if webhooks:
         hours = webhooks.hours_silent(now)
-        count(HoursSinceLastWebhook=hours, WebhooksSilent=bool(missed) and hours >= SILENT_HOURS)
+        record(HoursSinceLastWebhook=hours, WebhooksSilent=bool(missed) and hours >= SILENT_HOURS)

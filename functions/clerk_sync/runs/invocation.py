@@ -10,7 +10,7 @@ from typing import Any, get_args
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import EventError
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS, POLL_SECONDS, Lease, PageRun
@@ -203,9 +203,9 @@ def _since(run: Run, currents: Iterable[Current]) -> int | None:
 def _emit_overdue_metrics(currents: Iterable[Current], new: Run) -> None:
     """How many runs are overdue, and how long ago the last full run was: no run can report that itself."""
     runs = [current.run for current in currents]
-    count(RunsOverdue=sum(1 for run in runs if run and not run.is_over and run.is_left_over(new.started_at)))
+    record(RunsOverdue=sum(1 for run in runs if run and not run.is_over and run.is_left_over(new.started_at)))
     if new.full_run_at is not None:
-        count(HoursSinceLastFullRun=(new.started_at - new.full_run_at) / 3_600_000)
+        record(HoursSinceLastFullRun=(new.started_at - new.full_run_at) / 3_600_000)
 
 
 def _new_run_id(mode: Mode) -> str:

@@ -19,7 +19,7 @@ from clerk_sync.errors import (
     SettingsError,
 )
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
@@ -68,7 +68,7 @@ class Lease:
                     self._check_instance(clerk)
                     page(self, clerk)
                 finally:
-                    count(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
+                    record(ClerkRequests=clerk.requests_made, ClerkThrottles=clerk.throttled)
         except (ClerkRefused, SettingsError) as error:
             self._fail(str(error))
         except LeaseLost as error:

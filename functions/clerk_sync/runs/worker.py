@@ -7,7 +7,7 @@ from functools import partial
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, PageOutdated
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
@@ -86,7 +86,7 @@ class Worker:
             writes=0 if page.dry_run else counts.created + counts.updated,
         )
         if is_counted and not page.dry_run:
-            count(
+            record(
                 Pages=1,
                 UsersCreated=counts.created,
                 UsersUpdated=counts.updated,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
-from clerk_sync.metrics import count
+from clerk_sync.metrics import record
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import store
@@ -38,12 +38,12 @@ class WebhookProcessor:
             logger.warning(
                 "webhook_of_another_instance", instance=event.instance_id, tableBelongsTo=instance_id
             )
-            count(WebhooksIgnored=1)
+            record(WebhooksIgnored=1)
             return
         match event.change:
             case Ignored(reason):
                 logger.info("webhook_ignored", type=event.type, reason=reason)
-                count(WebhooksIgnored=1)
+                record(WebhooksIgnored=1)
             case UserProblem(user_id, reason):
                 _set_aside(event, user_id, reason)
             case change:
@@ -61,7 +61,7 @@ class WebhookProcessor:
         if stored.problem:
             logger.warning("user_set_aside", clerkUserId=change.id, reason=stored.problem.reason)
         logger.info("webhook_stored", type=event.type, clerkUserId=change.id, written=stored.is_written)
-        count(WebhooksAccepted=1)
+        record(WebhooksAccepted=1)
 
     def _remembered_instance(self) -> str | None:
         if now_ms() - self._instance_read_at >= INSTANCE_KEPT_MS:
@@ -82,4 +82,4 @@ class WebhookProcessor:
 
 def _set_aside(event: WebhookEvent, user_id: str | None, reason: str) -> None:
     logger.warning("user_set_aside", type=event.type, clerkUserId=user_id, reason=reason)
-    count(WebhooksIgnored=1)
+    record(WebhooksIgnored=1)

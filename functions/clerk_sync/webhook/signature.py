@@ -17,8 +17,7 @@ def verify_with(secret: CachedSecret, body: bytes, headers: Mapping[str, str]) -
     try:
         return verify(body, headers, secret.get().value)
     except (Unauthorized, SettingsError):
-        replaced = secret.replaced()
-        if replaced is None:
+        if (replaced := secret.replaced()) is None:
             raise
     return verify(body, headers, replaced.value)
 
@@ -39,12 +38,11 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
     for webhook in webhooks:
         try:
             webhook.verify(body, renamed, json_parse=False)
+            return int(float(renamed["webhook-timestamp"]) * 1000)
         except WebhookVerificationError as error:
             reason = str(error)
         except ValueError:
             reason = "the timestamp is not a time, or the body is not text"
-        else:
-            return int(float(renamed["webhook-timestamp"]) * 1000)
     raise Unauthorized(reason)
 
 

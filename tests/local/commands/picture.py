@@ -9,7 +9,7 @@ from playwright.sync_api import Route
 
 from clerk_sync.clock import DAY_MS
 from clerk_sync.dashboard.request import parse_request
-from clerk_sync.dashboard.user_lookup import ListedUser, RowState, UserLists
+from clerk_sync.dashboard.user_lookup import RowState, UserLists
 from clerk_sync.dashboard.widgets import render
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, ProblemResult, Run
@@ -68,12 +68,12 @@ def users() -> UserLists:
     """The users on the picture."""
     right, differing = RowState(), RowState(differing=("email",))
     newest = [
-        ListedUser(_user(0, NOW - 3 * HOUR, NOW - 12 * MINUTE), right),
-        ListedUser(_user(1, NOW - 11 * HOUR, NOW - 11 * HOUR), right),
+        (_user(0, NOW - 3 * HOUR, NOW - 12 * MINUTE), right),
+        (_user(1, NOW - 11 * HOUR, NOW - 11 * HOUR), right),
     ]
     active = [
-        ListedUser(_user(4, NOW - 210 * DAY_MS, NOW - 2 * MINUTE), right),
-        ListedUser(_user(5, NOW - 33 * DAY_MS, NOW - 9 * MINUTE), differing),
+        (_user(4, NOW - 210 * DAY_MS, NOW - 2 * MINUTE), right),
+        (_user(5, NOW - 33 * DAY_MS, NOW - 9 * MINUTE), differing),
     ]
     return UserLists({"Newest": newest, "Most recently active": active})
 

@@ -66,6 +66,7 @@ from tests.simulation.interruptions.world import (
 )
 from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import FakeDynamoDB, Item
+from tests.support.metrics import RecordedMetrics
 
 PAGE_SIZE = 2
 NO_PLACEHOLDERS = placeholder_pattern([])
@@ -145,8 +146,7 @@ class Episode:
         module: ModuleType
         for module in (audit, completion, invocation_module, lease, worker):
             yield module, "logger", log
-        for module in (metrics, completion):
-            yield module, "record", lambda *_, **__: None
+        yield metrics, "_metrics", RecordedMetrics()
         for module in CLOCKED:
             yield module, "now_ms", lambda: self.world.now
         numbers = count(1)

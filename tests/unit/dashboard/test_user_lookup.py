@@ -4,7 +4,6 @@ import pytest
 
 from clerk_sync.dashboard.user_lookup import (
     USERS_LISTED,
-    ListedUser,
     RowState,
     UserLists,
     latest_users,
@@ -56,17 +55,16 @@ def test_the_latest_users_cost_two_requests_and_one_read(table: FakeUsersTable) 
     assert [query["order_by"] for query in clerk.asked] == ["-created_at", "-last_active_at"]
     assert {query["limit"] for query in clerk.asked} == {USERS_LISTED}
     assert len(table.reads) == 1
-    assert [listed.user for listed in lists.lists["Newest"]] == [parsed(user) for user in newest]
-    assert [listed.row is not None for listed in lists.lists["Most recently active"]] == [True] * 5 + [
-        False
-    ] * 5
+    assert [user for user, _ in lists.lists["Newest"]] == [parsed(user) for user in newest]
+    active_rows = [row for _, row in lists.lists["Most recently active"]]
+    assert [row is not None for row in active_rows] == [True] * 5 + [False] * 5
 
 
 def test_a_malformed_user_is_listed_beside_the_others(table: FakeUsersTable) -> None:
     lists = latest_users(cast(Any, FakeClerk([*broken_users(), make_user(1)], [])), table)
     *broken, last = lists.lists["Newest"]
-    assert sum(isinstance(listed.user, UserProblem) for listed in broken) > 10
-    assert last == ListedUser(parsed(make_user(1)), None)
+    assert sum(isinstance(user, UserProblem) for user, _ in broken) > 10
+    assert last == (parsed(make_user(1)), None)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +83,7 @@ def test_a_search_is_by_whole_address_or_id(
     found = search(cast(Any, clerk), table, wanted)
     assert clerk.asked == [{"limit": USERS_LISTED, **query}]
     assert len(table.reads) == 1
-    assert found == UserLists({"Found": [ListedUser(parsed(user), RowState())]})
+    assert found == UserLists({"Found": [(parsed(user), RowState())]})
 
 
 def test_a_search_finds_a_row_whose_user_is_not_in_clerk(table: FakeUsersTable) -> None:

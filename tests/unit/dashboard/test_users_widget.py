@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clerk_sync.dashboard.user_lookup import ListedUser, RowState, UserLists
+from clerk_sync.dashboard.user_lookup import RowState, UserLists
 from clerk_sync.dashboard.widgets import render
 from clerk_sync.users.user import User, UserProblem
 from tests.support.widgets import HOUR, NOW, USERS, Parsed, a_user, latest
@@ -13,7 +13,7 @@ UP_TO_DATE = RowState()
 
 
 def shown(user: User | UserProblem, row: RowState | None = UP_TO_DATE) -> Parsed:
-    return Parsed(render(USERS, users=latest([ListedUser(user, row)])))
+    return Parsed(render(USERS, users=latest([(user, row)])))
 
 
 def test_a_user_shows_picture_name_address_id_and_times() -> None:
@@ -79,7 +79,7 @@ def test_without_users_it_says_so() -> None:
 
 def test_a_search_stays_in_its_field_and_has_a_way_back() -> None:
     searched = replace(USERS, search="ada@mail.test")
-    parsed = Parsed(render(searched, users=UserLists({"Found": [ListedUser(a_user(), UP_TO_DATE)]})))
+    parsed = Parsed(render(searched, users=UserLists({"Found": [(a_user(), UP_TO_DATE)]})))
     assert parsed.values("input", "value") == ["ada@mail.test"]
     assert "Found" in parsed.text
     assert "Show all" in parsed.text

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 
-from clerk_sync.dashboard.user_lookup import ListedUser, RowState, UserLists
+from clerk_sync.dashboard.user_lookup import RowState, UserLists
 from clerk_sync.dashboard.widgets import picture_url, render
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, ProblemResult
@@ -39,7 +39,7 @@ def everywhere(text: str) -> Iterator[str]:
     error: ProblemResult = {"clerkUserId": text, "reason": text}
     user = a_user(firstName=text, lastName=text, email=text, username=text, imageUrl=text)
     others = (User(text, 1, {}), UserProblem(text, text), UserProblem(None, text), a_user(imageUrl=text))
-    users = [ListedUser(one, RowState(None, (text,))) for one in (user, *others)]
+    users = [(one, RowState(None, (text,))) for one in (user, *others)]
     held_back = MissedDeletions(held_back=text)
     run = a_run("COMPLETED_WITH_ERRORS", run_id=text, counts=Counts(errors=9), deletions=held_back)
     runs, searched = replace(RUNS, endpoint=text), replace(USERS, endpoint=text, search=text)
@@ -75,11 +75,11 @@ def test_a_text_is_shown_exactly_as_it_was_given(text: str) -> None:
 
 
 def test_a_name_is_isolated_and_shortened() -> None:
-    shown = latest([ListedUser(a_user(firstName="\u0645\u062d\u0645\u062f"), RowState())])
+    shown = latest([(a_user(firstName="\u0645\u062d\u0645\u062f"), RowState())])
     assert 'title="\u0645\u062d\u0645\u062f Abel">\u0645\u062d\u0645\u062f Abel</bdi>' in render(
         USERS, users=shown
     )
-    shown = latest([ListedUser(a_user(firstName="x" * 500), RowState())])
+    shown = latest([(a_user(firstName="x" * 500), RowState())])
     parsed = Parsed(render(USERS, users=shown))
     assert max(map(len, parsed.texts)) == 120
     assert max(map(len, parsed.values("bdi", "title"))) == 120
@@ -141,7 +141,7 @@ def test_a_picture_is_loaded_over_https(url: str) -> None:
                 sources.append(dict(attrs)["src"])
 
     sources: list[str | None] = []
-    html = render(USERS, users=UserLists({"Found": [ListedUser(a_user(imageUrl=url), RowState())]}))
+    html = render(USERS, users=UserLists({"Found": [(a_user(imageUrl=url), RowState())]}))
     Pictures().feed(html)
     assert sources == [url]
     assert "AA" in Parsed(html).texts, "the initials, until it is loaded"
@@ -171,6 +171,6 @@ def test_a_picture_is_loaded_over_https(url: str) -> None:
 )
 def test_any_other_picture_url_gives_the_initials(url: str) -> None:
     assert picture_url(url) == ""
-    html = render(USERS, users=UserLists({"Found": [ListedUser(a_user(imageUrl=url), RowState())]}))
+    html = render(USERS, users=UserLists({"Found": [(a_user(imageUrl=url), RowState())]}))
     assert "<img" not in html
     assert "AA" in Parsed(html).texts

@@ -1,7 +1,6 @@
 import pytest
 
 from clerk_sync import metrics
-from clerk_sync.runs import completion
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import RunsInMemory
 
@@ -9,8 +8,7 @@ from tests.support.runs import RunsInMemory
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordedMetrics:
     recorded = RecordedMetrics()
-    for module in (metrics, completion):
-        monkeypatch.setattr(module, "record", lambda _, **values: recorded.extend(values.items()))
+    monkeypatch.setattr(metrics, "_metrics", recorded)
     return recorded
 
 
