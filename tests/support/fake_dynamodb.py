@@ -57,17 +57,9 @@ class TransactionCanceled(ClientError):
         super().__init__(error, "TransactWriteItems")
 
 
-class Exceptions:
-    ConditionalCheckFailedException = ConditionalCheckFailed
-    TransactionConflictException = TransactionConflict
-    TransactionCanceledException = TransactionCanceled
-
-
 class FakeDynamoDB:
     """`items` are in plain values. `conflicts` says of each write whether a transaction is in its way;
     `on_change` gets each item as it was and as it is then, {} where there is none."""
-
-    exceptions = Exceptions
 
     def __init__(
         self, edge: Edge, conflicts: Callable[[], bool], on_change: Callable[[Item, Item], None]

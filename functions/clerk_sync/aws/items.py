@@ -6,10 +6,12 @@ Every item of RunsTable has the keys `runId` and `part`. In an expression, `#nam
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.errors import AwsError
@@ -23,13 +25,21 @@ Attribute = Mapping[str, Any]
 Item = Mapping[str, Attribute]
 Value = str | int | bool | bytes
 Values = Mapping[str, Value | None]
+Changes = Mapping[str, Value]
 Write = Mapping[str, Mapping[str, Any]]
 """One write of a transaction, without its table: `{"Put": {…}}`, `{"Update": {…}}` or `{"Delete": {…}}`."""
 
 IS_NEW = "attribute_not_exists(runId)"
 
 _TRIES = 10
-_TRANSIENT = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+# The codes of a transaction's writes, and those of a single write: the SDK itself retries its throttling.
+_CONDITION_FAILED = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
+_TRANSIENT = {
+    "TransactionConflict",
+    "TransactionConflictException",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+}
 
 
 def attribute(value: Any) -> dict[str, Any]:
@@ -89,9 +99,9 @@ def update(
     only_if: str,
     values: Values,
     *,
-    set_: Mapping[str, Value] | None = None,
-    set_once: Mapping[str, Value] | None = None,
-    add: Mapping[str, int] | None = None,
+    set_: Changes | None = None,
+    set_once: Changes | None = None,
+    add: Changes | None = None,
 ) -> Write:
     """Set attributes of an item, those in `set_once` if the item does not have them, or add to numbers."""
     sets = [f"#{name} = :{name}" for name in set_ or ()]
@@ -142,57 +152,36 @@ class Items:
                 yield from map(from_item, answer["Items"])
 
     def update(
-        self,
-        run_id: str,
-        part: str,
-        only_if: str = "",
-        values: Values | None = None,
-        *,
-        set_: Mapping[str, Value],
-        set_once: Mapping[str, Value] | None = None,
+        self, run_id: str, part: str, only_if: str = "", values: Values | None = None, **changes: Changes
     ) -> dict[str, Any] | None:
-        """Set attributes of an item and return it; None if the condition does not hold."""
-        request = update(run_id, part, only_if, values or {}, set_=set_, set_once=set_once)["Update"]
-        errors = self.dynamodb.exceptions
-        for _ in self._attempts():
-            with translated(f"writing to {self.table}"):
-                try:
-                    answer = self.dynamodb.update_item(
-                        TableName=self.table, ReturnValues="ALL_NEW", **request
-                    )
-                except errors.ConditionalCheckFailedException:
-                    return None
-                except errors.TransactionConflictException:
-                    continue  # a worker is counting a page; the SDK does not retry this error
-            return from_item(answer["Attributes"])
-        raise self._contended()
+        """Update an item and return it; None if the condition does not hold."""
+        request = update(run_id, part, only_if, values or {}, **changes)["Update"]
+        answer = self._try(self.dynamodb.update_item, TableName=self.table, ReturnValues="ALL_NEW", **request)
+        return from_item(answer["Attributes"]) if answer else None
 
     def transact(self, *writes: Write) -> bool:
         """All of the writes or none; False if a condition does not hold."""
-        items: Any = [
+        items = [
             {kind: {"TableName": self.table, **request}}
             for write in writes
             for kind, request in write.items()
         ]
-        for _ in self._attempts():
+        return self._try(self.dynamodb.transact_write_items, TransactItems=items) is not None
+
+    def _try(self, operation: Callable[..., Any], **request: Any) -> Any:
+        """The operation's answer; None if a condition does not hold."""
+        for _ in attempts(_TRIES, first=0.04, longest=1.0, sleep=time.sleep):
             with translated(f"writing to {self.table}"):
                 try:
-                    self.dynamodb.transact_write_items(TransactItems=items)
-                except self.dynamodb.exceptions.TransactionCanceledException as error:
-                    reasons = {reason.get("Code") for reason in error.response["CancellationReasons"]}
-                    if "ConditionalCheckFailed" in reasons:
-                        return False
-                    if not reasons & _TRANSIENT:
+                    return operation(**request)
+                except ClientError as error:
+                    answer: Any = error.response
+                    codes = {one.get("Code") for one in answer.get("CancellationReasons", [answer["Error"]])}
+                    if codes & _CONDITION_FAILED:
+                        return None
+                    if not codes & _TRANSIENT:
                         raise
-                else:
-                    return True
-        raise self._contended()
-
-    def _attempts(self) -> Iterator[None]:
-        return attempts(_TRIES, first=0.04, longest=1.0, sleep=time.sleep)
-
-    def _contended(self) -> AwsError:
-        return AwsError(f"DynamoDB kept refusing writes to {self.table}: too many at once")
+        raise AwsError(f"DynamoDB kept refusing writes to {self.table}: too many at once")
 
 
 def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:

@@ -59,23 +59,20 @@ def read_secret(parameter: str, variable: str) -> Secret:
     """The secret in the environment variable, so that `sam local invoke` needs no SSM, or else in the SSM
     SecureString. Raises SettingsError if there is none, AwsError if SSM does not answer."""
     if value := os.environ.get(variable, "").strip():
-        secret = Secret(value, f"the environment variable {variable}", f"Correct {variable}.")
+        source, remedy = f"the environment variable {variable}", f"Correct {variable}."
     else:
-        secret = _stored_secret(parameter)
-    if not secret.value or not secret.value.isascii() or not secret.value.isprintable():
-        raise SettingsError(f"The secret in {secret.source} is empty or not plain text. {secret.remedy}")
-    return secret
-
-
-def _stored_secret(parameter: str) -> Secret:
-    source = f"the SSM parameter {parameter}"
-    remedy = (
-        f"Set it with: aws ssm put-parameter --name '{parameter}' --type SecureString --overwrite --value '…'"
-    )
-    ssm = client("ssm")
-    with translated(f"reading {source}"):
-        try:
-            found = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
-        except ssm.exceptions.ParameterNotFound as error:
-            raise SettingsError(f"There is no secret in {source}. {remedy}") from error
-    return Secret(found["Value"].strip(), source, remedy)
+        source = f"the SSM parameter {parameter}"
+        remedy = (
+            f"Set it with: aws ssm put-parameter --name '{parameter}' --type SecureString --overwrite "
+            "--value '…'"
+        )
+        ssm = client("ssm")
+        with translated(f"reading {source}"):
+            try:
+                found = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
+            except ssm.exceptions.ParameterNotFound as error:
+                raise SettingsError(f"There is no secret in {source}. {remedy}") from error
+        value = found["Value"].strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise SettingsError(f"The secret in {source} is empty or not plain text. {remedy}")
+    return Secret(value, source, remedy)

@@ -88,7 +88,7 @@ class Page(BaseModel):
                 raise ValueError("a field that is not synced")
             if not all(FIELDS[name].type.holds(value) for name, value in user.fields.items()):
                 raise ValueError("a value of another type")
-        return tuple(replace(user, names=tuple(n for n in names if n not in user.refused)) for user in users)
+        return tuple(replace(user, names=names) for user in users)
 
     @classmethod
     def of(

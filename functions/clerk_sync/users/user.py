@@ -1,7 +1,7 @@
 """The user record: what is kept of a Clerk user, whichever way it arrived."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clerk_sync.clock import is_from_future
@@ -30,8 +30,8 @@ class UserProblem:
 class User:
     """One snapshot of a Clerk user.
 
-    `updated_at` (ms) is the snapshot's version. `names` are the fields that it carries, and `fields` the
-    values of those that are not null in Clerk. `refused` says of other fields why it does not carry them:
+    `updated_at` (ms) is the snapshot's version. `names` are the fields that are synced, and `fields` the
+    values of those that are not null in Clerk. `refused` says of some why the snapshot does not carry them:
     their attributes stay as they are stored.
     """
 
@@ -54,8 +54,7 @@ class User:
             return None
         largest = max(metadata, key=lambda name: len(str(self.fields[name])))
         fields = {name: value for name, value in self.fields.items() if name != largest}
-        names = tuple(name for name in self.names if name != largest)
-        return User(self.id, self.updated_at, fields, names, {**self.refused, largest: reason})
+        return replace(self, fields=fields, refused={**self.refused, largest: reason})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +102,14 @@ def parse_user(payload: Any, now: int, names: Names = DEFAULT_NAMES) -> User | U
             raise ValueError(f"id: it has no or more than {MAX_ID_LENGTH} characters")
         if is_from_future(version, now):
             raise ValueError("updated_at: more than a day in the future")
+        left = MAX_CHARACTERS
         for name in names:
             try:
                 value = _field_value(name, payload)
-                texts = [text for text in (value, *fields.values()) if isinstance(text, str)]
-                if sum(map(len, texts)) > MAX_CHARACTERS:
+                size = len(value) if isinstance(value, str) else 0
+                if size > left:
                     raise ValueError(f"{name}: the user has more than {MAX_CHARACTERS:,} characters of text")
+                left -= size
             except ValueError as error:
                 if name in DEFAULT_NAMES:
                     raise
@@ -119,8 +120,7 @@ def parse_user(payload: Any, now: int, names: Names = DEFAULT_NAMES) -> User | U
     except ValueError as error:
         user_id = payload.get("id")
         return UserProblem(user_id if is_id(user_id) else None, f"Clerk's user is malformed: {error}")
-    carried = tuple(name for name in names if name not in refused) if refused else names
-    return User(user_id, max(version, FIRST_VERSION), fields, carried, refused)
+    return User(user_id, max(version, FIRST_VERSION), fields, names, refused)
 
 
 def _field_value(name: str, payload: Mapping[str, Any]) -> FieldValue | None:

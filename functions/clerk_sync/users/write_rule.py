@@ -102,8 +102,10 @@ def _snapshot(user: User, row: Row, as_of: int) -> dict[str, Value | None]:
     version = number(row, VERSION)
     if version is not None and user.updated_at < version:
         return {}
-    wanted: dict[str, Value | None] = dict.fromkeys(user.names)
-    wanted |= {**user.fields, VERSION: user.updated_at}
+    wanted: dict[str, Value | None] = {
+        name: user.fields.get(name) for name in user.names if name not in user.refused
+    }
+    wanted[VERSION] = user.updated_at
     if version is not None:
         wanted |= {name: _activity(user, row, name, version, as_of) for name in ACTIVITY}
     deleted_at = number(row, DELETED)

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from clerk_sync.aws.items import Items, from_item
 from clerk_sync.errors import ClaimsUnavailable
 from clerk_sync.profile.refresh_claims import RefreshClaims
-from tests.support.fake_dynamodb import ConditionalCheckFailed, Exceptions
+from tests.support.fake_dynamodb import ConditionalCheckFailed
 from tests.support.fake_refresh_claims import CONTRACT, NOW, UNTIL, FakeRefreshClaims
 
 
@@ -18,8 +18,6 @@ def test_fake_refresh_claims(fact: Callable[[RefreshClaims], None]) -> None:
 
 class DynamoDb:
     """Raises `error`, if there is one; `asked` holds every request."""
-
-    exceptions = Exceptions
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

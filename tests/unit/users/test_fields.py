@@ -80,7 +80,7 @@ def test_malformed_value_costs_a_default_field_its_user_and_an_extra_field_itsel
         assert source in found.reason
     else:
         assert isinstance(found, User)
-        assert set(found.names) == set(ALL_NAMES) - {field.name}
+        assert list(found.refused) == [field.name]
         assert found.problem
         assert source in found.problem.reason
         assert field.name in found.problem.reason

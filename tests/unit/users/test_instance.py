@@ -32,8 +32,6 @@ def test_each_users_table_has_its_own_instance() -> None:
 )
 def test_table_that_fails_is_named(error: Exception) -> None:
     class Failing:
-        exceptions = peaceful_dynamodb().exceptions
-
         def get_item(self, **_: Any) -> Any:
             raise error
 

@@ -389,8 +389,8 @@ class SmallRows(FakeUsersTable):
 
 def test_refused_field_stays_as_stored_and_the_others_are_written() -> None:
     row = {**stored_as(User("a", 4, {"firstName": "Old"})), "unsafeMetadata": Json("{}"), "plan": "pro"}
-    user = replace(with_metadata(), names=NAMES[:-1], refused={"unsafeMetadata": "unsafe_metadata: odd"})
-    user = replace(user, fields={name: user.fields[name] for name in user.fields if name in user.names})
+    user = replace(with_metadata(), refused={"unsafeMetadata": "unsafe_metadata: odd"})
+    user = replace(user, fields={name: user.fields[name] for name in user.fields if name not in user.refused})
     table = FakeUsersTable({"a": row})
     for writes in (1, 1):
         outcome = upsert(table, [user], as_of=1, now=NOW, create_missing=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clerk_sync.clerk.responses import read_users
 from clerk_sync.clock import DAY_MS
-from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, synced
 from clerk_sync.users.user import MAX_CHARACTERS, User, UserProblem, parse_user
 from clerk_sync.users.values import plain
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
@@ -206,6 +206,14 @@ def test_more_than_64000_characters_are_a_problem() -> None:
     assert "64,000 characters" in found.reason
 
 
+def test_refused_text_does_not_count_as_the_users() -> None:
+    names = synced(["locale", "timezone"])
+    found = parse_user(make_user(1) | {"locale": "x" * MAX_CHARACTERS, "timezone": "UTC"}, NOW, names)
+    assert isinstance(found, User)
+    assert list(found.refused) == ["locale"]
+    assert found.fields["timezone"] == "UTC"
+
+
 @pytest.mark.parametrize("payload", [None, [], "user_1", 7, True, [make_user(0)]])
 def test_user_that_is_not_an_object_is_a_problem(payload: Any) -> None:
     assert problem(payload).clerk_user_id is None
@@ -221,13 +229,13 @@ def test_any_json_is_parsed_to_a_storable_user_or_a_problem(payload: Any) -> Non
     if isinstance(found, User):
         assert found.id.encode()
         assert -(10**15) <= found.updated_at <= NOW + DAY_MS
-        assert {*found.names, *found.refused} == set(ALL_NAMES)
+        assert found.names == ALL_NAMES
+        assert not found.refused.keys() & {*found.fields, *DEFAULT_NAMES}
         for name, value in found.fields.items():
             assert FIELDS[name].type.holds(value)
             if isinstance(value, int):
                 assert -(10**15) <= value <= NOW + DAY_MS
             TypeSerializer().serialize(plain(value))
-        assert set(DEFAULT_NAMES) <= set(found.names)
         assert not re.search(MARK, str(found.refused))
     else:
         # Both go to logs and to the result.

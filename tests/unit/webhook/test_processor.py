@@ -14,7 +14,7 @@ from clerk_sync.webhook.arrivals import Arrivals
 from clerk_sync.webhook.event import parse_webhook
 from clerk_sync.webhook.processor import INSTANCE_KEPT_MS, WebhookProcessor
 from tests.local.clerk.fake_users import make_user
-from tests.support.fake_dynamodb import Exceptions, peaceful_dynamodb
+from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import stored_as
 
@@ -29,8 +29,6 @@ IMPERSONATED = {"user_id": ID, "user": None, "actor": {"sub": "user_support"}}
 
 class FailingTable:
     """RunsTable when DynamoDB does not answer; `asked` counts the requests."""
-
-    exceptions = Exceptions
 
     def __init__(self) -> None:
         self.asked = 0
