@@ -7,7 +7,15 @@ from enum import StrEnum
 from fnmatch import translate
 from typing import TypedDict
 
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, future_times, number, snapshot_version
+from clerk_sync.users.row import (
+    ACTIVITY,
+    DELETED,
+    VERSION,
+    Row,
+    number,
+    snapshot_version,
+    without_future_times,
+)
 from clerk_sync.users.user import Change, User
 from clerk_sync.users.write_rule import Write
 
@@ -78,7 +86,7 @@ class DriftClassifier:
         is_missed = self._is_missed(change, row, now)
         if row is None:
             return Finding(change.id, FindingKind.MISSING, (), is_missed)
-        future = future_times(row, now)
+        future = row.keys() - without_future_times(row, now).keys()
         fields = tuple(name for name in change.names if name in write.changed)
         fields += (VERSION,) if VERSION in future else ()
         if DELETED in write.changed:

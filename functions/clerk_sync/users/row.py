@@ -31,14 +31,10 @@ def number(row: Row, name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def future_times(row: Row, now: int) -> list[str]:
-    """Which of its version, mark and activity are more than a day ahead of `now`, and so count as absent."""
-    return [name for name in GUARDS if is_from_future(number(row, name) or 0, now)]
-
-
 def without_future_times(row: Row, now: int) -> Row:
-    """The row as the write rule reads it."""
-    future = future_times(row, now)
+    """The row as the write rule reads it: a version, a mark or an activity that is more than a day ahead of
+    `now` counts as absent."""
+    future = [name for name in GUARDS if is_from_future(number(row, name) or 0, now)]
     return {name: value for name, value in row.items() if name not in future} if future else row
 
 

@@ -16,7 +16,6 @@ from clerk_sync.users.row import (
     SIGNED_IN,
     VERSION,
     Row,
-    future_times,
     number,
     without_future_times,
 )
@@ -66,7 +65,7 @@ def decide(change: Change, row: Row | None, *, as_of: int, now: int, create_miss
         return Verdict.SKIPPED
     stored = row or {}
     known = without_future_times(stored, now)
-    wanted = dict.fromkeys(future_times(stored, now)) | _wanted(change, known, as_of)
+    wanted = {name: None for name in stored if name not in known} | _wanted(change, known, as_of)
     changed = tuple(name for name, value in wanted.items() if stored.get(name) != value)
     if not changed:
         return Verdict.UNCHANGED
