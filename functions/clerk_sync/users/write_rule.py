@@ -6,7 +6,6 @@ been applied last, with a mark if the user was deleted. Attributes that the sync
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from clerk_sync.users.row import (
     ACTIVITY,
@@ -25,13 +24,6 @@ from clerk_sync.users.values import Value
 DELETION_GRACE_MS = 10 * 60 * 1000
 """How long after a deletion a snapshot may still show the user, because Clerk's own reads lag behind. A
 snapshot that was read later shows that the mark is wrong."""
-
-
-class Verdict(Enum):
-    """Why nothing is written."""
-
-    UNCHANGED = "unchanged"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +47,20 @@ class Write:
         return self.expected is None
 
 
-def decide(change: Change, row: Row | None, *, as_of: int, now: int, create_missing: bool) -> Write | Verdict:
-    """What to write for this change, given the stored row or None.
+def decide(change: Change, row: Row | None, *, as_of: int, now: int, create_missing: bool) -> Write | None:
+    """What to write for this change, given the stored row or None. None: nothing.
 
     `as_of` (ms) is when a snapshot was read from Clerk; deletions and sign-ins carry their own time. `now`
     (ms) is the clock's: a stored time more than a day ahead of it counts as absent, and is not kept.
     """
     if row is None and not create_missing:
-        return Verdict.SKIPPED
+        return None
     stored = row or {}
     known = without_future_times(stored, now)
     wanted = {name: None for name in stored if name not in known} | _wanted(change, known, as_of)
     changed = tuple(name for name, value in wanted.items() if stored.get(name) != value)
     if not changed:
-        return Verdict.UNCHANGED
+        return None
     put = {name: value for name, value in wanted.items() if value is not None}
     if row is None:
         return Write(change.id, put, (), None, changed)
