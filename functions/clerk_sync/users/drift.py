@@ -83,7 +83,9 @@ class DriftClassifier:
         """What was wrong with the row that this write corrects; None: nothing. `now` in ms."""
         if not isinstance(change, User) or self._is_recent(change.updated_at):
             return None
-        is_missed = self._is_missed(change, row, now)
+        version = snapshot_version(row, now)
+        is_new = version is None or version < change.updated_at
+        is_missed = is_new and self.webhooks_since is not None and change.updated_at >= self.webhooks_since
         if row is None:
             return Finding(change.id, FindingKind.MISSING, (), is_missed)
         future = row.keys() - without_future_times(row, now).keys()
@@ -110,12 +112,6 @@ class DriftClassifier:
 
     def _is_recent(self, ms: int) -> bool:
         return ms > self.read_at - RECENT_MS
-
-    def _is_missed(self, user: User, row: Row | None, now: int) -> bool:
-        if self.webhooks_since is None or user.updated_at < self.webhooks_since:
-            return False
-        version = snapshot_version(row, now)
-        return version is None or version < user.updated_at
 
 
 def placeholder_pattern(globs: Iterable[str]) -> re.Pattern[str]:

@@ -10,10 +10,9 @@ from clerk_sync.aws.clients import translated
 from clerk_sync.aws.items import Item, attribute, to_item
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import SettingsError
-from clerk_sync.users.attributes import to_row
 from clerk_sync.users.fields import FIELDS, Names
 from clerk_sync.users.row import DELETED, GUARDS, VERSION, Row, owned
-from clerk_sync.users.table_writes import THROTTLED, TableWriter, code_of
+from clerk_sync.users.table_writes import THROTTLED, TableWriter, code_of, to_row
 from clerk_sync.users.user import FIRST_VERSION
 
 _KEYS_PER_READ = 100

@@ -1,4 +1,5 @@
-"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements."""
+"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements. Rows and
+writes as DynamoDB's API has them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,12 +10,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.items import DynamoDB, attribute, names_in
+from clerk_sync.aws.items import Attribute, DynamoDB, Item, attribute, from_attribute, names_in
 from clerk_sync.errors import AwsError, RowRefused, Throttled
-from clerk_sync.users.attributes import to_attribute, to_row
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.row import Row
-from clerk_sync.users.values import Opaque
+from clerk_sync.users.row import Row, owned
+from clerk_sync.users.values import Json, Opaque, Value, plain
 from clerk_sync.users.write_rule import Write
 
 _WRITES_PER_REQUEST = 25
@@ -135,6 +135,28 @@ class TableWriter:
             f"DynamoDB kept throttling table {self.table!r}. If this goes on, raise the table's capacity or "
             "lower WorkerConcurrency."
         )
+
+
+def to_attribute(value: Value) -> Attribute:
+    """A value as DynamoDB has it."""
+    return value.stored if isinstance(value, Opaque) else attribute(plain(value))
+
+
+def to_row(item: Item, names: Names) -> Row:
+    """What an item has of these fields, and its version and mark."""
+    return {name: _value(item[name]) for name in owned(names) if name in item}
+
+
+def _value(stored: Attribute) -> Value:
+    match from_attribute(stored):
+        case bool() | dict() as value:
+            try:
+                return Json.of(value)
+            except ValueError:  # the sync never writes such an object
+                return Opaque(stored)
+        case str() | int() as value:
+            return value
+    return Opaque(stored)
 
 
 def code_of(error: ClientError) -> str:

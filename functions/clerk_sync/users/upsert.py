@@ -1,11 +1,12 @@
 """Applies changes to rows of UsersTable: many at once, or one by itself."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
+from clerk_sync.users.fields import FIELDS, METADATA
 from clerk_sync.users.row import ACTIVITY, Row
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.table_writes import Lost
@@ -159,7 +160,15 @@ def store(
 
 
 def _lighter(change: Change, refused: RowRefused) -> User | None:
-    return change.lighter(str(refused)) if isinstance(change, User) else None
+    """The snapshot without its largest metadata; None if it has none."""
+    if not isinstance(change, User):
+        return None
+    sizes = {name: len(str(value)) for name, value in change.fields.items() if FIELDS[name].type is METADATA}
+    largest = max(sizes, key=sizes.__getitem__, default=None)
+    if largest is None:
+        return None
+    fields = {name: value for name, value in change.fields.items() if name != largest}
+    return replace(change, fields=fields, refused={**change.refused, largest: str(refused)})
 
 
 def _age(change: Change) -> tuple[int, int]:
