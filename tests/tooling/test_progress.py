@@ -78,8 +78,8 @@ def test_log_gets_a_line_only_when_something_changed(capsys: pytest.CaptureFixtu
         replace(RUN, pages=0, total_users=0, settled_pages=0, counts=Counts()),
         RUN,
         RUN,
-        replace(RUN, counts=replace(RUN.counts, created=901)),
-        replace(RUN, counts=replace(RUN.counts, errors=2)),
+        replace(RUN, counts=RUN.counts.model_copy(update={"created": 901})),
+        replace(RUN, counts=RUN.counts.model_copy(update={"errors": 2})),
         OVER,
     ]
     for run in runs:

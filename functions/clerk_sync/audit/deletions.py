@@ -152,7 +152,7 @@ def _listed_before(lease: Lease, gone: Sequence[str]) -> int:
 
 
 def _go_on(lease: Lease) -> None:
-    """Keep the lease. Raises OutOfTime when only the reserve is left."""
+    """Keep the lease. Raises OutOfTime when the function must come to an end."""
     lease.keep()
     lease.stop_if_out_of_time()
 

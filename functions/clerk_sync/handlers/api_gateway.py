@@ -49,6 +49,4 @@ def dynamodb() -> Any:
 
 
 def _are_texts(values: Any) -> bool:
-    return values is None or (
-        isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
-    )
+    return values is None or (isinstance(values, dict) and {*map(type, values.values())} <= {str})

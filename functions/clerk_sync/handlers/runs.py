@@ -15,13 +15,15 @@ from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.handlers.settings import BackfillSettings
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
-from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
+from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 
-MOST_REQUESTS_AT_ONCE = 24
+_RESERVE_SECONDS = 30.0
+"""The function's time that is kept for a request under way and an orderly end."""
+_MOST_REQUESTS_AT_ONCE = 24
 """Each may hold a page of users, some 4 MB once it is parsed, while the page before is sent."""
 
 
@@ -29,14 +31,14 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
     """What this invocation goes through a run with."""
 
     def time_left() -> float:
-        return context.get_remaining_time_in_millis() / 1000
+        return context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
 
     def open_clerk(on_wait: Callable[[float, str], None], names: Names) -> ClerkClient:
         return ClerkClient(
             settings.clerk_api_url,
             read_secret(settings.clerk_secret_key_parameter, "CLERK_SECRET_KEY"),
             requests_per_second=settings.clerk_requests_per_second,
-            time_left=lambda: time_left() - RESERVE_SECONDS,
+            time_left=time_left,
             on_wait=on_wait,
             names=names,
         )
@@ -50,7 +52,7 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
     dynamodb, key = client("dynamodb"), settings.users_table_key
     items = Items(dynamodb, settings.runs_table)
     # They use up the rate where each takes a quarter of a second.
-    max_requests = min(MOST_REQUESTS_AT_ONCE, ceil(settings.clerk_requests_per_second / 4))
+    max_requests = min(_MOST_REQUESTS_AT_ONCE, ceil(settings.clerk_requests_per_second / 4))
     return Resources(
         runs=RunsTable(items),
         pages=PageLedger(items),
@@ -60,7 +62,7 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
         open_clerk=open_clerk,
         page_size=settings.page_size,
         create_missing=settings.create_missing_users,
-        time_left=time_left,
+        is_out_of_time=lambda: time_left() < 0,
         invoke_again=invoke_again,
         open_executor=lambda: ThreadPoolExecutor(max_requests),
         max_requests=max_requests,

@@ -1,53 +1,33 @@
 """What became of users, as numbers: of a page or of a run."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
-from operator import add, sub
-from typing import Any
-
-COUNT_NAMES = {
-    "created": "createdCount",
-    "updated": "updatedCount",
-    "unchanged": "unchangedCount",
-    "skipped": "skippedCount",
-    "errors": "errorCount",
-    "missed_by_webhooks": "missedByWebhooks",
-    "findings": "findingsCount",
-}
-"""The attributes that hold them in the record of a page or of a run."""
+from pydantic import BaseModel, Field
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Each user counts once, in one of the first five.
+class Counts(BaseModel, strict=True, frozen=True, populate_by_name=True):
+    """Each user counts once, in one of the first five. The aliases are the attributes of a record.
 
     `missed_by_webhooks` counts those created or updated that a webhook should have delivered, `findings`
     those whose row was wrong.
     """
 
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    errors: int = 0
-    missed_by_webhooks: int = 0
-    findings: int = 0
+    created: int = Field(0, alias="createdCount")
+    updated: int = Field(0, alias="updatedCount")
+    unchanged: int = Field(0, alias="unchangedCount")
+    skipped: int = Field(0, alias="skippedCount")
+    errors: int = Field(0, alias="errorCount")
+    missed_by_webhooks: int = Field(0, alias="missedByWebhooks")
+    findings: int = Field(0, alias="findingsCount")
 
     @property
     def total(self) -> int:
         return self.created + self.updated + self.unchanged + self.skipped + self.errors
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*map(add, astuple(self), astuple(other)))
+        return Counts(**{name: count + getattr(other, name) for name, count in self})
 
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(*map(sub, astuple(self), astuple(other)))
+        return Counts(**{name: count - getattr(other, name) for name, count in self})
 
     def dump(self) -> dict[str, int]:
         """The attributes of a record."""
-        return {COUNT_NAMES[name]: count for name, count in asdict(self).items()}
-
-    @classmethod
-    def load(cls, item: Mapping[str, Any]) -> "Counts":
-        """The reverse of `dump`; a page has none before its outcome is recorded."""
-        return cls(**{name: item.get(attribute, 0) for name, attribute in COUNT_NAMES.items()})
+        return self.model_dump(by_alias=True)

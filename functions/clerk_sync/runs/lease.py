@@ -128,7 +128,7 @@ class Lease:
             self._renew()
 
     def stop_if_out_of_time(self) -> None:
-        """Raise OutOfTime when only the reserve is left."""
+        """Raise OutOfTime when the function must come to an end."""
         if self.resources.is_out_of_time():
             raise OutOfTime
 

@@ -8,14 +8,16 @@ is cut off in between leaves a few pages that its successor finds: see `recover`
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import count, takewhile
+from operator import sub
 from typing import Any
 
 from clerk_sync.aws.items import Items, Value, Write, delete, put, update
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import LeaseLost, PageOutdated
 from clerk_sync.runs import page_record
-from clerk_sync.runs.counts import COUNT_NAMES, Counts
+from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PageRecord, PendingPage, dump_plan, dump_problems, load_plan
 from clerk_sync.runs.run import PROBLEMS_SHOWN, Run
@@ -126,7 +128,7 @@ class PageLedger:
         """Record a page's outcome, and add to its run what was not counted of it before; False if the page is
         not as it was, or the condition on the run does not hold."""
         values = {":token": page["pageToken"], ":was": page["state"], ":malformed": page["malformedCount"]}
-        added = (outcome.counts - Counts.load(page)).dump()
+        added = (outcome.counts - Counts.model_validate(page)).dump()
         added["settledPages"] = 1 if page["state"] == "PENDING" else 0
         added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
         return self.items.transact(
@@ -197,10 +199,11 @@ def _record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRec
     """Record in the run what was sent, and keep the lease until then (ms). What was counted of the pages
     that are deleted with it is subtracted."""
     counted = [page for page in deleted if page["state"] != "PENDING"]
-    subtracted = {name: -sum(page[name] for page in counted) for name in COUNT_NAMES.values() if counted}
+    subtracted = {}
     if counted:
-        subtracted["settledPages"] = -len(counted)
-        subtracted["givenUpPages"] = -sum(page["state"] == "FAILED" for page in counted)
+        counts = reduce(sub, map(Counts.model_validate, counted), Counts())
+        given_up = sum(page["state"] == "FAILED" for page in counted)
+        subtracted = {**counts.dump(), "settledPages": -len(counted), "givenUpPages": -given_up}
     change = {**progress(run), "leaseUntil": until}
     return update(run.run_id, RUN, "leaseOwner = :me", {":me": owner}, set_=change, add=subtracted)
 

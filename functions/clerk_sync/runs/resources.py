@@ -14,9 +14,6 @@ from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
 from clerk_sync.users.table import UsersTable
 
-RESERVE_SECONDS = 30.0
-"""The function's time that is kept for a request under way and an orderly end."""
-
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -24,9 +21,9 @@ class Resources:
 
     `instance` says which Clerk instance the users table belongs to. `open_clerk` makes a client; the client
     calls what it is given before each pause, with the seconds and the reason, and reads the fields that a run
-    syncs. `create_missing` and the fields of `users_table` are those of a new run. `time_left` gives the
-    function's seconds. `invoke_again` starts another invocation with an event. `open_executor` makes one that
-    sends up to `max_requests` requests to Clerk at once.
+    syncs. `create_missing` and the fields of `users_table` are those of a new run. `is_out_of_time` says
+    whether the function must come to an end. `invoke_again` starts another invocation with an event.
+    `open_executor` makes one that sends up to `max_requests` requests to Clerk at once.
     """
 
     runs: RunsTable
@@ -37,11 +34,8 @@ class Resources:
     open_clerk: Callable[[Callable[[float, str], None], Names], ClerkClient]
     page_size: int
     create_missing: bool
-    time_left: Callable[[], float]
+    is_out_of_time: Callable[[], bool]
     invoke_again: Callable[[Mapping[str, Any]], None]
     open_executor: Callable[[], Executor]
     max_requests: int
     sleep: Callable[[float], None] = time.sleep
-
-    def is_out_of_time(self) -> bool:
-        return self.time_left() < RESERVE_SECONDS

@@ -179,7 +179,7 @@ def _new_record(run: Run) -> dict[str, Value]:
 def _load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds, without its checkpoint: that is with its last page."""
     values = {name: item[attribute] for name, attribute in _NAMES.items() if attribute in item}
-    run = Run(**{**values, "deletions": load_deletions(item)}, counts=Counts.load(item))
+    run = Run(**{**values, "deletions": load_deletions(item)}, counts=Counts.model_validate(item))
     # The record has the users that were listed; the total and the errors include the others.
     return replace(
         run,

@@ -42,7 +42,7 @@ from clerk_sync.runs.events import audit_request, backfill_request
 from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
-from clerk_sync.runs.resources import RESERVE_SECONDS, Resources
+from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import Names
@@ -78,8 +78,8 @@ START_MS = (0, 0, 50, 2_000)
 LATE_MS = (LEASE_MS + 500, LEASE_MS + 1_000, LEASE_MS + 5_000)
 """When an invocation can take over from one that was killed or stalled at once."""
 WAIT_SECONDS = (0, 0, 5, LEASE_MS // 1000 + 5)
-FUNCTION_SECONDS = 900.0
-SHORT_SECONDS = RESERVE_SECONDS + 0.12
+FUNCTION_SECONDS = 870.0
+SHORT_SECONDS = 0.12
 """Time for a page or two."""
 AUDITS: tuple[Mapping[str, bool], ...] = ({}, {"repair": True}, {"repair": True})
 ORPHANS = (0, 1, 3, 12)
@@ -316,7 +316,7 @@ class Episode:
             open_clerk=self._open_clerk,
             page_size=PAGE_SIZE,
             create_missing=True,
-            time_left=lambda: (deadline - world.now) / 1000,
+            is_out_of_time=lambda: world.now > deadline,
             invoke_again=partial(self._invoke_again, function),
             open_executor=lambda: InTurnExecutor(
                 world.dice.randrange, lambda: world.dice.choice(MORE_AT_ONCE)

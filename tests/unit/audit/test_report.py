@@ -41,7 +41,7 @@ def one(kind: FindingKind) -> Findings:
 def counted(run: Run, found: Findings) -> Run:
     """The run after its workers found these."""
     findings = sum(one["count"] for one in found.values())
-    return replace(run, counts=replace(run.counts, findings=findings))
+    return replace(run, counts=run.counts.model_copy(update={"findings": findings}))
 
 
 def reported(found: Findings = NOTHING, webhooks: Webhooks | None = None, **changes: Any) -> dict[str, Any]:
@@ -209,7 +209,7 @@ runs = st.builds(
     st.just(OVER),
     status=st.sampled_from(["RUNNING", "COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED"]),
     dry_run=st.booleans(),
-    counts=st.builds(Counts, *[numbers] * 6),
+    counts=st.builds(Counts, **dict.fromkeys([*Counts.model_fields][:6], numbers)),
     failure=st.none() | st.just("no key"),
     deletions=st.none()
     | st.builds(

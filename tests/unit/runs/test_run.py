@@ -125,7 +125,7 @@ def test_an_audit_has_drift_if_anything_was_wrong_or_not_compared(
     assert replace(RUN, **changes).has_drift is has_drift
 
 
-counts = st.builds(Counts, *[st.integers(0, 9)] * 7)
+counts = st.builds(Counts, **dict.fromkeys(Counts.model_fields, st.integers(0, 9)))
 
 
 @given(counts)
