@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from clerk_sync.users.row import Row
 from clerk_sync.users.user import Change
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import Row, Write
 from tests.support.fake_users_table import after, holds
 
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 from itertools import combinations_with_replacement
 from random import Random
 
-from clerk_sync.users.row import DELETED, SIGNED_IN, VERSION, Row
 from clerk_sync.users.user import Deletion, SignIn, User
-from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
+from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, SIGNED_IN, VERSION, Row, Write, decide
 from tests.simulation.racing_writers import Race, Rule, Writer
 
 NOW = 2 * DELETION_GRACE_MS

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.clock import now_ms
-from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import decide
+from clerk_sync.users.write_rule import DELETED, Row, decide, number, without_future_times
 
 if TYPE_CHECKING:
     from clerk_sync.clerk.client import ClerkClient

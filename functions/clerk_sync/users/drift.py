@@ -7,17 +7,17 @@ from enum import StrEnum
 from fnmatch import translate
 from typing import TypedDict
 
-from clerk_sync.users.row import (
+from clerk_sync.users.user import Change, User
+from clerk_sync.users.write_rule import (
     ACTIVITY,
     DELETED,
     VERSION,
     Row,
+    Write,
     number,
     snapshot_version,
     without_future_times,
 )
-from clerk_sync.users.user import Change, User
-from clerk_sync.users.write_rule import Write
 
 RECENT_MS = 10 * 60 * 1000
 """A webhook may still bring a change that is younger than this, so the row is not wrong yet."""

@@ -11,9 +11,9 @@ from clerk_sync.aws.items import Item, attribute, to_item
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import SettingsError
 from clerk_sync.users.fields import FIELDS, Names
-from clerk_sync.users.row import DELETED, GUARDS, VERSION, Row, owned
 from clerk_sync.users.table_writes import THROTTLED, TableWriter, code_of, to_row
 from clerk_sync.users.user import FIRST_VERSION
+from clerk_sync.users.write_rule import DELETED, GUARDS, VERSION, Row, owned
 
 _KEYS_PER_READ = 100
 """BatchGetItem's limit."""

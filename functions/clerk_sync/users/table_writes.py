@@ -13,9 +13,8 @@ from clerk_sync.aws.clients import attempts, translated
 from clerk_sync.aws.items import Attribute, DynamoDB, Item, attribute, from_attribute, names_in
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.row import Row, owned
 from clerk_sync.users.values import Json, Opaque, Value, plain
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import Row, Write, owned
 
 _WRITES_PER_REQUEST = 25
 """BatchExecuteStatement's limit."""

@@ -7,11 +7,10 @@ from types import MappingProxyType
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
 from clerk_sync.users.fields import FIELDS, METADATA
-from clerk_sync.users.row import ACTIVITY, Row
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.user import Change, User, UserProblem
-from clerk_sync.users.write_rule import Write, decide
+from clerk_sync.users.write_rule import ACTIVITY, Row, Write, decide
 
 _ATTEMPTS = 6
 

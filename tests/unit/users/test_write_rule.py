@@ -6,19 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.users.fields import DEFAULT_NAMES
-from clerk_sync.users.row import (
+from clerk_sync.users.upsert import store, upsert
+from clerk_sync.users.user import Change, Deletion, SignIn, User
+from clerk_sync.users.values import Opaque, Value
+from clerk_sync.users.write_rule import (
     ACTIVITY,
     DELETED,
+    DELETION_GRACE_MS,
     VERSION,
     Row,
+    Write,
+    decide,
     number,
     snapshot_version,
     without_future_times,
 )
-from clerk_sync.users.upsert import store, upsert
-from clerk_sync.users.user import Change, Deletion, SignIn, User
-from clerk_sync.users.values import Opaque, Value
-from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import (
