@@ -19,8 +19,8 @@ from clerk_sync.runs.lease import Lease
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.text import counted
 from clerk_sync.users.drift import RECENT_MS, USERS_NAMED
-from clerk_sync.users.row import Row, is_marked, last_seen, snapshot_version
 from clerk_sync.users.user import Deletion
+from clerk_sync.users.write_rule import Row, is_marked, last_seen, snapshot_version
 
 IDS_PER_REQUEST = 100
 """The most users that one request asks Clerk for by id, as Clerk allows."""

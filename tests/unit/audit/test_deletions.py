@@ -20,8 +20,8 @@ from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
-from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
+from clerk_sync.users.write_rule import DELETED, VERSION, Row
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
 from tests.support.runs import RunsInMemory
 from tests.support.strategies import any_text
