@@ -13,8 +13,8 @@ from clerk_sync.clock import now_ms
 from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.fields import DEFAULT_NAMES
-from clerk_sync.users.row import owned
 from clerk_sync.users.user import User, parse_user
+from clerk_sync.users.write_rule import owned
 from clerk_sync.webhook.arrivals import Arrivals
 from tests.local.aws.conditions import ALL_ON
 from tests.local.aws.local_aws import SECRET_KEY, WEBHOOK_SECRET, LocalAws, Outputs, free_port

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from typing import Any
 
-from clerk_sync.users.attributes import to_attribute
 from clerk_sync.users.fields import synced
+from clerk_sync.users.table_writes import to_attribute
 from clerk_sync.users.user import User as SyncedUser
 from clerk_sync.users.user import parse_user
 from tests.integration.stack import Stack

@@ -9,14 +9,12 @@ import pytest
 from clerk_sync.aws.items import Item, attribute
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import RowRefused
-from clerk_sync.users.attributes import to_attribute
-from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.table import UsersTable
-from clerk_sync.users.table_writes import Lost
+from clerk_sync.users.table_writes import Lost, to_attribute
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import User, parse_user
 from clerk_sync.users.values import Json, Opaque, Value
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import DELETED, VERSION, Row, Write
 from tests.local.aws.local_aws import LocalAws
 from tests.local.clerk.fake_users import make_user
 from tests.support.fake_users_table import FakeUsersTable

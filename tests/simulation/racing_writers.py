@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from clerk_sync.users.row import Row
 from clerk_sync.users.user import Change
-from clerk_sync.users.write_rule import Verdict, Write
+from clerk_sync.users.write_rule import Row, Write
 from tests.support.fake_users_table import after, holds
 
 
@@ -22,7 +21,7 @@ class Writer:
     as_of: int
 
 
-type Rule = Callable[[Writer, Row | None], Write | Verdict]
+type Rule = Callable[[Writer, Row | None], Write | None]
 type NextSteps = Mapping[int, Write | None]
 """By writer, what it does next: this write, or None to read the row. Writers that are done have no entry."""
 

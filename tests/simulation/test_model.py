@@ -15,9 +15,12 @@ from clerk_sync.errors import ClerkUnavailable, UserUnknown
 from clerk_sync.profile.profile import CLAIM_MS, Profiles
 from clerk_sync.runs.page import Page
 from clerk_sync.users.fields import DEFAULT_NAMES
-from clerk_sync.users.row import (
+from clerk_sync.users.upsert import store, upsert
+from clerk_sync.users.user import Change, Deletion, User, UserProblem, parse_user
+from clerk_sync.users.write_rule import (
     ACTIVITY,
     DELETED,
+    DELETION_GRACE_MS,
     GUARDS,
     SIGNED_IN,
     VERSION,
@@ -27,9 +30,6 @@ from clerk_sync.users.row import (
     snapshot_version,
     without_future_times,
 )
-from clerk_sync.users.upsert import store, upsert
-from clerk_sync.users.user import Change, Deletion, User, UserProblem, parse_user
-from clerk_sync.users.write_rule import DELETION_GRACE_MS
 from clerk_sync.webhook.event import Ignored, parse_webhook
 from tests.support.fake_refresh_claims import FakeRefreshClaims
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clerk_sync.users.row import ACTIVITY, DELETED, SIGNED_IN, VERSION, Row, number
 from clerk_sync.users.upsert import store, upsert
 from clerk_sync.users.user import Change, Deletion, SignIn, User
 from clerk_sync.users.values import FieldValue
-from clerk_sync.users.write_rule import DELETION_GRACE_MS
+from clerk_sync.users.write_rule import ACTIVITY, DELETED, DELETION_GRACE_MS, SIGNED_IN, VERSION, Row, number
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import ALL_NAMES, fields, stored_as
 

@@ -19,9 +19,9 @@ from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.worker import Worker
-from clerk_sync.users.attributes import to_attribute
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table_writes import to_attribute
 from clerk_sync.users.user import User
 from tests.support.pages_in_memory import PagesInMemory
 from tests.support.runs import OWNER, RunsInMemory

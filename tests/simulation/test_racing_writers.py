@@ -5,9 +5,8 @@ from dataclasses import replace
 from itertools import combinations_with_replacement
 from random import Random
 
-from clerk_sync.users.row import DELETED, SIGNED_IN, VERSION, Row
 from clerk_sync.users.user import Deletion, SignIn, User
-from clerk_sync.users.write_rule import DELETION_GRACE_MS, Verdict, Write, decide
+from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, SIGNED_IN, VERSION, Row, Write, decide
 from tests.simulation.racing_writers import Race, Rule, Writer
 
 NOW = 2 * DELETION_GRACE_MS
@@ -47,15 +46,15 @@ STARTS: tuple[Row | None, ...] = (
 type Case = tuple[Row | None, Sequence[Writer]]
 
 
-def the_rule(writer: Writer, row: Row | None) -> Write | Verdict:
+def the_rule(writer: Writer, row: Row | None) -> Write | None:
     return decide(writer.change, row, as_of=writer.as_of, now=NOW, create_missing=True)
 
 
-def writes_only_what_differs(writer: Writer, row: Row | None) -> Write | Verdict:
+def writes_only_what_differs(writer: Writer, row: Row | None) -> Write | None:
     """The rule, but for its putting all fields of a snapshot."""
     decision = the_rule(writer, row)
-    if isinstance(decision, Verdict):
-        return decision
+    if decision is None:
+        return None
     put = {name: value for name, value in decision.put.items() if name in decision.changed}
     remove = tuple(name for name in decision.remove if name in decision.changed)
     return replace(decision, put=put, remove=remove)

@@ -8,11 +8,10 @@ from typing import Self
 
 from clerk_sync.errors import RowRefused
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.row import Row, is_marked, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.table_writes import Lost, Result
 from clerk_sync.users.values import Value
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import Row, Write, is_marked, snapshot_version
 from tests.support.strategies import ALL_OWNED
 
 Rows = dict[str, dict[str, Value]]

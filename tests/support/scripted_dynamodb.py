@@ -5,9 +5,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table import UsersTable
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import DELETED, VERSION, Write
 
 type Answer = dict[str, Any]
 OK: Answer = {}

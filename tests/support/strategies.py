@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from clerk_sync.users.drift import Finding, FindingKind
 from clerk_sync.users.fields import FIELDS, FieldType
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, owned
 from clerk_sync.users.user import Change, Deletion, SignIn, User
 from clerk_sync.users.values import FieldValue, Json, Opaque, Value
+from clerk_sync.users.write_rule import ACTIVITY, DELETED, VERSION, owned
 
 NOW = 1_800_000_000_000
 """The clock: later than any time here."""

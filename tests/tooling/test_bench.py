@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.users.attributes import to_attribute
+from clerk_sync.users.table_writes import to_attribute
 from clerk_sync.users.user import User, parse_user
 from tests.local.bench.capacity import NO_UNITS, WRITE_BYTES, Units, item_size, read_units, units, write_units
 from tests.local.bench.costs import COSTS_HEADINGS, cost_rows

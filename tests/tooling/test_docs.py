@@ -17,7 +17,7 @@ from clerk_sync.runs.events import AuditRequest, BackfillRequest
 from clerk_sync.runs.run import Run
 from clerk_sync.users.drift import group_by_kind
 from clerk_sync.users.fields import DEFAULT_NAMES, EXTRA_FIELDS
-from clerk_sync.users.row import owned
+from clerk_sync.users.write_rule import owned
 from tests.cloud.arguments import COMMANDS as CLOUD_COMMANDS
 from tests.local.aws.local_aws import ROOT
 from tests.local.aws.sam_transform import transformed

@@ -14,7 +14,7 @@ import pytest
 
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import FIELDS
-from clerk_sync.users.row import owned
+from clerk_sync.users.write_rule import owned
 from tests.local.aws.local_aws import LOCAL, ROOT
 from tests.support.parameters import is_accepted, parameters
 

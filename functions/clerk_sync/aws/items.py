@@ -146,7 +146,7 @@ class Items:
                 ConsistentRead=True,
                 KeyConditionExpression="runId = :run AND begins_with(part, :prefix)",
                 FilterExpression=only_if,
-                ExpressionAttributeNames=_names(only_if),
+                ExpressionAttributeNames=names_in(only_if),
                 ExpressionAttributeValues=to_item({":run": run_id, ":prefix": prefix, ":value": value}),
             ):
                 yield from map(from_item, answer["Items"])
@@ -191,12 +191,13 @@ def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
 def _expressions(only_if: str, values: Values, *clauses: str) -> dict[str, Any]:
     """The condition, and just the names and values that it and the other clauses use."""
     expressions: dict[str, Any] = {"ConditionExpression": only_if} if only_if else {}
-    if names := _names(only_if, *clauses):
+    if names := names_in(only_if, *clauses):
         expressions["ExpressionAttributeNames"] = names
     if values:
         expressions["ExpressionAttributeValues"] = to_item(values)
     return expressions
 
 
-def _names(*clauses: str) -> dict[str, str]:
+def names_in(*clauses: str) -> dict[str, str]:
+    """`#name` → `name` for each that the clauses use."""
     return {f"#{name}": name for name in re.findall(r"#(\w+)", " ".join(clauses))}

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clerk_sync.clock import now_ms
-from clerk_sync.users.row import DELETED, Row, number, without_future_times
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import User, UserProblem, parse_user
-from clerk_sync.users.write_rule import Write, decide
+from clerk_sync.users.write_rule import DELETED, Row, decide, number, without_future_times
 
 if TYPE_CHECKING:
     from clerk_sync.clerk.client import ClerkClient
@@ -63,8 +62,8 @@ def row_state(user: User | None, row: Row | None, as_of: int) -> RowState | None
     """The state of a row, given the user as Clerk had them at `as_of` (ms); None: Clerk has no such user."""
     if row is None:
         return None
-    decision = decide(user, row, as_of=as_of, now=as_of, create_missing=True) if user else None
-    differing = decision.changed if isinstance(decision, Write) else ()
+    write = decide(user, row, as_of=as_of, now=as_of, create_missing=True) if user else None
+    differing = write.changed if write else ()
     return RowState(number(without_future_times(row, as_of), DELETED), differing)
 
 

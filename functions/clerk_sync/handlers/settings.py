@@ -4,7 +4,7 @@ from typing import Annotated
 
 from clerk_sync.handlers.environment import Environment, Flag, OneUrl, Texts, Url, Urls, between
 from clerk_sync.users.fields import FIELDS, Names, synced
-from clerk_sync.users.row import owned
+from clerk_sync.users.write_rule import owned
 
 
 def _not_owned(key: str) -> str:

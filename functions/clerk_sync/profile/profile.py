@@ -12,11 +12,11 @@ from clerk_sync.errors import ClaimsUnavailable, ClerkSyncError, ClerkUnavailabl
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from clerk_sync.users.fields import FIELDS, Names
-from clerk_sync.users.row import DELETED, VERSION, Row, is_marked, snapshot_version
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.upsert import Stored, store
 from clerk_sync.users.user import User, UserProblem, parse_user
 from clerk_sync.users.values import Json, Value
+from clerk_sync.users.write_rule import DELETED, VERSION, Row, is_marked, snapshot_version
 
 CLAIM_MS = 10_000
 """Longer than a page load takes to ask Clerk. Others wait that long for a row, and then ask themselves."""

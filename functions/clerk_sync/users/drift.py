@@ -7,9 +7,17 @@ from enum import StrEnum
 from fnmatch import translate
 from typing import TypedDict
 
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row, future_times, number, snapshot_version
 from clerk_sync.users.user import Change, User
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import (
+    ACTIVITY,
+    DELETED,
+    VERSION,
+    Row,
+    Write,
+    number,
+    snapshot_version,
+    without_future_times,
+)
 
 RECENT_MS = 10 * 60 * 1000
 """A webhook may still bring a change that is younger than this, so the row is not wrong yet."""
@@ -75,10 +83,12 @@ class DriftClassifier:
         """What was wrong with the row that this write corrects; None: nothing. `now` in ms."""
         if not isinstance(change, User) or self._is_recent(change.updated_at):
             return None
-        is_missed = self._is_missed(change, row, now)
+        version = snapshot_version(row, now)
+        is_new = version is None or version < change.updated_at
+        is_missed = is_new and self.webhooks_since is not None and change.updated_at >= self.webhooks_since
         if row is None:
             return Finding(change.id, FindingKind.MISSING, (), is_missed)
-        future = future_times(row, now)
+        future = row.keys() - without_future_times(row, now).keys()
         fields = tuple(name for name in change.names if name in write.changed)
         fields += (VERSION,) if VERSION in future else ()
         if DELETED in write.changed:
@@ -102,12 +112,6 @@ class DriftClassifier:
 
     def _is_recent(self, ms: int) -> bool:
         return ms > self.read_at - RECENT_MS
-
-    def _is_missed(self, user: User, row: Row | None, now: int) -> bool:
-        if self.webhooks_since is None or user.updated_at < self.webhooks_since:
-            return False
-        version = snapshot_version(row, now)
-        return version is None or version < user.updated_at
 
 
 def placeholder_pattern(globs: Iterable[str]) -> re.Pattern[str]:

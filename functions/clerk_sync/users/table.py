@@ -7,14 +7,13 @@ from typing import Any, Self
 from botocore.exceptions import ClientError
 
 from clerk_sync.aws.clients import translated
-from clerk_sync.aws.items import Item, attribute
+from clerk_sync.aws.items import Item, attribute, to_item
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import SettingsError
-from clerk_sync.users.attributes import to_row
 from clerk_sync.users.fields import FIELDS, Names
-from clerk_sync.users.row import DELETED, GUARDS, VERSION, Row, owned
-from clerk_sync.users.table_writes import TableWriter, is_throttling
+from clerk_sync.users.table_writes import THROTTLED, TableWriter, code_of, to_row
 from clerk_sync.users.user import FIRST_VERSION
+from clerk_sync.users.write_rule import DELETED, GUARDS, VERSION, Row, owned
 
 _KEYS_PER_READ = 100
 """BatchGetItem's limit."""
@@ -25,7 +24,6 @@ class UsersTable(TableWriter):
     """The table named `table`, whose key is the attribute `key`. `names` are the fields that are synced."""
 
     def with_fields(self, names: Names) -> Self:
-        """The same table for other fields."""
         return replace(self, names=names)
 
     def check(self) -> None:
@@ -67,19 +65,18 @@ class UsersTable(TableWriter):
         self, user_ids: Iterable[str], *, consistent: bool = False
     ) -> tuple[dict[str, Row], set[str]]:
         """The same, with the ids that could not be read because DynamoDB throttled or the time was over."""
-        ids, rows = list(user_ids), dict[str, Row]()
         request: Any = {"ConsistentRead": consistent, **_projection(self.key, *owned(self.names))}
-        for start in range(0, len(ids), _KEYS_PER_READ):
-            unread = ids[start : start + _KEYS_PER_READ]
+        keys: Sequence[Item] = [{self.key: attribute(user_id)} for user_id in user_ids]
+        rows: dict[str, Row] = {}
+        for start in range(0, len(keys), _KEYS_PER_READ):
+            unread = keys[start : start + _KEYS_PER_READ]
             for _ in self._attempts(8):
-                keys = [{self.key: attribute(user_id)} for user_id in unread]
-                items, left = self._read_batch(request | {"Keys": keys}, keys)
+                items, unread = self._read_batch(request | {"Keys": unread})
                 rows |= {item[self.key]["S"]: to_row(item, self.names) for item in items}
-                unread = [key[self.key]["S"] for key in left]
                 if not unread:
                     break
             if unread:  # the time that is left is for writing what was read
-                return rows, {*unread, *ids[start + _KEYS_PER_READ :]}
+                return rows, {key[self.key]["S"] for key in (*unread, *keys[start + _KEYS_PER_READ :])}
         return rows, set()
 
     def get(self, user_id: str) -> Row | None:
@@ -99,34 +96,27 @@ class UsersTable(TableWriter):
         Each batch comes with the key to go on after, which is None at the end. A version or a mark that is
         more than a day ahead of `now` (ms) counts as absent.
         """
-        scan: Any = {
-            "TableName": self.table,
-            "ProjectionExpression": "#key",
-            "FilterExpression": "#version BETWEEN :first AND :latest AND NOT #deleted <= :latest",
-            "ExpressionAttributeNames": {"#key": self.key, "#version": VERSION, "#deleted": DELETED},
-            "ExpressionAttributeValues": {
-                ":first": attribute(FIRST_VERSION),
-                ":latest": attribute(now + DAY_MS),
-            },
-        }
-        while True:
-            if after is not None:
-                scan["ExclusiveStartKey"] = {self.key: attribute(after)}
-            with translated(f"scanning table {self.table!r}"):
-                answer = self.dynamodb.scan(**scan)
-            after = answer["LastEvaluatedKey"][self.key]["S"] if "LastEvaluatedKey" in answer else None
-            yield [item[self.key]["S"] for item in answer["Items"]], after
-            if after is None:
-                return
+        start: Any = {} if after is None else {"ExclusiveStartKey": {self.key: attribute(after)}}
+        with translated(f"scanning table {self.table!r}"):
+            for answer in self.dynamodb.get_paginator("scan").paginate(
+                TableName=self.table,
+                ProjectionExpression="#key",
+                FilterExpression="#version BETWEEN :first AND :latest AND NOT #deleted <= :latest",
+                ExpressionAttributeNames={"#key": self.key, "#version": VERSION, "#deleted": DELETED},
+                ExpressionAttributeValues=to_item({":first": FIRST_VERSION, ":latest": now + DAY_MS}),
+                **start,
+            ):
+                last = answer.get("LastEvaluatedKey")
+                yield [item[self.key]["S"] for item in answer["Items"]], last[self.key]["S"] if last else None
 
-    def _read_batch(self, request: Any, keys: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-        """The items there are of these keys, and the keys that are left."""
+    def _read_batch(self, request: Any) -> tuple[Sequence[Item], Sequence[Item]]:
+        """The items there are, and the keys that are left."""
         with translated(f"reading from table {self.table!r}"):
             try:
                 answer: Any = self.dynamodb.batch_get_item(RequestItems={self.table: request})
             except ClientError as error:
-                if is_throttling(error):
-                    return [], keys
+                if code_of(error) in THROTTLED:
+                    return [], request["Keys"]
                 raise
         left = answer["UnprocessedKeys"].get(self.table, {"Keys": []})["Keys"]
         return answer["Responses"].get(self.table, []), left

@@ -1,6 +1,6 @@
-"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements."""
+"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements. Rows and
+writes as DynamoDB's API has them."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,16 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from clerk_sync.aws.clients import attempts, translated
-from clerk_sync.aws.items import DynamoDB, attribute
+from clerk_sync.aws.items import Attribute, DynamoDB, Item, attribute, from_attribute, names_in
 from clerk_sync.errors import AwsError, RowRefused, Throttled
-from clerk_sync.users.attributes import to_attribute, to_row
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
-from clerk_sync.users.row import Row
-from clerk_sync.users.values import Opaque
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.values import Json, Opaque, Value, plain
+from clerk_sync.users.write_rule import Row, Write, owned
 
 _WRITES_PER_REQUEST = 25
 """BatchExecuteStatement's limit."""
 
-_THROTTLED = {
+THROTTLED = {
     "InternalServerError",
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
@@ -83,7 +81,7 @@ class TableWriter:
                 except errors.TransactionConflictException:
                     continue  # a transaction of the app's; the SDK does not retry this error
                 except ClientError as error:
-                    if _code(error) not in _REFUSED:
+                    if code_of(error) not in _REFUSED:
                         raise
                     return RowRefused(f"DynamoDB refuses the row: {error.response['Error']['Message']}")
             return None
@@ -99,7 +97,7 @@ class TableWriter:
             writes = []
             for write, response in answered:
                 error = response.get("Error")
-                if error and error["Code"] in _THROTTLED:
+                if error and error["Code"] in THROTTLED:
                     writes.append(write)
                 else:
                     results[write.user_id] = self._result(write, error)
@@ -113,9 +111,9 @@ class TableWriter:
             try:
                 return self.dynamodb.batch_execute_statement(Statements=statements)["Responses"]
             except ClientError as error:
-                if _code(error) not in _THROTTLED | _REFUSED:
+                if code_of(error) not in THROTTLED | _REFUSED:
                     raise
-                return [{"Error": {"Code": _code(error)}}] * len(writes)
+                return [{"Error": {"Code": code_of(error)}}] * len(writes)
 
     def _result(self, write: Write, error: Mapping[str, Any] | None) -> Result:
         if error is None:
@@ -138,12 +136,30 @@ class TableWriter:
         )
 
 
-def is_throttling(error: ClientError) -> bool:
-    """Whether DynamoDB throttled the whole request."""
-    return _code(error) in _THROTTLED
+def to_attribute(value: Value) -> Attribute:
+    """A value as DynamoDB has it."""
+    return value.stored if isinstance(value, Opaque) else attribute(plain(value))
 
 
-def _code(error: ClientError) -> str:
+def to_row(item: Item, names: Names) -> Row:
+    """What an item has of these fields, and its version and mark."""
+    return {name: _value(item[name]) for name in owned(names) if name in item}
+
+
+def _value(stored: Attribute) -> Value:
+    match from_attribute(stored):
+        case bool() | dict() as value:
+            try:
+                return Json.of(value)
+            except ValueError:  # the sync never writes such an object
+                return Opaque(stored)
+        case str() | int() as value:
+            return value
+    return Opaque(stored)
+
+
+def code_of(error: ClientError) -> str:
+    """A request's error code, such as `Throttling`, as the errors in a batch's answer have it."""
     return error.response["Error"]["Code"].removesuffix("Exception")
 
 
@@ -160,13 +176,12 @@ def update_item_request(table: str, key: str, write: Write) -> dict[str, Any]:
     if write.remove:
         changes.append("REMOVE " + ", ".join(f"#{name}" for name in write.remove))
     change, condition = " ".join(changes), " AND ".join(conditions)
-    names = re.findall(r"#\w+", f"{change} {condition}")
     return {
         "TableName": table,
         "Key": {key: attribute(write.user_id)},
         "UpdateExpression": change,
         "ConditionExpression": condition,
-        "ExpressionAttributeNames": {name: key if name == "#key" else name[1:] for name in names},
+        "ExpressionAttributeNames": names_in(change, condition) | {"#key": key},
         "ExpressionAttributeValues": values,
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }

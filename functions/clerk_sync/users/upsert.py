@@ -1,16 +1,16 @@
 """Applies changes to rows of UsersTable: many at once, or one by itself."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
-from clerk_sync.users.row import ACTIVITY, Row
+from clerk_sync.users.fields import FIELDS, METADATA
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.user import Change, User, UserProblem
-from clerk_sync.users.write_rule import Verdict, Write, decide
+from clerk_sync.users.write_rule import ACTIVITY, Row, Write, decide
 
 _ATTEMPTS = 6
 
@@ -86,15 +86,14 @@ def upsert(
         writes: list[Write] = []
         for change in undecided.values():
             row = rows.get(change.id)
-            match decide(change, row, as_of=as_of, now=now, create_missing=create_missing):
-                case Write() as write:
-                    finding = classifier.classify(change, row, write, now) if classifier else None
-                    plan[change.id] = Planned(write.creates, finding)
-                    writes.append(write)
-                case Verdict.UNCHANGED:
-                    outcome.add(change, earlier.get(change.id))
-                case Verdict.SKIPPED:
-                    outcome.skipped += 1
+            if write := decide(change, row, as_of=as_of, now=now, create_missing=create_missing):
+                finding = classifier.classify(change, row, write, now) if classifier else None
+                plan[change.id] = Planned(write.creates, finding)
+                writes.append(write)
+            elif row is None:
+                outcome.skipped += 1
+            else:
+                outcome.add(change, earlier.get(change.id))
         if plan and attempt == 0 and not dry_run:
             before_writing({**plan, **earlier})
         # A dry run loses each row once, so that it too decides on rows as they are and not on old copies.
@@ -143,13 +142,13 @@ def store(
     """
     for _ in range(_ATTEMPTS):
         problem = change.problem if isinstance(change, User) else None
-        decision = decide(change, row, as_of=as_of, now=now, create_missing=create_missing)
-        if isinstance(decision, Verdict):
+        write = decide(change, row, as_of=as_of, now=now, create_missing=create_missing)
+        if write is None:
             return Stored(row, False, problem)
-        match table.update(decision):
+        match table.update(write):
             case None:
-                kept = {name: value for name, value in (row or {}).items() if name not in decision.remove}
-                return Stored(kept | dict(decision.put), True, problem)
+                kept = {name: value for name, value in (row or {}).items() if name not in write.remove}
+                return Stored(kept | dict(write.put), True, problem)
             case Lost(row):
                 pass
             case RowRefused() as refused if lighter := _lighter(change, refused):
@@ -160,7 +159,15 @@ def store(
 
 
 def _lighter(change: Change, refused: RowRefused) -> User | None:
-    return change.lighter(str(refused)) if isinstance(change, User) else None
+    """The snapshot without its largest metadata; None if it has none."""
+    if not isinstance(change, User):
+        return None
+    sizes = {name: len(str(value)) for name, value in change.fields.items() if FIELDS[name].type is METADATA}
+    largest = max(sizes, key=sizes.__getitem__, default=None)
+    if largest is None:
+        return None
+    fields = {name: value for name, value in change.fields.items() if name != largest}
+    return replace(change, fields=fields, refused={**change.refused, largest: str(refused)})
 
 
 def _age(change: Change) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The user record: what is kept of a Clerk user, whichever way it arrived."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from clerk_sync.clock import is_from_future
@@ -46,15 +46,6 @@ class User:
         """The fields that were refused, as a problem."""
         reasons = [f"{name} is not stored, unlike the rest: {why}" for name, why in self.refused.items()]
         return UserProblem(self.id, "; ".join(reasons)) if reasons else None
-
-    def lighter(self, reason: str) -> "User | None":
-        """The snapshot without its largest metadata, for a row that DynamoDB refuses; None if it has none."""
-        metadata = [name for name in self.fields if FIELDS[name].type is FieldType.METADATA]
-        if not metadata:
-            return None
-        largest = max(metadata, key=lambda name: len(str(self.fields[name])))
-        fields = {name: value for name, value in self.fields.items() if name != largest}
-        return replace(self, fields=fields, refused={**self.refused, largest: reason})
 
 
 @dataclass(frozen=True, slots=True)

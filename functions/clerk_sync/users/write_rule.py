@@ -6,33 +6,28 @@ been applied last, with a mark if the user was deleted. Attributes that the sync
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
-from clerk_sync.users.row import (
-    ACTIVITY,
-    DELETED,
-    GUARDS,
-    NO_SNAPSHOT,
-    SIGNED_IN,
-    VERSION,
-    Row,
-    future_times,
-    number,
-    without_future_times,
-)
+from clerk_sync.clock import is_from_future
+from clerk_sync.users.fields import Names
 from clerk_sync.users.user import Change, Deletion, SignIn, User
 from clerk_sync.users.values import Value
+
+VERSION = "clerkUpdatedAt"
+DELETED = "clerkDeletedAt"
+SIGNED_IN = "lastSignInAt"
+ACTIVITY = (SIGNED_IN, "lastActiveAt")
+GUARDS = (VERSION, DELETED, *ACTIVITY)
+"""The times that the write rule compares. A write takes effect only while they are as they were read."""
+
+NO_SNAPSHOT = 0
+"""The version of a row that a sign-in alone created. No snapshot has it."""
+
+type Row = Mapping[str, Value]
+"""The attributes that the sync owns, without the key. An absent attribute has no entry."""
 
 DELETION_GRACE_MS = 10 * 60 * 1000
 """How long after a deletion a snapshot may still show the user, because Clerk's own reads lag behind. A
 snapshot that was read later shows that the mark is wrong."""
-
-
-class Verdict(Enum):
-    """Why nothing is written."""
-
-    UNCHANGED = "unchanged"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +51,20 @@ class Write:
         return self.expected is None
 
 
-def decide(change: Change, row: Row | None, *, as_of: int, now: int, create_missing: bool) -> Write | Verdict:
-    """What to write for this change, given the stored row or None.
+def decide(change: Change, row: Row | None, *, as_of: int, now: int, create_missing: bool) -> Write | None:
+    """What to write for this change, given the stored row or None. None: nothing.
 
     `as_of` (ms) is when a snapshot was read from Clerk; deletions and sign-ins carry their own time. `now`
     (ms) is the clock's: a stored time more than a day ahead of it counts as absent, and is not kept.
     """
     if row is None and not create_missing:
-        return Verdict.SKIPPED
+        return None
     stored = row or {}
     known = without_future_times(stored, now)
-    wanted = dict.fromkeys(future_times(stored, now)) | _wanted(change, known, as_of)
+    wanted = {name: None for name in stored if name not in known} | _wanted(change, known, as_of)
     changed = tuple(name for name, value in wanted.items() if stored.get(name) != value)
     if not changed:
-        return Verdict.UNCHANGED
+        return None
     put = {name: value for name, value in wanted.items() if value is not None}
     if row is None:
         return Write(change.id, put, (), None, changed)
@@ -127,3 +122,42 @@ def _activity(user: User, row: Row, name: str, version: int, as_of: int) -> Valu
 def _later(stored: Value | None, new: Value | None) -> Value | None:
     is_later = isinstance(stored, int) and (not isinstance(new, int) or stored > new)
     return stored if is_later else new
+
+
+# Reading a row
+
+
+def owned(names: Names) -> Names:
+    """The attributes that the sync owns where these fields are synced. No others are read or written."""
+    return (*names, VERSION, DELETED)
+
+
+def number(row: Row, name: str) -> int | None:
+    """The whole number that the row holds under this name; None if it holds none."""
+    value = row.get(name)
+    return value if isinstance(value, int) else None
+
+
+def without_future_times(row: Row, now: int) -> Row:
+    """The row as the write rule reads it: a version, a mark or an activity that is more than a day ahead of
+    `now` counts as absent."""
+    future = [name for name in GUARDS if is_from_future(number(row, name) or 0, now)]
+    return {name: value for name, value in row.items() if name not in future} if future else row
+
+
+def snapshot_version(row: Row | None, now: int) -> int | None:
+    """The version of the snapshot that the row holds. None: there is no row, or the app or a sign-in alone
+    created it."""
+    version = number(without_future_times(row or {}, now), VERSION)
+    return None if version == NO_SNAPSHOT else version
+
+
+def is_marked(row: Row, now: int) -> bool:
+    """Whether the row is marked as deleted in Clerk."""
+    return number(without_future_times(row, now), DELETED) is not None
+
+
+def last_seen(row: Row, now: int) -> int:
+    """The latest time (ms) at which the user was in Clerk: the row's version or an activity, or 0."""
+    known = without_future_times(row, now)
+    return max(number(known, name) or 0 for name in (VERSION, *ACTIVITY))

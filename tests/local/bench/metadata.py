@@ -10,9 +10,9 @@ from clerk_sync.clerk.responses import read_users
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.page import Page, split
 from clerk_sync.runs.run import Run
-from clerk_sync.users.attributes import to_attribute
 from clerk_sync.users.fields import Names, synced
 from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table_writes import to_attribute
 from clerk_sync.users.upsert import Outcome, upsert
 from clerk_sync.users.user import Change, User, parse_user
 from tests.local.aws.local_aws import LocalAws

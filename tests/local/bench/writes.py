@@ -16,11 +16,10 @@ import boto3
 from botocore.config import Config
 
 from clerk_sync.clock import now_ms
-from clerk_sync.users.row import VERSION
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.table_writes import update_item_request
 from clerk_sync.users.user import User, parse_user
-from clerk_sync.users.write_rule import Write, decide
+from clerk_sync.users.write_rule import VERSION, Write, decide
 from tests.local.aws.local_aws import CREDENTIALS, REGION, LocalAws
 from tests.local.bench.counter import CountingProxy
 from tests.local.bench.figures import table

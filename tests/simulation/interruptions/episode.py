@@ -47,7 +47,7 @@ from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import Names
 from clerk_sync.users.instance import TableInstance
-from clerk_sync.users.row import DELETED, VERSION
+from clerk_sync.users.write_rule import DELETED, VERSION
 from tests.simulation.interruptions.outcome import Outcome, runs_of
 from tests.simulation.interruptions.rules import Rules
 from tests.simulation.interruptions.services import (

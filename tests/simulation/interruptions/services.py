@@ -14,9 +14,8 @@ from clerk_sync.errors import (
 from clerk_sync.runs.lease import LEASE_MS
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.queue import PagesQueue
-from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.table_writes import Result
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import DELETED, VERSION, Write
 from tests.simulation.interruptions.world import World
 from tests.support.fake_clerk import ClerkInMemory
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked

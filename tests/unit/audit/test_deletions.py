@@ -20,8 +20,8 @@ from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.users.drift import RECENT_MS
-from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import Deletion
+from clerk_sync.users.write_rule import DELETED, VERSION, Row
 from tests.support.fake_users_table import FakeUsersTable, is_unmarked
 from tests.support.runs import RunsInMemory
 from tests.support.strategies import any_text
@@ -180,9 +180,7 @@ class Audit:
         self, clerk: ClerkClient, run: Run, unlisted: int = 0
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
         resources = SimpleNamespace(runs=self.memory.runs, pages=self.memory.pages, users_table=self.table)
-        lease: Any = SimpleNamespace(
-            run=run, resources=resources, keep=self._keep_lease, stop_if_out_of_time=self._stop
-        )
+        lease: Any = SimpleNamespace(run=run, resources=resources, keep=self._keep_lease)
         return find_deletions(lease, clerk, unlisted, self.max_percent)
 
     def saved_scan(self) -> Scan:
@@ -195,8 +193,6 @@ class Audit:
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1
-
-    def _stop(self) -> None:
         if self.time_left() <= 0:
             raise OutOfTime
 

@@ -10,8 +10,8 @@ from clerk_sync.dashboard.user_lookup import (
     row_state,
     search,
 )
-from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import User, UserProblem, parse_user
+from clerk_sync.users.write_rule import DELETED
 from tests.local.clerk.fake_users import broken_users, make_user, make_users
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import stored_as

@@ -12,8 +12,8 @@ from clerk_sync.handlers.profile import handler
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.profile.profile import Profile
 from clerk_sync.users.fields import synced
-from clerk_sync.users.row import Row
 from clerk_sync.users.values import Json, Opaque
+from clerk_sync.users.write_rule import Row
 from tests.local.clerk.session_tokens import new_key, session_token
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.page_loads import (

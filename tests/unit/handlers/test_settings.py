@@ -15,7 +15,7 @@ from clerk_sync.handlers.settings import (
     WorkerSettings,
 )
 from clerk_sync.users.fields import DEFAULT_NAMES, EXTRA_NAMES, FIELDS
-from clerk_sync.users.row import owned
+from clerk_sync.users.write_rule import owned
 from tests.local.aws.local_aws import ROOT
 
 RIGHT = {

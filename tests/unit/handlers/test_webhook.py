@@ -12,7 +12,7 @@ from clerk_sync.aws.items import attribute
 from clerk_sync.aws.secrets import CachedSecret, Secret
 from clerk_sync.errors import AwsError
 from clerk_sync.handlers import webhook
-from clerk_sync.users.row import VERSION
+from clerk_sync.users.write_rule import VERSION
 from clerk_sync.webhook.arrivals import Arrivals
 from tests.local.clerk.fake_users import make_user
 from tests.local.commands.sign import signature_headers

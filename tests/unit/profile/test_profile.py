@@ -19,10 +19,9 @@ from clerk_sync.errors import (
     UserUnknown,
 )
 from clerk_sync.profile.profile import CLAIM_MS, DOWN_MS, Profile, Profiles
-from clerk_sync.users.row import DELETED, VERSION, Row
 from clerk_sync.users.user import User
 from clerk_sync.users.values import Opaque
-from clerk_sync.users.write_rule import DELETION_GRACE_MS
+from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, VERSION, Row
 from tests.support.fake_refresh_claims import FakeRefreshClaims
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.strategies import app_attributes, foreign_part, owned_part, rows, stored_as, users

@@ -16,11 +16,10 @@ from clerk_sync.runs.run import Run, Status
 from clerk_sync.runs.worker import Worker
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import synced
-from clerk_sync.users.row import DELETED, Row
 from clerk_sync.users.table_writes import Result
 from clerk_sync.users.user import Deletion, User
 from clerk_sync.users.values import Json
-from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write
+from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, Row, Write
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.pages_in_memory import PagesInMemory
 from tests.support.runs import OWNER, RunsInMemory

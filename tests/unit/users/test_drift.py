@@ -20,10 +20,9 @@ from clerk_sync.users.drift import (
     placeholder_pattern,
 )
 from clerk_sync.users.fields import DEFAULT_NAMES
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, upsert
 from clerk_sync.users.user import Change, Deletion, SignIn, User
-from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write, decide
+from clerk_sync.users.write_rule import ACTIVITY, DELETED, DELETION_GRACE_MS, VERSION, Row, Write, decide
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import ALL_NAMES, findings, owned_part, rows, stored_as, users

@@ -7,8 +7,8 @@ import pytest
 
 from clerk_sync.aws.items import attribute
 from clerk_sync.errors import AwsError, SettingsError
-from clerk_sync.users.row import DELETED
 from clerk_sync.users.user import User, parse_user
+from clerk_sync.users.write_rule import DELETED
 from tests.local.clerk.fake_users import make_user
 from tests.support.scripted_dynamodb import Answer, FakeDynamoDb, NoTable, denied, table_on
 from tests.support.strategies import stored_as

@@ -9,10 +9,9 @@ from botocore.stub import Stubber
 
 from clerk_sync.errors import AwsError, RowRefused, SettingsError
 from clerk_sync.users.fields import DEFAULT_NAMES
-from clerk_sync.users.row import DELETED, VERSION, Row, owned
 from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.values import Json, Opaque
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import DELETED, VERSION, Row, Write, owned
 from tests.support.scripted_dynamodb import (
     KEYS,
     UPDATE,

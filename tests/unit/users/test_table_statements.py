@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from clerk_sync.users.row import DELETED, VERSION
 from clerk_sync.users.values import Opaque
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import DELETED, VERSION, Write
 from tests.support.scripted_dynamodb import OK, FakeDynamoDb, insert, table_on
 
 

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from clerk_sync.aws.items import attribute
 from clerk_sync.errors import AwsError, RowRefused, Throttled
-from clerk_sync.users.row import DELETED, VERSION, Row, owned
 from clerk_sync.users.table_writes import Lost
 from clerk_sync.users.user import Change
 from clerk_sync.users.values import Opaque
-from clerk_sync.users.write_rule import Write, decide
+from clerk_sync.users.write_rule import DELETED, VERSION, Row, Write, decide, owned
 from tests.support.scripted_dynamodb import (
     KEYS,
     OK,

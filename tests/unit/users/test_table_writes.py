@@ -8,10 +8,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clerk_sync.errors import AwsError, RowRefused, Throttled
-from clerk_sync.users.row import VERSION
 from clerk_sync.users.table import UsersTable
 from clerk_sync.users.table_writes import Lost
-from clerk_sync.users.write_rule import Write
+from clerk_sync.users.write_rule import VERSION, Write
 from tests.support.scripted_dynamodb import (
     OK,
     REASON,

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.users.fields import synced
-from clerk_sync.users.row import ACTIVITY, DELETED, VERSION, Row
 from clerk_sync.users.upsert import Outcome, Plan, Planned, Stored, store, upsert
 from clerk_sync.users.user import Change, User
 from clerk_sync.users.values import FieldValue, Json, Value
-from clerk_sync.users.write_rule import DELETION_GRACE_MS, Write
+from clerk_sync.users.write_rule import ACTIVITY, DELETED, DELETION_GRACE_MS, VERSION, Row, Write
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.outcomes import Counted, counted
 from tests.support.strategies import NOW, changes, owned_part, plausible, rows, stored_as, users

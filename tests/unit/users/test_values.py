@@ -9,7 +9,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clerk_sync.users.attributes import to_attribute, to_row
+from clerk_sync.users.table_writes import to_attribute, to_row
 from clerk_sync.users.values import MAX_LENGTH, Json, plain, read_json
 
 MARK = "Quetzalcoatl"
