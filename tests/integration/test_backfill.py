@@ -117,8 +117,8 @@ def test_killed_backfill_continues_the_same_run_from_its_last_page(stack: Stack)
     assert result["status"] == "COMPLETED", result
     assert_conserved(result)
     assert result["totalClerkUsers"] == 4_900
-    # Only pages that were requested and not sent are requested again: at most two.
-    assert len(user_requests(clerk)) - asked <= 8, "it began again instead of going on"
+    # Only pages that were requested and not sent are requested again: at most three. All would be eleven.
+    assert len(user_requests(clerk)) - asked <= 9, "it began again instead of going on"
     assert_true_to_clerk(stack.rows(), users)
 
 

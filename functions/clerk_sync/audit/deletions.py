@@ -106,7 +106,7 @@ def _scan_table(lease: Lease, scan: Scan) -> None:
         scan.rows += len(batch)
         scan.more += max(0, len(candidates) - MAX_DELETIONS)
         scan.candidates = candidates[:MAX_DELETIONS]
-        _go_on(lease)
+        lease.keep()
 
 
 def _decide(lease: Lease, scan: Scan, max_percent: float) -> tuple[MissedDeletions, Sequence[Deletion]]:
@@ -130,7 +130,7 @@ def _decide(lease: Lease, scan: Scan, max_percent: float) -> tuple[MissedDeletio
 def _confirm(lease: Lease, clerk: ClerkClient, scan: Scan) -> None:
     """Ask Clerk for the candidates by id."""
     while asked := scan.candidates[:IDS_PER_REQUEST]:
-        _go_on(lease)
+        lease.keep()
         users = clerk.users(user_id=asked, limit=len(asked))
         alive = [user.get("id") for user in users if isinstance(user, dict)]
         scan.gone += [user_id for user_id in asked if user_id not in alive]
@@ -146,15 +146,9 @@ def _listed_before(lease: Lease, gone: Sequence[str]) -> int:
     for run_id in lease.resources.runs.ids_before(lease.run):
         if not left:
             break
-        _go_on(lease)
+        lease.keep()
         left = not_listed(left, lease.resources.pages.id_digests(run_id))
     return len(gone) - len(left)
-
-
-def _go_on(lease: Lease) -> None:
-    """Keep the lease. Raises OutOfTime when the function must come to an end."""
-    lease.keep()
-    lease.stop_if_out_of_time()
 
 
 def _is_unmarked(row: Row, now: int) -> bool:

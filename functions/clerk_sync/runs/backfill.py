@@ -69,7 +69,7 @@ def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
 def _send_all(lease: Lease, pages: Generator[list[ListedUsers]]) -> None:
     with closing(pages):
         while True:
-            lease.stop_if_out_of_time()
+            lease.keep()
             listed = next(pages, None)
             if listed is None:
                 return

@@ -114,7 +114,6 @@ class Lease:
         self._refresh()
         settled, settled_at = self.run.settled_pages, now_ms()
         while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
-            self.stop_if_out_of_time()
             self.resources.sleep(POLL_SECONDS)
             self.keep()
             self._refresh()
@@ -123,14 +122,11 @@ class Lease:
                 self.has_progressed = True
 
     def keep(self) -> None:
-        """Renew the lease if a quarter of it has passed."""
-        if self._lease_until - now_ms() < LEASE_MS * 3 // 4:
-            self._renew()
-
-    def stop_if_out_of_time(self) -> None:
-        """Raise OutOfTime when the function must come to an end."""
+        """Renew the lease if a quarter of it has passed. Raises OutOfTime when the function must end."""
         if self.resources.is_out_of_time():
             raise OutOfTime
+        if self._lease_until - now_ms() < LEASE_MS * 3 // 4:
+            self._renew()
 
     def end_paging(self, unlisted_users: int, deletions: MissedDeletions | None = None) -> None:
         """Record that no more pages follow, how many users Clerk counts and did not list, and what an audit

@@ -21,8 +21,8 @@ class Resources:
     `instance` says which Clerk instance the users table belongs to. `open_clerk` makes a client; the client
     calls what it is given before each pause, with the seconds and the reason, and reads the fields that a run
     syncs. `create_missing` and the fields of `users_table` are those of a new run. `is_out_of_time` says
-    whether the function must come to an end. `invoke_again` starts another invocation with an event.
-    `open_executor` makes one that sends up to `max_requests` requests to Clerk at once.
+    whether the function must end. `invoke_again` starts another invocation with an event. `open_executor`
+    makes one that sends up to `max_requests` requests to Clerk at once.
     """
 
     runs: RunsTable

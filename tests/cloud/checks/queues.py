@@ -5,11 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from clerk_sync.aws.items import Items
-from clerk_sync.runs.run import Mode
+from clerk_sync.clock import now_ms
+from clerk_sync.dashboard.wording import ago
+from clerk_sync.runs.run import Mode, Run
 from clerk_sync.runs.runs_table import RunsTable
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
 
+SLOW_MS = 5 * 60 * 1000
+"""After this time a worker should have written the first page of a run."""
 REDRIVE = "see docs/operations.md, Redrive failed pages."
 COUNTS = (
     "ApproximateNumberOfMessages",
@@ -24,8 +28,8 @@ def look(stack: Stack) -> Iterator[Result]:
     mappings = stack.client("lambda").list_event_source_mappings(FunctionName=stack.outputs["WorkerFunction"])
     yield mapping_result(mappings["EventSourceMappings"], pages["QueueArn"])
     runs = RunsTable(Items(stack.client("dynamodb"), stack.outputs["RunsTable"]))
-    is_running = any(run and not run.is_over for mode in get_args(Mode) if (run := runs.current(mode).run))
-    yield backlog_result(messages(pages), is_running=is_running)
+    current = [runs.current(mode).run for mode in get_args(Mode)]
+    yield backlog_result(messages(pages), [run for run in current if run and not run.is_over], now_ms())
     yield redrive_result(pages, dead_letters["QueueArn"])
     yield dead_letters_result(
         "pages given up",
@@ -63,14 +67,21 @@ def mapping_result(mappings: Sequence[Mapping[str, Any]], queue: str) -> Result:
     return ok(subject, f"write the pages of PagesQueue, {limit} at once")
 
 
-def backlog_result(waiting: int, *, is_running: bool) -> Result:
-    """Whether pages wait that no run is under way for."""
-    if waiting and not is_running:
-        to_do = (
-            "Read WorkerFunction's log (page_failed): pages that fail are tried again for up to 30 minutes."
-        )
-        return wrong("pages waiting", f"{waiting:,}, though no run is under way.", to_do)
-    return ok("pages waiting", f"{waiting:,}" + (", while a run is under way" if waiting else ""))
+def backlog_result(waiting: int, runs: Sequence[Run], now: int) -> Result:
+    """Whether pages wait that none of the runs under way is for, or that no worker takes."""
+    subject = "pages waiting"
+    log = "Read WorkerFunction's log (page_failed): pages that fail are tried again for up to 30 minutes."
+    if not waiting:
+        return ok(subject, "0")
+    if not runs:
+        return wrong(subject, f"{waiting:,}, though no run is under way.", log)
+    for run in runs:
+        if run.pages and not run.settled_pages and now - run.started_at > SLOW_MS:
+            since = ago(now - run.started_at)
+            return wrong(
+                subject, f"{waiting:,}; {run.run_id} began {since}, and no page of it is written.", log
+            )
+    return ok(subject, f"{waiting:,}, while a run is under way")
 
 
 def redrive_result(attributes: Mapping[str, str], dead_letter_queue: str) -> Result:

@@ -95,7 +95,7 @@ def audit_result(made: Mapping[str, Any], rows: int, now: int) -> Result:
     said = f"{counted(rows, 'synced row')} for {counted(made['clerkUsers'], 'user')}, {since}"
     if made["verdict"] == "OK":
         return ok("audit", f"OK: {said}")
-    counts = ", ".join(f"{made[kind]['count']:,} {kind}" for kind in KINDS if made[kind]["count"])
+    counts = ", ".join(f"{kind} {made[kind]['count']:,}" for kind in KINDS if made[kind]["count"])
     found = f"DRIFT: {counts or 'it could not look at everything'}; {said}."
     return wrong("audit", found, " ".join(made["advice"]))
 

@@ -2,16 +2,19 @@
 
 import base64
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
 
 from clerk_sync.handlers.environment import Environment
+from clerk_sync.runs.run import Run
 from tests.cloud.checks import alarms, clerk, deployment, extra_fields, functions, queues, schedules, secrets
 from tests.cloud.checks.secrets import Stored
 from tests.cloud.result import Mark, Result
 from tests.local.aws.local_aws import ROOT
 
+NOW = 1_800_000_000_000
 SIGNING = "whsec_" + base64.b64encode(b"made up").decode()
 
 
@@ -207,9 +210,18 @@ def test_a_trigger_that_is_off_gone_or_loses_failures_is_found() -> None:
 
 
 def test_pages_wait_only_while_a_run_is_under_way() -> None:
-    assert queues.backlog_result(0, is_running=False).mark is Mark.OK
-    assert queues.backlog_result(3_000, is_running=True).finding == "3,000, while a run is under way"
-    assert_wrong(queues.backlog_result(2, is_running=False), "2, though no run", "page_failed")
+    run = Run("full-1", "full", create_missing=True, dry_run=False, started_at=NOW - queues.SLOW_MS, pages=9)
+    assert queues.backlog_result(0, [], NOW).mark is Mark.OK
+    assert queues.backlog_result(3_000, [run], NOW).finding == "3,000, while a run is under way"
+    assert_wrong(queues.backlog_result(2, [], NOW), "2, though no run", "page_failed")
+
+
+def test_pages_that_no_worker_takes_are_found() -> None:
+    slow = Run("full-1", "full", create_missing=True, dry_run=False, started_at=NOW - 360_000, pages=9)
+    said = "4; full-1 began 6 min ago, and no page of it is written"
+    assert_wrong(queues.backlog_result(4, [slow], NOW), said, "page_failed")
+    assert queues.backlog_result(4, [replace(slow, settled_pages=1)], NOW).mark is Mark.OK
+    assert queues.backlog_result(4, [replace(slow, pages=0)], NOW).mark is Mark.OK, "none was sent yet"
 
 
 def test_a_dead_letter_is_found() -> None:

@@ -200,6 +200,6 @@ def test_the_audit_says_rows_and_users_and_what_differs() -> None:
         [Finding("user_1", FindingKind.DRIFTED, ("email",), missed_by_webhook=False)],
         counts=Counts(findings=1),
     )
-    assert_wrong(runs.audit_result(drifted, 9, NOW), "DRIFT: 1 drifted; 9 synced rows", '{"repair": true}')
+    assert_wrong(runs.audit_result(drifted, 9, NOW), "DRIFT: drifted 1; 9 synced rows", '{"repair": true}')
     held_back = audit([], deletions=MissedDeletions(rows=9, found=5, held_back="Too many are gone."))
     assert_wrong(runs.audit_result(held_back, 9, NOW), "DRIFT: 5 notInClerk", "Too many are gone.")

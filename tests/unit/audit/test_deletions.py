@@ -180,9 +180,7 @@ class Audit:
         self, clerk: ClerkClient, run: Run, unlisted: int = 0
     ) -> tuple[MissedDeletions, Sequence[Deletion]]:
         resources = SimpleNamespace(runs=self.memory.runs, pages=self.memory.pages, users_table=self.table)
-        lease: Any = SimpleNamespace(
-            run=run, resources=resources, keep=self._keep_lease, stop_if_out_of_time=self._stop
-        )
+        lease: Any = SimpleNamespace(run=run, resources=resources, keep=self._keep_lease)
         return find_deletions(lease, clerk, unlisted, self.max_percent)
 
     def saved_scan(self) -> Scan:
@@ -195,8 +193,6 @@ class Audit:
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1
-
-    def _stop(self) -> None:
         if self.time_left() <= 0:
             raise OutOfTime
 

@@ -1,6 +1,6 @@
 """The lease that an invocation keeps while it pages a run."""
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -8,15 +8,19 @@ from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs import lease
 from clerk_sync.runs.lease import LEASE_MS, Lease
 from clerk_sync.runs.page_record import PendingPage
-from clerk_sync.runs.resources import Resources
+from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.run import Run
-from tests.support.runs import OWNER, RunsInMemory
+from tests.support.fake_clerk import ClerkInMemory
+from tests.support.runs import OWNER, RunsInMemory, resources
 
 NOW = 1_800_000_000_000
 RUN = Run("full-1", "full", create_missing=True, dry_run=False, started_at=NOW)
 
 
-class Queue:
+class Queue(PagesQueue):
+    def __init__(self) -> None:
+        pass
+
     def send(self, messages: Any) -> None:
         pass
 
@@ -31,8 +35,8 @@ def lease_until(memory: RunsInMemory) -> int:
 
 
 def test_long_retry_after_is_not_cut_short_by_another_thread_or_by_a_page(memory: RunsInMemory) -> None:
-    resources = cast(Resources, type("", (), {"runs": memory.runs, "pages": memory.pages, "queue": Queue()}))
-    kept = Lease(resources, memory.start(RUN), OWNER, {})
+    opened = resources(memory, Queue(), ClerkInMemory)
+    kept = Lease(opened, memory.start(RUN), OWNER, {})
     kept._before_pause(300, "429")
     assert lease_until(memory) == NOW + 300_000 + LEASE_MS
     kept._before_pause(0.7, "500")
