@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from clerk_sync.aws.items import Items, to_item
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from tests.integration.faulty_aws import Answer, Body, Forward, always, error, through
 from tests.integration.stack import Stack, eventually, wanted_row
 from tests.local.aws.local_aws import ROOT, WEBHOOK_SECRET

@@ -15,7 +15,7 @@ from clerk_sync.aws.items import Items
 from clerk_sync.errors import EventError
 from clerk_sync.handlers import dashboard
 from clerk_sync.handlers.profile import handler as profile_handler
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from clerk_sync.users.upsert import upsert
 from clerk_sync.users.user import User, UserProblem, parse_user
 from clerk_sync.webhook.arrivals import Arrivals

@@ -15,7 +15,7 @@ from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.run import MissedDeletions, Run
 from clerk_sync.runs.runs_table import RunsTable
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from tests.support.executors import InTurnExecutor
 from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable

@@ -31,7 +31,6 @@ Write = Mapping[str, Mapping[str, Any]]
 
 IS_NEW = "attribute_not_exists(runId)"
 
-_TRIES = 10
 # The codes of a transaction's writes, and those of a single write: the SDK itself retries its throttling.
 _CONDITION_FAILED = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
 _TRANSIENT = {
@@ -170,7 +169,7 @@ class Items:
 
     def _try(self, operation: Callable[..., Any], **request: Any) -> Any:
         """The operation's answer; None if a condition does not hold."""
-        for _ in attempts(_TRIES, first=0.04, longest=1.0, sleep=time.sleep):
+        for _ in attempts(10, first=0.04, longest=1.0, sleep=time.sleep):
             with translated(f"writing to {self.table}"):
                 try:
                     return operation(**request)

@@ -18,8 +18,7 @@ from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.fields import Names
-from clerk_sync.users.instance import TableInstance
-from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table import TableInstance, UsersTable
 
 _RESERVE_SECONDS = 30.0
 """The function's time that is kept for a request under way and an orderly end."""

@@ -11,8 +11,7 @@ from clerk_sync.handlers.api_gateway import body, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import WebhookSettings
 from clerk_sync.log import logger
 from clerk_sync.metrics import record
-from clerk_sync.users.instance import TableInstance
-from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table import TableInstance, UsersTable
 from clerk_sync.webhook.arrivals import Arrivals
 from clerk_sync.webhook.event import parse_webhook
 from clerk_sync.webhook.processor import WebhookProcessor

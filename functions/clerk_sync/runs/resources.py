@@ -11,8 +11,7 @@ from clerk_sync.runs.page_ledger import PageLedger
 from clerk_sync.runs.queue import PagesQueue
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.fields import Names
-from clerk_sync.users.instance import TableInstance
-from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table import TableInstance, UsersTable
 
 
 @dataclass(frozen=True, slots=True)

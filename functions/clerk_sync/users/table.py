@@ -1,4 +1,4 @@
-"""The edge to UsersTable: reads and writes only the attributes that the sync owns."""
+"""The edge to UsersTable, where the sync reads and writes only its own attributes, and whose table it is."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any, Self
 from botocore.exceptions import ClientError
 
 from clerk_sync.aws.clients import translated
-from clerk_sync.aws.items import Item, attribute, to_item
+from clerk_sync.aws.items import Item, Items, attribute, put, to_item
 from clerk_sync.clock import DAY_MS
 from clerk_sync.errors import SettingsError
 from clerk_sync.users.fields import FIELDS, Names
@@ -120,6 +120,24 @@ class UsersTable(TableWriter):
                 raise
         left = answer["UnprocessedKeys"].get(self.table, {"Keys": []})["Keys"]
         return answer["Responses"].get(self.table, []), left
+
+
+@dataclass(frozen=True, slots=True)
+class TableInstance:
+    """Which Clerk instance a users table belongs to, kept in one item of RunsTable. Raises AwsError."""
+
+    items: Items
+    users_table: str
+
+    def remember(self, instance_id: str) -> str:
+        """The instance that the table belongs to: this one, if none was remembered before."""
+        item = {"runId": "instance", "part": self.users_table, "instanceId": instance_id}
+        return instance_id if self.items.transact(put(item)) else self.read() or instance_id
+
+    def read(self) -> str | None:
+        """The instance that the table belongs to; None if none was remembered yet."""
+        item = self.items.get("instance", self.users_table)
+        return item["instanceId"] if item else None
 
 
 def _projection(*names: str) -> dict[str, Any]:

@@ -47,7 +47,6 @@ class Write:
 
     @property
     def creates(self) -> bool:
-        """Whether this makes a new row."""
         return self.expected is None
 
 

@@ -6,8 +6,7 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, RowRefused
 from clerk_sync.log import logger
 from clerk_sync.metrics import record
-from clerk_sync.users.instance import TableInstance
-from clerk_sync.users.table import UsersTable
+from clerk_sync.users.table import TableInstance, UsersTable
 from clerk_sync.users.upsert import store
 from clerk_sync.users.user import Change, UserProblem
 from clerk_sync.webhook.arrivals import Arrivals

@@ -8,7 +8,7 @@ from clerk_sync.aws.secrets import Secret
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, OutOfTime
 from clerk_sync.text import sentence
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from tests.cloud.checks.secrets import Stored, environment, read, secret_key_result
 from tests.cloud.result import Mark, Result, ok, unknown, wrong
 from tests.cloud.stack import Stack

@@ -46,7 +46,7 @@ from clerk_sync.runs.resources import Resources
 from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.users.drift import placeholder_pattern
 from clerk_sync.users.fields import Names
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from clerk_sync.users.write_rule import DELETED, VERSION
 from tests.simulation.interruptions.outcome import Outcome, runs_of
 from tests.simulation.interruptions.rules import Rules

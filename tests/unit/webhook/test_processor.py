@@ -6,7 +6,7 @@ import pytest
 
 from clerk_sync.aws.items import Items
 from clerk_sync.errors import AwsError, RowRefused
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from clerk_sync.users.user import User, parse_user
 from clerk_sync.users.write_rule import DELETED, DELETION_GRACE_MS, VERSION
 from clerk_sync.webhook.arrivals import Arrivals

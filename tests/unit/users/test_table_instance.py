@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clerk_sync.aws.items import Items
 from clerk_sync.errors import AwsError
-from clerk_sync.users.instance import TableInstance
+from clerk_sync.users.table import TableInstance
 from tests.support.fake_dynamodb import peaceful_dynamodb
 
 
