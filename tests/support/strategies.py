@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from clerk_sync.users.drift import Finding, FindingKind
-from clerk_sync.users.fields import FIELDS, FieldType
+from clerk_sync.users.fields import FIELDS, FLAG, METADATA, TEXT, TIME, FieldType
 from clerk_sync.users.user import Change, Deletion, SignIn, User
 from clerk_sync.users.values import FieldValue, Json, Opaque, Value
 from clerk_sync.users.write_rule import ACTIVITY, DELETED, VERSION, owned
@@ -49,10 +49,10 @@ metadata = st.sampled_from(
     [{}, {"plan": "pro"}, {"a": [None, True, 1, 1.5, {}]}, {"a": [None, 1, 1, "1.5", []]}]
 )
 _OF_TYPE: dict[FieldType, st.SearchStrategy[FieldValue]] = {
-    FieldType.TEXT: st.sampled_from(["", "a", "b"]),
-    FieldType.TIME: st.integers(0, 9),
-    FieldType.FLAG: st.booleans().map(Json.of),
-    FieldType.METADATA: metadata.map(Json.of),
+    TEXT: st.sampled_from(["", "a", "b"]),
+    TIME: st.integers(0, 9),
+    FLAG: st.booleans().map(Json.of),
+    METADATA: metadata.map(Json.of),
 }
 ALL_NAMES = tuple(FIELDS)
 ALL_OWNED = owned(ALL_NAMES)

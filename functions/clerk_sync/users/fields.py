@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from clerk_sync.users.values import Value, plain
 
@@ -11,22 +10,22 @@ Names = tuple[str, ...]
 """Names of fields, which are the attributes of a row."""
 
 
-class FieldType(Enum):
+class FieldType(NamedTuple):
     """What a field holds: its type in DynamoDB and in Python, and how messages name it."""
 
-    TEXT = "S", str, "text"
-    TIME = "N", int, "a time"
-    FLAG = "BOOL", bool, "true or false"
-    METADATA = "M", dict, "an object"
-
-    def __init__(self, attribute_type: str, python_type: Any, noun: str) -> None:
-        self.attribute_type = attribute_type
-        self.python_type = python_type
-        self.noun = noun
+    attribute_type: str
+    python_type: Any
+    noun: str
 
     def holds(self, value: Value) -> bool:
         """Whether a field of this type may have the value. Raises ValueError for Json that is not valid."""
         return type(plain(value)) is self.python_type
+
+
+TEXT = FieldType("S", str, "text")
+TIME = FieldType("N", int, "a time")
+FLAG = FieldType("BOOL", bool, "true or false")
+METADATA = FieldType("M", dict, "an object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ class Field:
     is_shown: bool = True
 
 
-TEXT, TIME, FLAG, METADATA = FieldType
 # Clerk's description of its API calls them `User`: https://clerk.com/docs/reference/backend-api
 DEFAULT_FIELDS = (
     Field("firstName", TEXT, "first_name"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clerk_sync.clock import is_from_future
-from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, Names
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, TEXT, TIME, FieldType, Names
 from clerk_sync.users.values import FieldValue, Json, check_text
 
 MAX_ID_LENGTH = 255
@@ -87,8 +87,8 @@ def parse_user(payload: Any, now: int, names: Names = DEFAULT_NAMES) -> User | U
     fields: dict[str, FieldValue] = {}
     refused: dict[str, str] = {}
     try:
-        user_id: Any = _read("id", payload.get("id"), FieldType.TEXT)
-        version: Any = _read("updated_at", payload.get("updated_at"), FieldType.TIME)
+        user_id: Any = _read("id", payload.get("id"), TEXT)
+        version: Any = _read("updated_at", payload.get("updated_at"), TIME)
         if not user_id or len(user_id) > MAX_ID_LENGTH:
             raise ValueError(f"id: it has no or more than {MAX_ID_LENGTH} characters")
         if is_from_future(version, now):
@@ -132,10 +132,10 @@ def _field_value(name: str, payload: Mapping[str, Any]) -> FieldValue | None:
 def _read(key: str, value: Any, kind: FieldType) -> FieldValue:
     """Raises ValueError, which names Clerk's key and quotes no value."""
     try:
-        if type(value) is not kind.python_type or (kind is FieldType.TIME and value < -MAX_MS):
+        if type(value) is not kind.python_type or (kind is TIME and value < -MAX_MS):
             raise ValueError(f"it is not {kind.noun}")
-        if kind is FieldType.TEXT:
+        if kind is TEXT:
             return check_text(value)
-        return value if kind is FieldType.TIME else Json.of(value)
+        return value if kind is TIME else Json.of(value)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None

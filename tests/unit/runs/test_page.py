@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs import page as page_module
 from clerk_sync.runs.page import Page, split
-from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FieldType, synced
+from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FLAG, METADATA, TEXT, TIME, FieldType, synced
 from clerk_sync.users.user import MAX_CHARACTERS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.values import MAX_LENGTH, FieldValue, Json
 from tests.local.clerk.fake_users import make_users
@@ -22,10 +22,10 @@ SQS_BYTES = 1024 * 1024
 """What SQS takes as one message."""
 
 _OF_TYPE: dict[FieldType, st.SearchStrategy[FieldValue]] = {
-    FieldType.TEXT: st.text(),
-    FieldType.TIME: st.integers(0, 10**15),
-    FieldType.FLAG: st.booleans().map(Json.of),
-    FieldType.METADATA: st.dictionaries(st.text(), st.text() | st.booleans() | st.none()).map(Json.of),
+    TEXT: st.text(),
+    TIME: st.integers(0, 10**15),
+    FLAG: st.booleans().map(Json.of),
+    METADATA: st.dictionaries(st.text(), st.text() | st.booleans() | st.none()).map(Json.of),
 }
 users = st.builds(
     User,

@@ -11,6 +11,10 @@ from clerk_sync.users.fields import (
     EXTRA_FIELDS,
     EXTRA_NAMES,
     FIELDS,
+    FLAG,
+    METADATA,
+    TEXT,
+    TIME,
     Field,
     FieldType,
     Primary,
@@ -23,10 +27,10 @@ from tests.local.paths import ROOT
 from tests.support.strategies import ALL_NAMES, NOW
 
 VALUES: dict[FieldType, Any] = {
-    FieldType.TEXT: "some text",
-    FieldType.TIME: 1_700_000_000_000,
-    FieldType.FLAG: True,
-    FieldType.METADATA: {"plan": "pro"},
+    TEXT: "some text",
+    TIME: 1_700_000_000_000,
+    FLAG: True,
+    METADATA: {"plan": "pro"},
 }
 MARK = "Quetzalcoatl"
 
@@ -52,7 +56,7 @@ each_extra_field = pytest.mark.parametrize("field", EXTRA_FIELDS, ids=lambda fie
 @each_field
 def test_value_in_clerk_is_carried(field: Field) -> None:
     value = VALUES[field.type]
-    expected = Json.of(value) if field.type in (FieldType.FLAG, FieldType.METADATA) else value
+    expected = Json.of(value) if field.type in (FLAG, METADATA) else value
     assert parsed(payload_with(field, value)).fields[field.name] == expected
 
 
