@@ -77,10 +77,10 @@ class PageLedger:
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
         part = record.get("planPart", -1)
-        if part < page.part:
+        if part < page.part or "plannedWrites" not in record:
             return {}
         ids = [change.id for change in page.changes]
-        return load_plan(record, ids) if part == page.part else None
+        return load_plan(record["plannedWrites"], ids) if part == page.part else None
 
     def record_plan(self, page: Page, plan: Plan) -> None:
         """Record what the page found and will do, before its first write. Raises PageOutdated, as `plan` is
@@ -92,7 +92,7 @@ class PageLedger:
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
             "(attribute_not_exists(planPart) OR planPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            set_={**dump_plan(plan, ids), "planPart": page.part},
+            set_={"plannedWrites": dump_plan(plan, ids), "planPart": page.part},
         ):
             raise PageOutdated
 

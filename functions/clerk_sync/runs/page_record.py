@@ -3,15 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from string import ascii_letters
 from typing import Any
+from zlib import compress, decompress
 
 from clerk_sync.aws.items import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
 from clerk_sync.text import counted
-from clerk_sync.users.drift import Finding, FindingKind, group_by_kind
+from clerk_sync.users.drift import Finding, FindingKind
 from clerk_sync.users.upsert import Plan, Planned
 from clerk_sync.users.user import UserProblem
 
@@ -19,12 +18,6 @@ PAGE = "page#"
 READING = "reading#"
 
 PageRecord = Mapping[str, Any]
-
-_CODES = dict(zip(product((False, True), (None, *FindingKind), (False, True)), ascii_letters, strict=False))
-"""What a character of a recorded plan says of a user: the row is created, it was wrong, a webhook should have
-brought the change."""
-_MEANINGS = {code: meaning for meaning, code in _CODES.items()}
-_NOTHING = "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,30 +101,28 @@ def dump_problems(problems: Sequence[UserProblem]) -> str:
     return json.dumps([[p.clerk_user_id, p.reason] for p in problems[:PROBLEMS_SHOWN]])
 
 
-def dump_plan(plan: Plan, user_ids: Sequence[str]) -> dict[str, str]:
-    """A page's plan: a character for each user of the page, as DynamoDB charges by the KB, and the first
-    findings."""
-    planned = [plan.get(user_id) for user_id in user_ids]
-    codes = [_CODES[_meaning(one)] if one else _NOTHING for one in planned]
-    findings = [one.finding for one in planned if one and one.finding]
-    return {"plan": "".join(codes), "planned": json.dumps(group_by_kind(findings))}
+def dump_plan(plan: Plan, user_ids: Sequence[str]) -> bytes:
+    """What a page is to write, with an entry for each of its users. Compressed, as DynamoDB charges by the
+    KB."""
+    return compress(json.dumps([_entry(plan.get(user_id)) for user_id in user_ids]).encode())
 
 
-def load_plan(page: PageRecord, user_ids: Sequence[str]) -> Plan:
-    """The reverse of `dump_plan`. Fields are known of the users that the findings name."""
-    groups = json.loads(page["planned"]).values()
-    fields = {user["clerkUserId"]: tuple(user["fields"]) for group in groups for user in group["users"]}
-    plan = {}
-    for user_id, code in zip(user_ids, page["plan"], strict=True):
-        if code != _NOTHING:
-            creates, kind, is_missed = _MEANINGS[code]
-            finding = Finding(user_id, kind, fields.get(user_id, ()), is_missed) if kind else None
-            plan[user_id] = Planned(creates, finding)
-    return plan
+def load_plan(dumped: bytes, user_ids: Sequence[str]) -> Plan:
+    """The reverse of `dump_plan`."""
+    entries = zip(user_ids, json.loads(decompress(dumped)), strict=True)
+    return {user_id: _planned(user_id, *entry) for user_id, entry in entries if entry}
 
 
-def _meaning(planned: Planned) -> tuple[bool, FindingKind | None, bool]:
+def _entry(planned: Planned | None) -> list[Any]:
+    if planned is None:
+        return []
     finding = planned.finding
-    if finding is None:
-        return planned.creates, None, False
-    return planned.creates, finding.kind, finding.missed_by_webhook
+    found = (finding.kind, finding.fields, finding.missed_by_webhook) if finding else ()
+    return [planned.creates, *found]
+
+
+def _planned(user_id: str, creates: bool, *found: Any) -> Planned:
+    if not found:
+        return Planned(creates)
+    kind, fields, is_missed = found
+    return Planned(creates, Finding(user_id, FindingKind(kind), tuple(fields), is_missed))

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.runs.page_record import dump_plan, load_plan
-from clerk_sync.users.drift import USERS_NAMED, Finding, FindingKind, group_by_kind
+from clerk_sync.users.drift import Finding, FindingKind
 from clerk_sync.users.upsert import Planned
 
 IDS = [f"user_{n}" for n in range(60)]
@@ -21,26 +21,10 @@ def plans(draw: st.DrawFn) -> dict[str, Planned]:
 
 @given(plans())
 def test_plan_is_read_as_it_was_recorded(plan: dict[str, Planned]) -> None:
-    read = load_plan(dump_plan(plan, IDS), IDS)
-    assert read.keys() == plan.keys()
-    for user_id, planned in plan.items():
-        assert read[user_id].creates == planned.creates
-        before, after = planned.finding, read[user_id].finding
-        assert (before and (before.kind, before.missed_by_webhook)) == (
-            after and (after.kind, after.missed_by_webhook)
-        )
+    assert load_plan(dump_plan(plan, IDS), IDS) == plan
 
 
-@given(plans())
-def test_fields_of_the_users_that_a_report_names_are_kept(plan: dict[str, Planned]) -> None:
-    findings = [planned.finding for planned in plan.values() if planned.finding]
-    read = load_plan(dump_plan(plan, IDS), IDS)
-    assert group_by_kind([planned.finding for planned in read.values() if planned.finding]) == group_by_kind(
-        findings
-    )
-
-
-def test_plan_of_a_full_page_takes_a_byte_a_user() -> None:
-    plan = {user_id: Planned(True, Finding(user_id, FindingKind.MISSING, (), True)) for user_id in IDS}
-    assert len(dump_plan(plan, IDS)["plan"]) == len(IDS)
-    assert len(IDS) > USERS_NAMED
+def test_plan_of_a_full_page_takes_less_than_a_byte_a_user() -> None:
+    ids = [f"user_{n}" for n in range(500)]
+    plan = {user_id: Planned(True, Finding(user_id, FindingKind.MISSING, (), True)) for user_id in ids}
+    assert len(dump_plan(plan, ids)) < len(ids)
