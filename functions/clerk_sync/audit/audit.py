@@ -38,8 +38,8 @@ def _send_deletions(lease: Lease, clerk: ClerkClient, unlisted: int, max_percent
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
-        record = PendingPage(page.token, len(deletions), [], run.checkpoint, deletions=missed)
-        lease.send([(page.dump(), record)])
+        sent = len(deletions)
+        lease.send([PendingPage(page.token, sent, [], run.checkpoint, None, missed, page.dump())])
     return missed
 
 

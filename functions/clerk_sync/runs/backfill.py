@@ -12,7 +12,7 @@ from clerk_sync.runs.events import Request
 from clerk_sync.runs.id_digests import digests
 from clerk_sync.runs.invocation import Invocation
 from clerk_sync.runs.lease import Lease
-from clerk_sync.runs.page import Page, split
+from clerk_sync.runs.page import MAX_BYTES, Page, message_size
 from clerk_sync.runs.page_record import PendingPage
 from clerk_sync.runs.queue import batches
 from clerk_sync.runs.resources import Resources
@@ -66,29 +66,35 @@ def _all_users(lease: Lease, clerk: ClerkClient) -> ParallelListing:
     )
 
 
-def _send_all(lease: Lease, pages: Generator[list[ListedUsers]]) -> None:
-    with closing(pages):
+def _send_all(lease: Lease, listing: Generator[list[ListedUsers]]) -> None:
+    with closing(listing):
         while True:
             lease.keep()
-            listed = next(pages, None)
+            listed = next(listing, None)
             if listed is None:
                 return
-            messages: list[tuple[str, PendingPage]] = []
+            pages: list[PendingPage] = []
             for one in listed:
-                messages += _messages(lease.run, lease.run.pages + len(messages) + 1, one)
-            for batch in batches(messages, lambda message: message[0]):
+                pages += _pages(lease.run, lease.run.pages + len(pages) + 1, one)
+            for batch in batches(pages, lambda page: len(page.body)):
                 lease.send(batch)
 
 
-def _messages(run: Run, first: int, listed: ListedUsers) -> Iterator[tuple[str, PendingPage]]:
-    """The messages for one window's users, with their records: nearly always one. `first` is its number."""
+def _pages(run: Run, first: int, listed: ListedUsers) -> Iterator[PendingPage]:
+    """The pages for one window's users: nearly always one. `first` is its number."""
     end = 0
     now, names = now_ms(), run.names
     parsed = [parse_user(payload, now, names) for payload in listed.users]
-    for number, part in enumerate(split(parsed), first):
+    for number, part in enumerate(batches(parsed, message_size, MAX_BYTES, len(parsed)), first):
         start, end = end, end + len(part)
         users = tuple(user for user in part if isinstance(user, User))
         malformed = [user for user in part if isinstance(user, UserProblem)]
-        ids = digests(listed.users[start:end])
         page = Page.of(run, number, listed.requested_at, create_missing=run.create_missing, users=users)
-        yield page.dump(), PendingPage(page.token, len(users), malformed, listed.checkpoint_after(end), ids)
+        yield PendingPage(
+            page.token,
+            len(users),
+            malformed,
+            listed.checkpoint_after(end),
+            digests(listed.users[start:end]),
+            body=page.dump(),
+        )

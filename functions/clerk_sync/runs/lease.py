@@ -94,12 +94,11 @@ class Lease:
             self.resources.runs.save(run, self._owner, self._until())
         self.run = run
 
-    def send(self, messages: Sequence[tuple[str, PendingPage]]) -> None:
+    def send(self, pages: Sequence[PendingPage]) -> None:
         """Record the run's next pages as pending and send their messages, as many as fit in one request."""
-        pages = [page for _, page in messages]
         with self._renewing:
             self.resources.pages.record_pending(self.run, self._owner, pages, self._until())
-        self.resources.queue.send([message for message, _ in messages])
+        self.resources.queue.send([page.body for page in pages])
         for page in pages:
             self.run = page.added_to(self.run)
             number = self.run.pages

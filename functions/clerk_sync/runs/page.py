@@ -1,7 +1,7 @@
 """A page: some users of one run, as a message on PagesQueue."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Self
 
@@ -163,15 +163,6 @@ def _faults(error: ValidationError) -> str:
     return "; ".join(f"{key}: {message}" for key, message in found.items())
 
 
-def split(
-    users: Sequence[User | UserProblem], max_bytes: int = MAX_BYTES
-) -> Iterator[Sequence[User | UserProblem]]:
-    """Split users, in order, into parts that are sure to fit in a message: nearly always one."""
-    start = size = 0
-    for end, user in enumerate(users):
-        added = len(to_json(user, ensure_ascii=True)) if isinstance(user, User) else 0
-        if size + added > max_bytes and end > start:
-            yield users[start:end]
-            start, size = end, 0
-        size += added
-    yield users[start:]
+def message_size(user: User | UserProblem) -> int:
+    """How many bytes a user takes in a message."""
+    return len(to_json(user, ensure_ascii=True)) if isinstance(user, User) else 0

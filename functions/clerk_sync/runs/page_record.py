@@ -24,7 +24,7 @@ PageRecord = Mapping[str, Any]
 class PendingPage:
     """A page that is about to be sent.
 
-    `token` is its message's, `users` how many it holds; `malformed` are the users that it leaves out.
+    `token` and `body` are its message's, `users` how many it holds; `malformed` are those that it leaves out.
     `checkpoint` is the listing's after it, `ids` are the digests of all their ids. `deletions` is what an
     audit found, on the page that marks those users.
     """
@@ -35,6 +35,7 @@ class PendingPage:
     checkpoint: Checkpoint
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
+    body: str = ""
 
     def added_to(self, run: Run) -> Run:
         """The run once this page is sent."""

@@ -26,18 +26,20 @@ def backoff(tries: int) -> int:
     return min(900, seconds)
 
 
-def batches[T](items: Iterable[T], message: Callable[[T], str]) -> Iterator[list[T]]:
-    """Split items, in order, into as few batches as possible. The messages of each, all ASCII, fit in one
-    request."""
+def batches[T](
+    items: Iterable[T], size: Callable[[T], int], max_size: int = MAX_BYTES, max_items: int = MAX_MESSAGES
+) -> Iterator[list[T]]:
+    """Split items, in order, into as few batches as possible, by default those that fit in one request. An
+    item that is larger than `max_size` has a batch of its own."""
     batch: list[T] = []
-    size = 0
+    left = max_size
     for item in items:
-        added = len(message(item))
-        if batch and (len(batch) == MAX_MESSAGES or size + added > MAX_BYTES):
+        added = size(item)
+        if batch and (len(batch) == max_items or added > left):
             yield batch
-            batch, size = [], 0
+            batch, left = [], max_size
         batch.append(item)
-        size += added
+        left -= added
     if batch:
         yield batch
 

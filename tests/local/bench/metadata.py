@@ -8,7 +8,8 @@ from typing import Any
 
 from clerk_sync.clerk.responses import read_users
 from clerk_sync.clock import now_ms
-from clerk_sync.runs.page import Page, split
+from clerk_sync.runs.page import MAX_BYTES, Page, message_size
+from clerk_sync.runs.queue import batches
 from clerk_sync.runs.run import Run
 from clerk_sync.users.fields import Names, synced
 from clerk_sync.users.table import UsersTable
@@ -71,7 +72,8 @@ def _measured(dynamodb: Any, names: Names) -> tuple[str, ...]:
 
 def _messages(body: bytes, names: Names) -> list[str]:
     run = Run("full-1", "full", create_missing=True, dry_run=False, started_at=1, fields=",".join(names))
-    parts = split([parse_user(payload, now_ms(), names) for payload in read_users(body, names)])
+    users = [parse_user(payload, now_ms(), names) for payload in read_users(body, names)]
+    parts = batches(users, message_size, MAX_BYTES, len(users))
     return [
         Page.of(run, number, 1, create_missing=True, users=_users(part)).dump()
         for number, part in enumerate(parts, 1)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from clerk_sync.errors import MessageError, NewerVersion
 from clerk_sync.runs import page as page_module
-from clerk_sync.runs.page import Page, split
+from clerk_sync.runs.page import MAX_BYTES, Page, message_size
+from clerk_sync.runs.queue import batches
 from clerk_sync.users.fields import DEFAULT_NAMES, FIELDS, FLAG, METADATA, TEXT, TIME, FieldType, synced
 from clerk_sync.users.user import MAX_CHARACTERS, Change, Deletion, User, UserProblem, parse_user
 from clerk_sync.users.values import MAX_LENGTH, FieldValue, Json
@@ -275,7 +276,7 @@ def bytes_of(part: Any) -> int:
 def test_parts_hold_every_user_in_order_within_the_limit(
     everybody: list[User | UserProblem], most: int
 ) -> None:
-    parts = list(split(everybody, most))
+    parts = list(batches(everybody, message_size, most, 999))
     assert [user for part in parts for user in part] == everybody
     assert all(parts) or not everybody
     for part in parts:
@@ -286,18 +287,14 @@ def test_parts_hold_every_user_in_order_within_the_limit(
 
 
 def test_full_page_of_usual_users_is_one_part() -> None:
-    [part] = split([parse_user(payload, NOW) for payload in make_users(500)])
+    [part] = batches([parse_user(payload, NOW) for payload in make_users(500)], message_size, MAX_BYTES, 999)
     assert len(part) == 500
-
-
-def test_empty_page_is_one_empty_part() -> None:
-    assert list(split([])) == [[]]
 
 
 @pytest.mark.parametrize("character", ["a", "ü", "\x00", "\U0001f98a"])
 def test_longest_possible_users_fit_in_messages(character: str) -> None:
     longest = User("user_" + "x" * 250, 5, {"firstName": character * MAX_CHARACTERS})
-    for part in split([longest] * 5 + [User("u", 1, {})] * 500):
+    for part in batches([longest] * 5 + [User("u", 1, {})] * 500, message_size, MAX_BYTES, 999):
         assert len(example(users=tuple(part)).dump()) < SQS_BYTES
 
 
@@ -307,7 +304,9 @@ def test_full_page_of_users_with_8_kb_of_metadata_fits_in_messages(character: st
     metadata = {f"key {n}": character * (100 // size) for n in range(70)}
     names = synced(["publicMetadata"])
     payloads = [payload | {"public_metadata": metadata} for payload in make_users(500)]
-    parts = list(split([parse_user(payload, NOW, names) for payload in payloads]))
+    parts = list(
+        batches([parse_user(payload, NOW, names) for payload in payloads], message_size, MAX_BYTES, 999)
+    )
     bodies = [
         example(names=names, users=tuple(user for user in part if isinstance(user, User))).dump()
         for part in parts
@@ -323,5 +322,5 @@ def test_longest_possible_users_with_metadata_fit_in_messages(character: str) ->
     names = synced(["publicMetadata", "unsafeMetadata"])
     fields: dict[str, FieldValue] = {"publicMetadata": longest, "unsafeMetadata": longest}
     user = User("u" * 255, 5, {"firstName": character * MAX_CHARACTERS, **fields}, names)
-    for part in split([user] * 3):
+    for part in batches([user] * 3, message_size, MAX_BYTES, 999):
         assert len(example(names=names, users=tuple(part)).dump()) < SQS_BYTES
