@@ -11,7 +11,6 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import EventError
 from clerk_sync.log import logger
 from clerk_sync.metrics import record
-from clerk_sync.runs.completion import finish
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS, POLL_SECONDS, Lease, PageRun
 from clerk_sync.runs.resources import Resources
@@ -54,7 +53,7 @@ class Invocation:
         run has that id or the request does not fit a run under way; AwsError."""
         if self._request.run_id:
             # A worker that died right after it had counted a page left the run's status to the next caller.
-            named = finish(self._runs, self._request.run_id, now_ms())
+            named = self._runs.finish(self._request.run_id, now_ms())
             if named is None:
                 raise EventError(
                     f"Nothing was started: there is no run {self._request.run_id}. Leave runId out to start "
@@ -101,7 +100,7 @@ class Invocation:
         return Lease(self._resources, acquired, self._owner, self.continuation(run)) if acquired else None
 
     def _finished(self, run: Run) -> Run:
-        return finish(self._runs, run.run_id, now_ms()) or run
+        return self._runs.finish(run.run_id, now_ms()) or run
 
     def _without_lost_pages(self, run: Run) -> Run:
         """Count pages as errors whose messages are no longer in the queue, and return the run as it is then.

@@ -17,16 +17,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
+from aws_lambda_powertools.metrics import MetricUnit
 from pydantic.alias_generators import to_camel
 
 from clerk_sync.aws.items import IS_NEW, Items, Value, put
 from clerk_sync.errors import LeaseLost
+from clerk_sync.log import logger
+from clerk_sync.metrics import record
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, Run, Watermark
 from clerk_sync.webhook.arrivals import Arrivals, Webhooks
 
 RUNS_LISTED = 10
 """How many runs of a mode are listed without their ids being known."""
+SILENT_HOURS = 12
+"""After how long without a webhook a change that a webhook should have delivered means that the endpoint is
+off."""
 RUN = "run"
 """The part of a run's record."""
 
@@ -104,9 +110,9 @@ class RunsTable:
         )
         return self.items.transact(put(pointer, is_next, values), put(_new_record(run)))
 
-    def finish(self, run_id: str, now: int) -> tuple[Run | None, bool]:
-        """Set the run's status if every page has an outcome; after a redrive, correct it. Returns the run,
-        and whether this call changed its status."""
+    def finish(self, run_id: str, now: int) -> Run | None:
+        """Set the run's status if every page has an outcome, and report that once; after a redrive, correct
+        it. Returns the run; None if there is no such run."""
         # The SDK repeats an update whose answer was lost; the condition of the second one fails.
         mine = uuid.uuid4().hex
         item = self.items.get(run_id, RUN)
@@ -119,7 +125,12 @@ class RunsTable:
                 set_={"status": run.verdict(), "timestamp": now, "statusBy": mine},
             )
             item = self.items.get(run_id, RUN)
-        return (_load_run(item), item.get("statusBy") == mine) if item else (None, False)
+        if item is None:
+            return None
+        run = _load_run(item)
+        if item.get("statusBy") == mine:
+            _report_end(run, self.webhooks() if run.webhooks_since is not None else None, now)
+        return run
 
     def _recent(self) -> list[tuple[str, int]]:
         """The ids of the last ten runs of each mode with when they were started (ms), newest first."""
@@ -205,3 +216,22 @@ def _values(run: Run, names: Iterable[str]) -> dict[str, Value]:
 def load_deletions(item: Mapping[str, Any]) -> MissedDeletions | None:
     """What an audit found, from the record of its run or of a page."""
     return MissedDeletions.model_validate_json(item["deletions"]) if "deletions" in item else None
+
+
+def _report_end(run: Run, webhooks: Webhooks | None, now: int) -> None:
+    missed = run.counts.missed_by_webhooks
+    logger.info(
+        "run_finished",
+        runId=run.run_id,
+        status=run.status,
+        users=run.total_users,
+        errors=run.counts.errors,
+        missedByWebhooks=missed,
+    )
+    record(RunsFailed=run.status != "COMPLETED", MissedByWebhooks=missed)
+    if run.mode == "audit" and run.status != "FAILED":
+        record(AuditsWithDrift=run.has_drift)
+    record(MetricUnit.Seconds, RunDuration=(now - run.started_at) / 1000)
+    if webhooks:
+        hours = webhooks.hours_silent(now)
+        record(HoursSinceLastWebhook=hours, WebhooksSilent=bool(missed) and hours >= SILENT_HOURS)

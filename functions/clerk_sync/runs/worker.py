@@ -8,7 +8,6 @@ from clerk_sync.clock import now_ms
 from clerk_sync.errors import AwsError, PageOutdated
 from clerk_sync.log import logger
 from clerk_sync.metrics import record
-from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page, PageOutcome
 from clerk_sync.runs.page_ledger import PageLedger
@@ -41,7 +40,7 @@ class Worker:
             logger.info("page_outdated", part=page.part)
         except AwsError:
             if is_last_delivery and self.pages.record_outcome(page.run_id, page.number, page.token, None):
-                finish(self.runs, page.run_id, now_ms())
+                self.runs.finish(page.run_id, now_ms())
             raise
 
     def _write(self, page: Page, is_first_delivery: bool) -> None:
@@ -95,7 +94,7 @@ class Worker:
                 UsersFailed=counts.errors,
             )
         if not is_one_of_many:
-            finish(self.runs, page.run_id, now_ms())
+            self.runs.finish(page.run_id, now_ms())
 
 
 def _page_outcome(outcome: Outcome) -> PageOutcome:

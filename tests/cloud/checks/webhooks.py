@@ -11,9 +11,8 @@ import httpx
 from clerk_sync.aws.items import Items
 from clerk_sync.clock import now_ms
 from clerk_sync.dashboard.wording import ago
-from clerk_sync.runs.completion import SILENT_HOURS
 from clerk_sync.runs.run import Run
-from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.runs.runs_table import SILENT_HOURS, RunsTable
 from clerk_sync.text import counted
 from clerk_sync.webhook.arrivals import Webhooks
 from tests.cloud.checks.secrets import each, read, webhook_secret_result

@@ -27,7 +27,6 @@ from clerk_sync.errors import (
 )
 from clerk_sync.runs import (
     backfill,
-    completion,
     lease,
     runs_table,
     worker,
@@ -144,7 +143,7 @@ class Episode:
     def _stand_ins(self) -> Iterator[tuple[object, str, object]]:
         log = TracedLog(self.world)
         module: ModuleType
-        for module in (audit, completion, invocation_module, lease, worker):
+        for module in (audit, invocation_module, lease, runs_table, worker):
             yield module, "logger", log
         yield metrics, "_metrics", RecordedMetrics()
         for module in CLOCKED:

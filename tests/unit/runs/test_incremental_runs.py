@@ -8,7 +8,6 @@ from clerk_sync.clerk import listing
 from clerk_sync.clock import now_ms
 from clerk_sync.errors import ClerkUnavailable
 from clerk_sync.runs.backfill import backfill
-from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.events import backfill_request
 from clerk_sync.runs.page import Page, PageOutcome
@@ -52,7 +51,7 @@ class Stack:
         for page in self.pages():
             outcome = PageOutcome(Counts(unchanged=len(page.users)))
             assert self.memory.pages.record_outcome(page.run_id, page.number, page.token, outcome)
-            finish(self.memory.runs, page.run_id, now_ms())
+            self.memory.runs.finish(page.run_id, now_ms())
         self.clerk.queries.clear()
         self.queue.messages.clear()
 

@@ -10,7 +10,6 @@ import pytest
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, ClerkUnavailable, EventError
 from clerk_sync.runs import backfill, invocation, lease
-from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.events import Request, audit_request, backfill_request
 from clerk_sync.runs.invocation import OVERLAP_MS, Invocation
@@ -147,7 +146,7 @@ def test_a_new_run_counts_the_overdue_runs_of_every_mode(
 def test_a_run_that_has_ended_is_not_overdue(memory: RunsInMemory, recorded: RecordedMetrics) -> None:
     modes: tuple[Mode, ...] = ("full", "incremental", "audit")
     for mode in modes:
-        finish(memory.runs, memory.paged(a_run(mode, LONG_AGO), counts=Counts(unchanged=9)), NOW)
+        memory.runs.finish(memory.paged(a_run(mode, LONG_AGO), counts=Counts(unchanged=9)), NOW)
     start_another(memory, "full")
     assert recorded.values("RunsOverdue") == [0]
 
@@ -159,7 +158,7 @@ def test_a_new_run_records_how_long_ago_the_last_full_run_started(
     start_another(memory, mode)
     assert recorded.values("HoursSinceLastFullRun") == [], "there was none"
     full = memory.paged(a_run("full", NOW - 30 * HOUR_MS), counts=Counts(unchanged=9))
-    finish(memory.runs, full, NOW)
+    memory.runs.finish(full, NOW)
     start_another(memory, mode)
     assert recorded.values("HoursSinceLastFullRun") == [30]
 
@@ -186,7 +185,7 @@ def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 
         assert memory.pages.record_outcome(
             run.run_id, number, f"t{number}", PageOutcome(outcome) if outcome else None
         )
-    finish(memory.runs, run.run_id, NOW)
+    memory.runs.finish(run.run_id, NOW)
     return run.run_id
 
 
@@ -207,7 +206,7 @@ def test_incremental_run_reads_everybody_after_a_run_with_a_page_given_up(memory
 def test_redriven_page_completes_the_run_and_moves_the_watermark(memory: RunsInMemory) -> None:
     run_id = a_full_run(memory, WRITTEN, None)
     assert memory.pages.record_outcome(run_id, 2, "t2", PageOutcome(WRITTEN))
-    run = finish(memory.runs, run_id, NOW)
+    run = memory.runs.finish(run_id, NOW)
     assert run
     assert (run.status, run.given_up_pages) == ("COMPLETED", 0)
     assert incremental_since(memory) == SINCE
@@ -237,12 +236,12 @@ def test_incremental_run_that_was_given_up_leaves_the_watermark_where_it_was(mem
         sent = memory.send(run, PendingPage("t1", 9, [], Checkpoint()))
         memory.runs.save(replace(sent, paged_at=NOW), OWNER, 0)
         memory.pages.record_outcome(run_id, 1, "t1", None)
-        finish(memory.runs, run_id, NOW)
+        memory.runs.finish(run_id, NOW)
 
 
 def test_dry_run_sets_no_watermark(memory: RunsInMemory) -> None:
     run_id = memory.paged(replace(a_run("full", NOW - HOUR_MS), dry_run=True), counts=WRITTEN)
-    finish(memory.runs, run_id, NOW)
+    memory.runs.finish(run_id, NOW)
     assert incremental_since(memory) is None
 
 

@@ -7,7 +7,6 @@ import pytest
 from clerk_sync.aws.items import Items
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.errors import AwsError, Throttled
-from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_ledger import PageLedger
@@ -198,7 +197,7 @@ def test_last_delivery_that_succeeds_is_not_reported_as_failed() -> None:
 
     class Watched(FakeUsersTable):
         def write(self, writes: Sequence[Write]) -> list[Result]:
-            finish(scene.memory.runs, RUN.run_id, 3_000)
+            scene.memory.runs.finish(RUN.run_id, 3_000)
             seen.append(scene.memory.run(RUN.run_id).status)
             return super().write(writes)
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from clerk_sync.aws.items import Items
-from clerk_sync.runs.completion import finish
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.webhook.arrivals import Arrivals
@@ -51,12 +50,12 @@ def test_an_audit_that_has_ended_records_once_whether_it_found_drift(
 ) -> None:
     run_id = memory.paged(AUDIT, **found)
     for _ in range(3):
-        finish(memory.runs, run_id, NOW)
+        memory.runs.finish(run_id, NOW)
     assert recorded.values("AuditsWithDrift") == [has_drift]
 
 
 def test_an_audit_that_goes_on_records_nothing_yet(memory: RunsInMemory, recorded: RecordedMetrics) -> None:
-    finish(memory.runs, memory.paged(AUDIT), NOW)
+    memory.runs.finish(memory.paged(AUDIT), NOW)
     assert recorded == []
 
 
@@ -64,7 +63,7 @@ def test_an_audit_that_failed_does_not_record_whether_there_is_drift(
     memory: RunsInMemory, recorded: RecordedMetrics
 ) -> None:
     run_id = memory.paged(AUDIT, counts=Counts(errors=1, findings=1), failure="no key")
-    finish(memory.runs, run_id, NOW)
+    memory.runs.finish(run_id, NOW)
     assert recorded.values("AuditsWithDrift") == []
     assert recorded.values("RunsFailed") == [True]
 
@@ -73,7 +72,7 @@ def test_an_audit_that_failed_does_not_record_whether_there_is_drift(
 def test_only_an_audit_records_whether_there_is_drift(
     mode: Mode, memory: RunsInMemory, recorded: RecordedMetrics
 ) -> None:
-    finish(memory.runs, memory.paged(an_hour_ago(mode), counts=Counts(updated=9, findings=9)), NOW)
+    memory.runs.finish(memory.paged(an_hour_ago(mode), counts=Counts(updated=9, findings=9)), NOW)
     assert recorded.values("AuditsWithDrift") == []
     assert recorded.values("RunsFailed") == [False]
 
@@ -90,13 +89,13 @@ def test_webhooks_are_silent_after_half_a_day_without_one_that_was_due(
 ) -> None:
     Arrivals(Items(memory.dynamodb, "RunsTable")).record(NOW - int(hours * HOUR_MS))
     counts = Counts(updated=9, missed_by_webhooks=missed)
-    finish(memory.runs, memory.paged(an_hour_ago("full", webhooks_since=1), counts=counts), NOW)
+    memory.runs.finish(memory.paged(an_hour_ago("full", webhooks_since=1), counts=counts), NOW)
     assert recorded.values("WebhooksSilent") == [is_silent]
     assert recorded.values("HoursSinceLastWebhook") == [hours]
 
 
 def test_webhooks_that_never_came_are_not_silent(memory: RunsInMemory, recorded: RecordedMetrics) -> None:
-    finish(memory.runs, memory.paged(FULL, counts=Counts(updated=9, missed_by_webhooks=9)), NOW)
+    memory.runs.finish(memory.paged(FULL, counts=Counts(updated=9, missed_by_webhooks=9)), NOW)
     assert recorded.values("WebhooksSilent") == []
 
 
@@ -106,9 +105,9 @@ def test_run_is_reported_when_the_answer_to_its_last_update_was_lost(recorded: R
         return action() if what.startswith("update run status=") else answer  # as the SDK repeats it
 
     memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
-    run = finish(memory.runs, memory.paged(an_hour_ago("full"), counts=Counts(errors=9)), NOW)
+    run = memory.runs.finish(memory.paged(an_hour_ago("full"), counts=Counts(errors=9)), NOW)
     assert run
     assert run.status == "COMPLETED_WITH_ERRORS"
     assert recorded.values("RunsFailed") == [1]
-    finish(memory.runs, run.run_id, NOW)
+    memory.runs.finish(run.run_id, NOW)
     assert recorded.values("RunsFailed") == [1], "once"
