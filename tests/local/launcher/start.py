@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from tests.local.launcher.arguments import Command, parse
 from tests.local.launcher.environments import InstallationError, install, missing, python_of
+from tests.local.launcher.proxies import reach_this_machine_directly
 from tests.local.paths import LOCAL
 from tests.local.processes.children import become, stop_on_signals
 
@@ -29,6 +30,7 @@ ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
 def main(package: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
     stop_on_signals()
     command, options = parse(package, commands, arguments)
+    reach_this_machine_directly(os.environ)
     itself = ["-m", package, *arguments]
     if sys.version_info[:2] != (3, 13):
         python = shutil.which("python3.13")
