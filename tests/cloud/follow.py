@@ -86,7 +86,7 @@ def summary(run: Run, problems: list[UserProblem]) -> str:
     lines += [
         plain(f"  {error['clerkUserId'] or 'error'}: {error['reason']}") for error in run.errors(problems)
     ]
-    if run.mode == "audit":
+    if run.mode == "audit" and run.status != "FAILED":
         lines.append(f'  What it found: invoke AuditFunction with {{"runId": "{run.run_id}"}}.')
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from clerk_sync.text import counted
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
 
@@ -33,7 +34,7 @@ def subscriptions_result(
         found = "AlertEmail has no subscription: SNS drops one that is not confirmed within 2 days."
         return wrong(subject, found, f"Subscribe again, and confirm: {command}")
     if pending:
-        found = f"{pending} of {len(subscriptions)} subscriptions of AlertsTopic wait to be confirmed."
+        found = f"Not confirmed: {pending} of AlertsTopic's {counted(len(subscriptions), 'subscription')}."
         return wrong(subject, found, "Open the link in the message that AWS sent to each, within 2 days.")
     if not subscriptions:
         return ok(subject, "nobody is notified, as AlertEmail is empty and AlertsTopic has no subscription")

@@ -63,11 +63,14 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
     reasons = run.errors(problems)
     why = sentence(f" The first reason: {reasons[0]['reason']}") if reasons else ""
     if run.status == "FAILED":
-        return wrong(subject, f"{run.run_id}, {since}, FAILED.{why}", f"Correct that, then {_again(mode)}")
+        to_do = "Then " if why else "Its log says why. Then "  # a reason says itself what to correct
+        return wrong(subject, f"{run.run_id}, {since}, FAILED.{why}", to_do + _again(mode, run))
     if run.counts.errors:
         users = counted(run.total_users, "user")
         found = f"{run.run_id}, {since}, could not sync {run.counts.errors:,} of {users}."
-        return wrong(subject, f"{found}{why}", f"For the others, {ask}. Correct that, then {_again(mode)}")
+        return wrong(
+            subject, f"{found}{why}", f"For the others, {ask}. Correct that, then {_again(mode, run)}"
+        )
     return ok(subject, f"{run.status} {since}: {counted(run.total_users, 'user')}")
 
 
@@ -86,7 +89,7 @@ def overdue_result(mode: Mode, last: int | None, due: Due, enabled_at: int, now:
     found = f"There was no run since the schedule was due {ago(now - latest)}"
     found += f"; the last one was {ago(now - last)}." if last is not None else "."
     to_do = "Look at SchedulesDeadLetterQueue and the function's log; then "
-    return wrong(f"{mode} run" if mode != "audit" else mode, found, to_do + _again(mode))
+    return wrong(f"{mode} run" if mode != "audit" else mode, found, to_do + _again(mode, None))
 
 
 def audit_result(made: Mapping[str, Any], rows: int, now: int) -> Result:
@@ -114,8 +117,12 @@ def _overdue(stack: Stack, mode: Mode, run: Run | None, now: int) -> Result | No
     return overdue_result(mode, last, (_ms(latest), _ms(before)), _ms(enabled_at), now)
 
 
-def _again(mode: Mode) -> str:
-    event = {"full": "{}", "incremental": '{"mode": "incremental"}', "audit": '{"repair": true}'}[mode]
+def _again(mode: Mode, run: Run | None) -> str:
+    """How to start the run once more, or the scheduled one."""
+    if run and run.dry_run:
+        event = "{}"  # an audit without repair
+    else:
+        event = {"full": "{}", "incremental": '{"mode": "incremental"}', "audit": '{"repair": true}'}[mode]
     return f"invoke {SCHEDULES[mode][2]} with {event}."
 
 

@@ -48,6 +48,11 @@ def test_an_audit_says_how_many_differ_and_where_to_read_more() -> None:
     ]
 
 
+def test_failed_audit_has_no_report_to_read() -> None:
+    failed = replace(OVER, mode="audit", dry_run=True, status="FAILED", failure="Clerk refuses")
+    assert "What it found" not in summary(failed, [])
+
+
 def test_the_summary_of_a_failed_run_says_why() -> None:
     failed = replace(OVER, status="FAILED", failure="Clerk refuses")
     assert "  error: Clerk refuses" in summary(failed, []).splitlines()

@@ -146,15 +146,25 @@ def test_a_run_that_completed_or_is_under_way_is_ok(mode: Mode) -> None:
 
 
 def test_a_run_that_failed_hangs_or_left_users_out_is_found() -> None:
-    failed = run(status="FAILED", failure="Clerk refuses the secret key")
-    assert_wrong(
-        runs.run_result("full", failed, [], NOW), "FAILED. The first reason: Clerk refuses", "with {}"
-    )
+    failed = run(status="FAILED", failure="Clerk refuses the secret key. Set it with: aws ssm")
+    found = runs.run_result("full", failed, [], NOW)
+    assert_wrong(found, "FAILED. The first reason: Clerk refuses", "with {}")
+    assert found.to_do == "Then invoke BackfillFunction with {}.", "the reason says what to correct"
     partly = run(status="COMPLETED_WITH_ERRORS", counts=Counts(errors=2))
     problems = [UserProblem("user_1", "Clerk's user is malformed")]
     assert_wrong(runs.run_result("full", partly, problems, NOW), "2 of 9 users. The first reason", "full-1")
     hangs = run(status="RUNNING", started_at=NOW - 25 * HOUR, ended_at=None)
     assert_wrong(runs.run_result("full", hangs, [], NOW), "should be over", "full-1")
+
+
+@pytest.mark.parametrize(("dry_run", "event"), [(True, "{}"), (False, '{"repair": true}')])
+def test_audit_that_failed_is_to_be_started_with_the_same_event(event: str, *, dry_run: bool) -> None:
+    failed = run("audit", status="FAILED", failure="Clerk refuses", dry_run=dry_run)
+    found = runs.run_result("audit", failed, [], NOW)
+    assert found.to_do == f"Then invoke AuditFunction with {event}."
+    partly = replace(failed, status="COMPLETED_WITH_ERRORS", failure=None, counts=Counts(errors=1))
+    found = runs.run_result("audit", partly, [UserProblem("user_1", "Malformed")], NOW)
+    assert found.to_do.endswith(f"Correct that, then invoke AuditFunction with {event}.")
 
 
 def test_only_a_full_run_has_to_have_been_there() -> None:
