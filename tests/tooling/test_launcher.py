@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -192,3 +193,21 @@ def test_full_disk_in_pip_is_named_with_what_to_do(tmp_path: Path, monkeypatch: 
         "Collecting x\nERROR: Could not install packages: [Errno 28] No space left on device\n"
     )
     assert "the disk is full. Free some disk space" in environments._reason("dev")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["token"]])
+def test_output_that_is_no_longer_read_ends_the_command_quietly(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        said = subprocess.run(
+            [sys.executable, "-m", "tests.local", *command],
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    assert (said.returncode, said.stderr) == (128 + signal.SIGPIPE, "")

@@ -31,6 +31,11 @@ def test_progress_line_shows_progress_and_time_left() -> None:
     )
 
 
+def test_one_user_and_one_page_are_singular() -> None:
+    run = replace(RUN, expected_users=1, total_users=1, pages=1, settled_pages=0, counts=Counts(), paged_at=1)
+    assert progress_line(run, None).endswith("0%  0 of 1 user  0 of 1 page")
+
+
 def test_users_deleted_during_the_run_do_not_hold_back_the_bar() -> None:
     run = replace(RUN, paged_at=1, total_users=1_000, settled_pages=3)
     assert "100%  1,000 of 1,000 users" in progress_line(run, None)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from clerk_sync.runs.run import Run
+from clerk_sync.text import counted
 
 WIDTH = 30
 WINDOW_SECONDS = 10.0
@@ -61,7 +62,7 @@ class Pace:
 
 def progress_line(run: Run, per_second: float | None) -> str:
     """The bar and its numbers."""
-    parts = [f"{_bar(run)} {_share(run):4.0%}", f"{run.counts.total:,} of {_total(run):,} users"]
+    parts = [f"{_bar(run)} {_share(run):4.0%}", f"{run.counts.total:,} of {counted(_total(run), 'user')}"]
     if per_second is not None:
         parts.append(f"{per_second:,.0f} users/s")
     left = seconds_left(run, per_second)
@@ -69,7 +70,9 @@ def progress_line(run: Run, per_second: float | None) -> str:
         parts.append(f"{duration(left)} left")
     if run.counts.errors:
         parts.append(f"{run.counts.errors:,} failed")
-    parts.append(f"{run.settled_pages:,} of {run.pages:,} pages" + ("" if run.paged_at else " so far"))
+    parts.append(
+        f"{run.settled_pages:,} of {counted(run.pages, 'page')}" + ("" if run.paged_at else " so far")
+    )
     return "  " + "  ".join(parts)
 
 

@@ -20,6 +20,7 @@ from clerk_sync.aws.items import Items, from_item, to_item
 from clerk_sync.clock import now_ms
 from clerk_sync.runs.run import RunResult
 from clerk_sync.runs.runs_table import RunsTable
+from clerk_sync.text import counted
 from tests.local.aws import docker
 from tests.local.aws.build import build
 from tests.local.aws.local_aws import (
@@ -65,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             if not key:
-                with step(f"A simulated Clerk with {options.users:,} users"):
+                with step(f"A simulated Clerk with {counted(options.users, 'user')}"):
                     port = CLERK_PORT if options.keep and is_free(CLERK_PORT) else 0
                     clerk = stack.enter_context(SimulatedClerk(port=port))
                     clerk.add(*recent_users(options.users, now_ms(), clerk.pictures))
@@ -131,7 +132,7 @@ def _plant(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> dict[st
             TableName=outputs["UsersTable"], Item=to_item({"clerkUserId": user_id, **row})
         )
     if rows:
-        print(f"Planting {len(rows)} rows with placeholder data and the app's own attributes")
+        print(f"Planting {counted(len(rows), 'row')} with placeholder data and the app's own attributes")
     return rows
 
 

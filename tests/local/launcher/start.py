@@ -10,6 +10,7 @@ import errno
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ NEEDS_PYTHON = (
     "This needs Python 3.13, which the functions run on in AWS; this is Python {}.\n"
     "Install it from https://www.python.org/downloads or with 'pyenv install 3.13', and try again."
 )
+NOT_READ = 128 + signal.SIGPIPE
+"""The exit status if the output is no longer read, as the shell knows it of other commands."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
@@ -31,6 +34,19 @@ ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
 
 
 def main(package: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
+    try:
+        try:
+            return _start(package, commands, arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # what read the output, such as `head`, has ended
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, sys.stderr.fileno())
+        return NOT_READ
+
+
+def _start(package: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
     stop_on_signals()
     command, options = parse(package, commands, arguments)
     reach_this_machine_directly(os.environ)
