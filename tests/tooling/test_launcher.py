@@ -1,17 +1,20 @@
 """The launcher as a process in a clean clone: what it prints before and while it installs anything."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.cloud.arguments import COMMANDS as CLOUD_COMMANDS
 from tests.local.aws.local_aws import free_port
-from tests.local.launcher import arguments
+from tests.local.launcher import arguments, environments, start
 from tests.local.launcher.arguments import COMMANDS, Command
-from tests.local.paths import ROOT
+from tests.local.paths import LOCAL, ROOT
 from tests.support.clones import clean_clone
 from tests.support.launched import launched
 
@@ -146,3 +149,46 @@ def test_unreachable_package_index_is_reported_in_two_lines(tmp_path: Path) -> N
         assert "Traceback" not in command.said
         assert command.leftovers() == []
     assert not list(clone.glob(".local/*/installed"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder where nobody can write")
+def test_folder_that_is_not_writable_is_named_with_what_to_do(tmp_path: Path) -> None:
+    clone = clean_clone(tmp_path / "clone")
+    (clone / ".local").symlink_to("/sys")
+    said = run("token", cwd=clone)
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (1, "", 1)
+    assert said.stderr.startswith(f"{clone}/.local/installation.lock can't be written: ")
+    assert said.stderr.endswith(
+        "Clone the repository to a folder that you can write to, and try again there.\n"
+    )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_is_named_with_what_to_do(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_with_error(OSError(number, os.strerror(number)), monkeypatch) == 1
+    assert capsys.readouterr().err == (
+        f"{LOCAL} can't be written: {os.strerror(number)}. Free some disk space (.local needs 1.5 GB), and "
+        "try again.\n"
+    )
+
+
+def test_error_elsewhere_is_not_taken_for_one_in_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PermissionError, match="/elsewhere"):
+        main_with_error(PermissionError(errno.EACCES, "Permission denied", "/elsewhere"), monkeypatch)
+
+
+def main_with_error(error: OSError, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The launcher's exit status where installing fails with this error."""
+    monkeypatch.setattr(start, "stop_on_signals", lambda: None)
+    monkeypatch.setattr(start, "missing", Mock(side_effect=error))
+    return start.main("tests.local", COMMANDS, ["token"])
+
+
+def test_full_disk_in_pip_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "LOCAL", tmp_path)
+    (tmp_path / "install-dev.log").write_text(
+        "Collecting x\nERROR: Could not install packages: [Errno 28] No space left on device\n"
+    )
+    assert "the disk is full. Free some disk space" in environments._reason("dev")

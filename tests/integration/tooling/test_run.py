@@ -8,9 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.local.aws.build import build
 from tests.local.aws.local_aws import free_port, is_free
 from tests.local.paths import LOCAL
 from tests.local.processes.listing import processes_with
+from tests.support.dead_proxies import dead_proxies
 from tests.support.launched import launched
 
 
@@ -50,8 +52,9 @@ def test_run_keep_stays_up_until_it_is_stopped(send: Callable[[int], None], tmp_
     assert not (LOCAL / f"ministack-{port}.log").exists()
 
 
-def test_run_ends_with_the_next_steps(tmp_path: Path) -> None:
-    with launched("run", "--users", "20", folder=tmp_path) as command:
+def test_run_with_dead_proxies_ends_with_the_next_steps(tmp_path: Path) -> None:
+    build()  # here, as pip may need the real proxy
+    with launched("run", "--users", "20", folder=tmp_path, environment=dead_proxies()) as command:
         assert command.finish(seconds=300) == 0
         assert '"status": "COMPLETED"' in command.said
         assert "python3 -m tests.local run --keep" in command.said.rpartition("\nNext:\n")[2]

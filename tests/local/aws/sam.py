@@ -25,5 +25,4 @@ def sam_environment() -> dict[str, str]:
         "PATH": f"{LOCAL / 'sam/bin'}{os.pathsep}{os.environ['PATH']}",
         "SAM_CLI_TELEMETRY": "0",
         "AWS_DEFAULT_REGION": REGION,
-        "NO_PROXY": "127.0.0.1",
     }

@@ -5,18 +5,22 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.local.processes.children import STOPPED, interrupt_on_signals
+from tests.local.processes.children import STOPPED, raise_on_signals
 
-SIDE_BY_SIDE = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
-"""Several files at once, in the order of tests/conftest.py."""
+SIDE_BY_SIDE = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder", "-v"]
+"""Several files at once, in the order of tests/conftest.py. pyproject.toml has -q, which hides the number of
+tests; -v takes it back."""
 
 
 def main(options: argparse.Namespace) -> int:
-    interrupt_on_signals()  # pytest then still reports what has failed so far
+    # With an interruption of its own, pytest reports what has failed so far, and no place in the code.
+    stopped = pytest.Session.Interrupted("stopped by a signal")
+    raise_on_signals(stopped)
     try:
-        return pytest.main([*(SIDE_BY_SIDE if runs_folders(options.pytest) else []), *options.pytest])
+        status = pytest.main([*(SIDE_BY_SIDE if runs_folders(options.pytest) else []), *options.pytest])
     except KeyboardInterrupt:
         return STOPPED
+    return STOPPED if stopped.__traceback__ else status  # it has a traceback once it was raised
 
 
 def runs_folders(arguments: Sequence[str]) -> bool:

@@ -92,6 +92,8 @@ def _reason(name: str) -> str:
     said = _log(name).read_text(errors="replace")
     if NO_NETWORK.search(said):
         what = "the package index can't be reached. Check the network, and pip's proxy and index settings."
+    elif "No space left on device" in said:
+        what = "the disk is full. Free some disk space (.local needs 1.5 GB), and try again."
     else:
         errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()[-1:]
         what = errors[0] if errors else "pip said nothing."

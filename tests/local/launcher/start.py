@@ -6,6 +6,7 @@ environments in .local, and the Python of .local/dev, which has the packages, ru
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from tests.local.launcher.arguments import Command, parse
 from tests.local.launcher.environments import InstallationError, install, missing, python_of
+from tests.local.launcher.proxies import reach_this_machine_directly
 from tests.local.paths import LOCAL
 from tests.local.processes.children import become, stop_on_signals
 
@@ -22,6 +24,8 @@ NEEDS_PYTHON = (
     "This needs Python 3.13, which the functions run on in AWS; this is Python {}.\n"
     "Install it from https://www.python.org/downloads or with 'pyenv install 3.13', and try again."
 )
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
 """What the Python of .local/dev is started with."""
 
@@ -29,6 +33,7 @@ ENVIRONMENT = {"PYTHONPATH": "functions", "PYTHONUTF8": "1"}
 def main(package: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
     stop_on_signals()
     command, options = parse(package, commands, arguments)
+    reach_this_machine_directly(os.environ)
     itself = ["-m", package, *arguments]
     if sys.version_info[:2] != (3, 13):
         python = shutil.which("python3.13")
@@ -36,15 +41,29 @@ def main(package: str, commands: Mapping[str, Command], arguments: Sequence[str]
             print(NEEDS_PYTHON.format(sys.version.split()[0]), file=sys.stderr)
             return 1
         become([python, *itself], os.environ)
-    if missing(command.needs) or not _has_packages():
-        try:
+    try:
+        if missing(command.needs) or not _has_packages():
             install(command.needs)
-        except InstallationError as error:
-            print(error, file=sys.stderr)
-            return 1
-        become([str(python_of("dev")), *itself], {**os.environ, **ENVIRONMENT})
-    status: int = importlib.import_module(command.module).main(options)
+            become([str(python_of("dev")), *itself], {**os.environ, **ENVIRONMENT})
+        status: int = importlib.import_module(command.module).main(options)
+    except InstallationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not (to_do := _to_do_in_local(error)):
+            raise
+        print(f"{error.filename or LOCAL} can't be written: {error.strerror}. {to_do}", file=sys.stderr)
+        return 1
     return status
+
+
+def _to_do_in_local(error: OSError) -> str:
+    """What to do about an error of writing to .local; empty for other errors."""
+    if error.errno in DISK_FULL:
+        return "Free some disk space (.local needs 1.5 GB), and try again."
+    if error.errno in NOT_WRITABLE and str(error.filename).startswith(str(LOCAL)):
+        return "Clone the repository to a folder that you can write to, and try again there."
+    return ""
 
 
 def _has_packages() -> bool:

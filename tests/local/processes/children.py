@@ -107,10 +107,7 @@ def stop_on_signals(message: str = "Stopping") -> None:
     def stop(*_: object) -> NoReturn:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        with suppress(Exception):  # the interrupted code may hold the buffer
-            sys.stdout.flush()
-        with suppress(OSError):
-            os.write(2, f"\n{message}\n".encode())
+        _say(message)
         _end_all()
         os._exit(STOPPED)  # at once, without waiting for threads
 
@@ -120,10 +117,16 @@ def stop_on_signals(message: str = "Stopping") -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def interrupt_on_signals() -> None:
-    """From now on the signals raise KeyboardInterrupt."""
+def raise_on_signals(error: BaseException) -> None:
+    """From now on the first signal prints "Stopping" and raises the error; the next one ends everything."""
+
+    def stop(*_: object) -> NoReturn:
+        stop_on_signals("Stopping at once")
+        _say("Stopping")
+        raise error
+
     for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, stop)
 
 
 def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
@@ -132,6 +135,13 @@ def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     os.chdir(ROOT)
     os.execve(command[0], command, environment)
+
+
+def _say(message: str) -> None:
+    with suppress(Exception):  # the interrupted code may hold the buffer
+        sys.stdout.flush()
+    with suppress(OSError):
+        os.write(2, f"\n{message}\n".encode())
 
 
 def _end_all() -> None:
