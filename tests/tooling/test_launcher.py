@@ -107,7 +107,7 @@ def assert_refused(command: str, message: str, package: str, clone: Path) -> Non
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("send tests/events/backfill.json", "backfill.json is no webhook event: it needs a body"),
+        ("send tests/events/backfill.json", "backfill.json is not a webhook event: it needs a body"),
         ("sign tests/events/backfill.json", "backfill.json is not a request of API Gateway"),
     ],
 )

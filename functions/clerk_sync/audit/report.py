@@ -52,7 +52,7 @@ def _advice(report: Mapping[str, Any], unasked: int) -> Iterator[str]:
         yield f"{counted(unasked, 'more row')} may be of deleted users, too many to confirm. Audit again."
     if any(report[kind]["count"] for kind in KINDS if not (held_back and kind == "notInClerk")):
         yield (
-            "Audit again to see that the rows are right now."
+            "Audit again to confirm that the rows are now correct."
             if report["repair"]
             else 'Invoke AuditFunction with {"repair": true} to fix the rows.'
         )

@@ -1,4 +1,4 @@
-"""python3 -m tests.local check: lint, types, imports between rooms, the template, and advisories."""
+"""python3 -m tests.local check: lint, types, imports between modules, the template, and advisories."""
 
 import argparse
 import sys

@@ -92,7 +92,7 @@ def main(options: argparse.Namespace) -> int:
     except (LocalAwsError, FunctionError) as error:
         print(f"\n{error}", file=sys.stderr)
         if url == REAL_CLERK:
-            print("Check this machine's way to api.clerk.com, and run this again.", file=sys.stderr)
+            print("Check this machine's connection to api.clerk.com, and run this again.", file=sys.stderr)
         return 1
 
 

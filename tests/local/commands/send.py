@@ -17,7 +17,7 @@ from tests.local.commands.terminal import plain
 type Row = dict[str, Any]
 
 MEANINGS = {
-    204: "stored, or rightly ignored",
+    204: "stored, or ignored on purpose",
     400: "not an event with type, timestamp and data",
     401: "not signed with the secret in SSM",
     413: "more than 1 MiB",
@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
         event = json.loads(options.file.read_text())
         sent = send(LocalAws(options.port), event)
     except (OSError, ValueError, NotAWebhookError) as error:
-        print(f"{options.file} is no webhook event: {error}", file=sys.stderr)
+        print(f"{options.file} is not a webhook event: {error}", file=sys.stderr)
         return 2
     except (LocalAwsError, httpx.HTTPError) as error:
         hint = "Start 'python3 -m tests.local run --keep' in another terminal, and wait until it is up."

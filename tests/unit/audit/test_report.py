@@ -31,7 +31,7 @@ OVER = Run(
 )
 NOTHING = group_by_kind([])
 FIX = 'Invoke AuditFunction with {"repair": true} to fix the rows.'
-AGAIN = "Audit again to see that the rows are right now."
+AGAIN = "Audit again to confirm that the rows are now correct."
 
 
 def one(kind: FindingKind) -> Findings:
