@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.local.aws.build import build
 from tests.local.aws.local_aws import free_port, is_free
-from tests.local.paths import LOCAL
+from tests.local.paths import LOCAL, ROOT
 from tests.local.processes.listing import processes_with
 from tests.support.dead_proxies import dead_proxies
 from tests.support.launched import launched
@@ -43,6 +44,7 @@ def test_run_keep_stays_up_until_it_is_stopped(send: Callable[[int], None], tmp_
         ):
             assert expected in said
         assert "console.aws" not in said
+        run_printed(said, "remote invoke AuditFunction")
         send(command.process.pid)
         assert command.finish(seconds=5) == 130
         assert command.said.endswith("Stopping\n")
@@ -50,6 +52,14 @@ def test_run_keep_stays_up_until_it_is_stopped(send: Callable[[int], None], tmp_
         assert command.leftovers() == []
     assert is_free(port)
     assert not (LOCAL / f"ministack-{port}.log").exists()
+
+
+def run_printed(said: str, command: str) -> None:
+    """Run a command as `run --keep` prints it, after its export. Raises CalledProcessError."""
+    [export] = [line for line in said.splitlines() if line.startswith("  export ")]
+    [line] = [line for line in said.splitlines() if command in line]
+    answer = subprocess.check_output(["/bin/sh", "-c", f"{export}\n{line}"], cwd=ROOT, text=True)
+    assert '"status"' in answer
 
 
 def test_run_with_dead_proxies_ends_with_the_next_steps(tmp_path: Path) -> None:

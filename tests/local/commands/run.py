@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ from tests.local.commands.progress import Bar
 from tests.local.commands.sign import LOCAL_SECRET
 from tests.local.commands.terminal import plain, step
 from tests.local.launcher.arguments import KEPT_PORT, PROGRAM
+from tests.local.launcher.proxies import proxy_variables
 
 REAL_CLERK = "https://api.clerk.com/v1"
 PLACEHOLDER = {"firstName": "Test", "lastName": "User", "email": "user@example.com"}
@@ -89,11 +91,18 @@ def main(options: argparse.Namespace) -> int:
             else:
                 print(NEXT_STEPS)
             return 0 if result["status"] == "COMPLETED" else 1
-    except (LocalAwsError, FunctionError) as error:
+    except LocalAwsError as error:
         print(f"\n{error}", file=sys.stderr)
-        if url == REAL_CLERK:
-            print("Check this machine's connection to api.clerk.com, and run this again.", file=sys.stderr)
         return 1
+    except FunctionError as error:
+        print(f"\n{error}\n{_after_failure(url)}", file=sys.stderr)
+        return 1
+
+
+def _after_failure(clerk_url: str) -> str:
+    """What to do after a run that failed; its message speaks of a stack that stays."""
+    check = "check this machine's connection to api.clerk.com, and " if clerk_url == REAL_CLERK else ""
+    return f"The local AWS has ended, and this run with it: {check}start '{PROGRAM} run' again."
 
 
 def deploy(aws: LocalAws, clerk_url: str, issuer: str, key: str) -> Outputs:
@@ -206,19 +215,20 @@ def _names(aws: LocalAws, outputs: Outputs, clerk_url: str, widgets: str) -> str
 
 
 def _commands(aws: LocalAws, outputs: Outputs, clerk_url: str, key: str) -> str:
-    sam = f"{shutil.which('sam') or '.local/sam/bin/sam'} local invoke --config-env local"
-    credentials = " ".join(f"{name}={value}" for name, value in CREDENTIALS.items())
+    sam = shutil.which("sam") or ".local/sam/bin/sam"
+    locally = f"{sam} local invoke --config-env local"
+    variables = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": REGION, **CREDENTIALS}
+    if proxy_variables(os.environ):
+        variables |= {name: os.environ[name] for name in ("no_proxy", "NO_PROXY")}
+    exports = " ".join(f"{name}={quote(value)}" for name, value in variables.items())
     clerk_key = key if clerk_url != REAL_CLERK else "$CLERK_SECRET_KEY"
     port = "" if aws.endpoint.endswith(f":{KEPT_PORT}") else f" --port {urlsplit(aws.endpoint).port}"
     return f"""
 To try in another terminal:
 
-  export AWS_ENDPOINT_URL={aws.endpoint} AWS_DEFAULT_REGION={REGION} {credentials}
-  aws dynamodb scan --table-name {outputs["UsersTable"]} --max-items 3
-  aws lambda invoke --function-name {outputs["BackfillFunction"]} \\
-    --payload fileb://tests/events/backfill.json /dev/stdout
-  aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
-    --queue-url {outputs["PagesQueue"]}
+  export {exports}
+  {sam} remote invoke BackfillFunction --stack-name {STACK} --event '{{}}'
+  {sam} remote invoke AuditFunction --stack-name {STACK} --event '{{}}'
   python3 -m tests.cloud check {STACK}
   python3 -m tests.cloud follow {STACK}
 
@@ -227,14 +237,20 @@ To try in another terminal:
     {outputs["ApiUrl"]}/users/me
   curl -H "Authorization: Bearer {clerk_key}" '{clerk_url}/users?limit=1&order_by=created_at'
 
+With the AWS CLI, after the same export:
+
+  aws dynamodb scan --table-name {outputs["UsersTable"]} --max-items 3
+  aws sqs get-queue-attributes --endpoint-url {aws.endpoint} --attribute-names All \\
+    --queue-url {outputs["PagesQueue"]}
+
 With Docker, which 'sam local invoke' needs:
 
-  {sam} BackfillFunction --event tests/events/backfill.json
-  {sam} AuditFunction --event tests/events/audit.json
-  {sam} WorkerFunction --event tests/events/worker.json
-  {sam} DashboardFunction --event tests/events/dashboard-runs.json
+  {locally} BackfillFunction --event tests/events/backfill.json
+  {locally} AuditFunction --event tests/events/audit.json
+  {locally} WorkerFunction --event tests/events/worker.json
+  {locally} DashboardFunction --event tests/events/dashboard-runs.json
   {PROGRAM} sign tests/events/webhook-user-updated.json \\
-    | {sam} WebhookFunction --event -
+    | {locally} WebhookFunction --event -
   {PROGRAM} sign tests/events/profile-put.json \\
-    | {sam} ProfileFunction --event -
+    | {locally} ProfileFunction --event -
 """
