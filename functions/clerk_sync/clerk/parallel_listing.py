@@ -24,8 +24,8 @@ class ParallelListing:
     """Lists every user from a checkpoint on, each once.
 
     The executor must be able to run `max_requests` at once. `expected` is Clerk's own count when the run
-    began. If every window has ended with fewer users listed than Clerk counts, each is walked once more, as
-    Clerk may have cut a page short, until no users come.
+    began. If every window has ended with fewer users listed than Clerk counts, those that Clerk may have cut
+    short are listed further, once, until no users come.
     """
 
     clerk: Clerk
@@ -35,6 +35,7 @@ class ParallelListing:
     limit: int
     expected: int
     _requests: dict[Future[WindowPage], Window] = field(default_factory=dict)
+    _listed_further: set[int | None] = field(default_factory=set)
 
     @property
     def unlisted(self) -> int:
@@ -47,17 +48,15 @@ class ParallelListing:
         Close it, or read it to its end, to shut the executor down. Raises what ClerkClient raises.
         """
         try:
-            for is_second_walk in (False, True):
-                self._request(
-                    window for window in self.checkpoint.windows if is_second_walk or not window.ended
-                )
+            self._request(window for window in self.checkpoint.windows if not window.ended)
+            while True:
                 while self._requests:
                     pages = [self._take(request) for request in self._completed()]
                     yield [listed for listed in pages if listed.users]
-                if self.unlisted:  # users who were deleted meanwhile are not missing
-                    self.expected = min(self.expected, self.clerk.count())
-                if not self.unlisted:
+                further = self._windows_to_list_further()
+                if not further:
                     return
+                self._request(further)
         finally:
             # Without waiting: the requests under way end when the client is closed.
             self.executor.shutdown(wait=False, cancel_futures=True)
@@ -85,6 +84,16 @@ class ParallelListing:
         for window in windows:
             request = self.executor.submit(list_page, self.clerk, window, self.limit)
             self._requests[request] = window
+
+    def _windows_to_list_further(self) -> list[Window]:
+        """The windows whose last page Clerk may have cut, unless as many users were listed as it counts."""
+        if not self.unlisted:
+            return []
+        # Users who were deleted meanwhile are not missing.
+        self.expected = min(self.expected, self.clerk.count())
+        ended = [w for w in self.checkpoint.windows if w.since not in self._listed_further]
+        self._listed_further.update(window.since for window in ended)
+        return ended if self.unlisted else []
 
     def _parts(self, page: WindowPage) -> list[Window]:
         """The window of a page, or its parts, by how close in time the page's users are."""
