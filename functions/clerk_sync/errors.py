@@ -21,7 +21,7 @@ class NewerVersion(MessageError):
     """A newer version of clerk-sync sent the page: its own workers can read it."""
 
 
-class Unauthorized(MessageError):
+class Unauthorized(ClerkSyncError):
     """Clerk did not sign the webhook, or no session token proves that the request is its caller's."""
 
 

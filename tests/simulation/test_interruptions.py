@@ -153,7 +153,7 @@ def test_the_episodes_contain_every_kind_of_interruption() -> None:
 def test_the_audits_episodes_contain_every_kind_of_interruption() -> None:
     events: Counter[str] = Counter()
     for mix in ("audits with kills and stalls", "audits with too little time", "audits of short lists"):
-        for seed in range(20):
+        for seed in range(30):
             events += play(AUDITS[mix], seed).world.events
     assert events.keys() >= {
         "killed",

@@ -1,5 +1,6 @@
 """The audit: a run that compares every row with Clerk and then finds the rows of deleted users."""
 
+from dataclasses import replace
 from typing import Any
 
 from clerk_sync.audit.deletions import find_deletions
@@ -7,7 +8,7 @@ from clerk_sync.audit.report import KINDS, report
 from clerk_sync.clerk.client import ClerkClient
 from clerk_sync.clock import now_ms
 from clerk_sync.log import logger
-from clerk_sync.runs.backfill import read_users
+from clerk_sync.runs.backfill import send_users
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.invocation import Invocation
 from clerk_sync.runs.lease import Lease
@@ -22,7 +23,7 @@ def audit(resources: Resources, request: Request, max_percent: float) -> dict[st
     MaxDeletionsPercent. Raises what `Invocation.take_part` does."""
 
     def page(lease: Lease, clerk: ClerkClient) -> None:
-        unlisted = read_users(lease, clerk)
+        unlisted = send_users(lease, clerk)
         # The run has them if an earlier invocation was cut off after it had sent them.
         deletions = lease.run.deletions or _send_deletions(lease, clerk, unlisted, max_percent)
         lease.end_paging(unlisted, deletions)
@@ -38,8 +39,8 @@ def _send_deletions(lease: Lease, clerk: ClerkClient, unlisted: int, max_percent
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
-        sent = len(deletions)
-        lease.send([PendingPage(page.token, sent, [], run.checkpoint, None, missed, page.dump())])
+        record = PendingPage(page.token, len(deletions), [], run.checkpoint)
+        lease.send([replace(record, deletions=missed, body=page.dump())])
     return missed
 
 

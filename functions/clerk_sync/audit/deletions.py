@@ -58,15 +58,15 @@ class Scan(BaseModel):
     gone: list[str] = []
 
     @classmethod
-    def load(cls, runs_table: Items, run: Run) -> Self:
+    def load(cls, items: Items, run: Run) -> Self:
         """The run's scan as it was saved last; a new one if there is none. Raises AwsError."""
-        item = runs_table.get(run.run_id, "scan")
+        item = items.get(run.run_id, "scan")
         return cls.model_validate_json(item["scan"]) if item else cls()
 
-    def save(self, runs_table: Items, run: Run) -> None:
+    def save(self, items: Items, run: Run) -> None:
         """Raises AwsError."""
         text = self.model_dump_json()
-        runs_table.update(run.run_id, "scan", set_={"scan": text, "expiresAt": run.expires_at})
+        items.update(run.run_id, "scan", set_={"scan": text, "expiresAt": run.expires_at})
 
 
 def find_deletions(
@@ -78,20 +78,20 @@ def find_deletions(
     `unlisted` is the number of users that Clerk counts and did not list. Raises OutOfTime with the scan
     saved, so that another call continues it; AwsError; and the errors of ClerkClient and the lease.
     """
-    run, runs_table = lease.run, lease.resources.runs.items
+    run, items = lease.run, lease.resources.runs.items
     if run.settled_pages < run.pages:
         return MissedDeletions(held_back="The workers have not written every user yet: audit again."), ()
     if unlisted:
         counts = counted(run.total_users + unlisted, "user")
         listed = f"Clerk listed {run.total_users:,} of the {counts} that it counts"
         return MissedDeletions(held_back=f"{listed}: audit again."), ()
-    scan = Scan.load(runs_table, run)
+    scan = Scan.load(items, run)
     try:
         _scan_table(lease, scan)
         _confirm(lease, clerk, scan)
         return _decide(lease, scan, max_percent)
     except (ClerkUnavailable, OutOfTime):
-        scan.save(runs_table, run)
+        scan.save(items, run)
         raise
 
 
@@ -111,9 +111,9 @@ def _scan_table(lease: Lease, scan: Scan) -> None:
 
 def _decide(lease: Lease, scan: Scan, max_percent: float) -> tuple[MissedDeletions, Sequence[Deletion]]:
     """What to record and to send once Clerk was asked for all candidates."""
-    run, now = lease.run, now_ms()
+    run = lease.run
     rows = lease.resources.users_table.read(scan.gone, consistent=True)
-    gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now)]
+    gone = [user_id for user_id, row in rows.items() if _is_unmarked(row, now_ms())]
     first = tuple(gone[:USERS_NAMED])
     found = MissedDeletions(rows=scan.rows, found=len(gone), first=first, unasked=scan.more)
     if gone:
@@ -124,6 +124,7 @@ def _decide(lease: Lease, scan: Scan, max_percent: float) -> tuple[MissedDeletio
     if run.dry_run:
         return found, ()
     found.sent = len(gone)
+    now = now_ms()
     return found, [Deletion(user_id, now) for user_id in gone]
 
 

@@ -15,7 +15,14 @@ from urllib.parse import quote
 import httpx
 
 from clerk_sync.aws.secrets import Secret
-from clerk_sync.clerk.responses import RetryableError, clerk_error, describe, read_object, read_users
+from clerk_sync.clerk.responses import (
+    clerk_error,
+    describe,
+    read_object,
+    read_users,
+    retry_after,
+    where_to_look,
+)
 from clerk_sync.errors import ClerkRefused, ClerkUnavailable, CursorRefused, OutOfTime, UserUnknown
 from clerk_sync.users.fields import DEFAULT_NAMES, Names
 from clerk_sync.users.user import is_id
@@ -29,6 +36,18 @@ _MAX_PAUSE = 20.0
 _USUAL_PAUSE = 60.0
 """Seconds. If there is no time for a longer one, the next invocation would have none either."""
 _RETRIED = (408, 425, 429)
+
+
+class _RetryableError(Exception):
+    """A request that may succeed when it is made again. `is_failure`: it counts as one of the tries, as all
+    do but a 429 or 503 with Retry-After."""
+
+    def __init__(self, reason: str, response: httpx.Response | None = None) -> None:
+        advice = response and where_to_look(response)
+        super().__init__(f"{reason}. {advice}" if advice else reason)
+        self.reason = reason
+        self.retry_after = retry_after(response) if response else None
+        self.is_failure = not (response and self.retry_after and response.status_code in (429, 503))
 
 
 @dataclass(eq=False)
@@ -92,7 +111,7 @@ class ClerkClient:
             self._pace()
             try:
                 return self._try_once(path, query, read)
-            except RetryableError as error:
+            except _RetryableError as error:
                 failures += error.is_failure
                 self._wait(error, failures)
 
@@ -103,18 +122,18 @@ class ClerkClient:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ClerkRefused(f"ClerkApiUrl is {self.api_url!r}, which is no address: {error}") from error
         except httpx.HTTPError as error:
-            raise RetryableError(f"{type(error).__name__}: {error}".rstrip(".")) from error
+            raise _RetryableError(f"{type(error).__name__}: {error}".rstrip(".")) from error
         status = response.status_code
         if status == 200:
             try:
                 return read(response.content)
             except (ValueError, RecursionError):
                 reason = f"{describe(response)}, but not the documented JSON"
-                raise RetryableError(reason, response) from None
+                raise _RetryableError(reason, response) from None
         self.throttled += status == 429
         if 400 <= status < 500 and status not in _RETRIED and (refusal := clerk_error(response)):
             self._refuse(response, refusal[0], path, query)
-        raise RetryableError(describe(response), response)
+        raise _RetryableError(describe(response), response)
 
     def _pace(self) -> None:
         with self._pacing:
@@ -125,7 +144,7 @@ class ClerkClient:
         if turn > now:
             self.sleep(turn - now)
 
-    def _wait(self, error: RetryableError, failures: int) -> None:
+    def _wait(self, error: _RetryableError, failures: int) -> None:
         """Pause before another try, or raise ClerkUnavailable or OutOfTime."""
         if self.http.is_closed:  # by another thread, which needs no more answers
             raise ClerkUnavailable("The connection to Clerk is closed")

@@ -102,15 +102,3 @@ def retry_after(response: httpx.Response) -> float | None:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > LONGEST_RETRY_AFTER:
         return None
     return max(1.0, float(text))
-
-
-class RetryableError(Exception):
-    """A request that may succeed when it is made again. `is_failure`: it counts as one of the tries, as all
-    do but a 429 or 503 with Retry-After."""
-
-    def __init__(self, reason: str, response: httpx.Response | None = None) -> None:
-        advice = response and where_to_look(response)
-        super().__init__(f"{reason}. {advice}" if advice else reason)
-        self.reason = reason
-        self.retry_after = retry_after(response) if response else None
-        self.is_failure = not (response and self.retry_after and response.status_code in (429, 503))

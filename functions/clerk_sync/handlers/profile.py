@@ -28,15 +28,15 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
     valid token or another user's row, 404 no row, 413 too big, 500, and 503 with `Retry-After`."""
     response_headers = {"Cache-Control": "no-store"}
     try:
-        asked = headers(event, "GET", "PUT", "OPTIONS")
-        response_headers |= cors_headers(asked, _settings().clerk_authorized_parties)
+        request_headers = headers(event, "GET", "PUT", "OPTIONS")
+        response_headers |= cors_headers(request_headers, _settings().clerk_authorized_parties)
         if event["httpMethod"] == "OPTIONS":
             return {"statusCode": 204, "headers": response_headers}
-        status, body = _answer(event, asked)
-    except MessageError as error:
+        status, body = _answer(event, request_headers)
+    except (MessageError, Unauthorized) as error:
         logger.warning("profile_rejected", reason=str(error))
-        is_bad = not isinstance(error, Unauthorized)
-        status, body = (400, {"error": str(error)}) if is_bad else (401, {"error": "Sign in."})
+        is_known = isinstance(error, MessageError)
+        status, body = (400, {"error": str(error)}) if is_known else (401, {"error": "Sign in."})
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
         status, body = 500, {"error": "This is not set up right; its log says why."}
@@ -48,11 +48,11 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
     return {"statusCode": status, "headers": response_headers, "body": json.dumps(body)}
 
 
-def _answer(event: dict[str, Any], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+def _answer(event: dict[str, Any], request_headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
     if len(body := event.get("body") or "") > MAX_BYTES:
         return 413, {"error": "The body must be empty."}
     path_user_id = (event.get("pathParameters") or {}).get("userId", "me")
-    answer = _page_loads().answer(event["httpMethod"], path_user_id, headers, body)
+    answer = _page_loads().answer(event["httpMethod"], path_user_id, request_headers, body)
     return (404, {"error": "There is no such user here."}) if answer is None else (200, answer)
 
 

@@ -50,7 +50,7 @@ def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resour
 
     dynamodb, key = client("dynamodb"), settings.users_table_key
     items = Items(dynamodb, settings.runs_table)
-    # They use up the rate where each takes a quarter of a second.
+    # So many requests at once use up the rate where each takes a quarter of a second.
     max_requests = min(_MOST_REQUESTS_AT_ONCE, ceil(settings.clerk_requests_per_second / 4))
     return Resources(
         runs=RunsTable(items),

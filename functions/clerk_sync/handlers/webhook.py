@@ -26,7 +26,7 @@ def handler(event: Any, _context: object) -> dict[str, int]:
     signed by Clerk, 413 too big; 500 and 503 where Clerk should send it again."""
     try:
         return {"statusCode": _answer(event)}
-    except MessageError as error:
+    except (MessageError, Unauthorized) as error:
         return {"statusCode": _rejected(401 if isinstance(error, Unauthorized) else 400, str(error))}
     except (SettingsError, AwsError) as error:
         logger.error("webhook_failed", reason=str(error))
@@ -34,11 +34,11 @@ def handler(event: Any, _context: object) -> dict[str, int]:
 
 
 def _answer(event: Any) -> int:
-    signed, content = headers(event), body(event)
+    request_headers, content = headers(event), body(event)
     if len(content) > MAX_BYTES:
         return _rejected(413, "The body is larger than 1 MiB.")
     secret, processor = _opened()
-    signed_at = verify_with(secret, content, signed)
+    signed_at = verify_with(secret, content, request_headers)
     processor.process(parse_webhook(content, signed_at, processor.users_table.names))
     return 204
 

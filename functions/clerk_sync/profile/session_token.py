@@ -121,7 +121,7 @@ class PublishedKeys:
     def _fetch(self) -> None:
         self._fetched_at = time.monotonic()
         try:
-            self._keys = {key.key_id: key for key in self._client.get_signing_keys()}
+            self._keys = {key.key_id: key for key in reversed(self._client.get_signing_keys())}
             self._failure = None
         except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
             self._failure = str(error) or type(error).__name__

@@ -28,10 +28,10 @@ def backfill(resources: Resources, request: Request) -> RunResult:
 
 
 def _page(lease: Lease, clerk: ClerkClient) -> None:
-    lease.end_paging(read_users(lease, clerk))
+    lease.end_paging(send_users(lease, clerk))
 
 
-def read_users(lease: Lease, clerk: ClerkClient) -> int:
+def send_users(lease: Lease, clerk: ClerkClient) -> int:
     """Read the users that the run has not read yet, and send them: those who changed since the last run, or
     everybody if it is a full one or too many changed.
 

@@ -1,5 +1,8 @@
 """What became of users, as numbers: of a page or of a run."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 from pydantic import BaseModel, Field
 
 
@@ -27,6 +30,11 @@ class Counts(BaseModel, strict=True, frozen=True, populate_by_name=True):
 
     def __sub__(self, other: "Counts") -> "Counts":
         return Counts(**{name: count - getattr(other, name) for name, count in self})
+
+    @classmethod
+    def load(cls, record: Mapping[str, Any]) -> Self:
+        """The counts of a record. It may have other attributes, and names such as `findings` for them."""
+        return cls.model_validate(record, by_alias=True, by_name=False)
 
     def dump(self) -> dict[str, int]:
         """The attributes of a record."""

@@ -14,7 +14,7 @@ from clerk_sync.metrics import record
 from clerk_sync.runs.events import Request
 from clerk_sync.runs.lease import DRAINED_MS, LEASE_MS, POLL_SECONDS, Lease, PageRun
 from clerk_sync.runs.resources import Resources
-from clerk_sync.runs.run import Mode, Run
+from clerk_sync.runs.run import Mode, Run, Scope
 from clerk_sync.runs.runs_table import Current
 
 OVERLAP_MS = 10 * 60 * 1000
@@ -65,7 +65,9 @@ class Invocation:
             if current.run and not current.run.is_over:
                 if joined := self._join(current.run):
                     return joined
-                current = self._runs.current(self._request.mode)
+                looked_at, current = current.run_id, self._runs.current(self._request.mode)
+                if current.run_id != looked_at:
+                    continue  # another invocation has started one
             if started := self._start(current):
                 return started
 
@@ -175,13 +177,13 @@ class Invocation:
             dry_run=request.dry_run,
             started_at=now_ms(),
             users_table=resources.users_table.table,
-            instance_id=resources.instance.read(),
             fields=",".join(resources.users_table.names),
             webhooks_since=webhooks.first_at if webhooks else None,
             full_run_at=full.started_at if full else None,
         )
         if request.mode == "incremental":
-            run = replace(run, since=_since(run, currents.values()))
+            scope = replace(run, instance_id=resources.instance.read()).scope
+            run = replace(run, since=_since(scope, currents.values()))
         if not self._runs.start(run, after=after):
             return None
         # Each run asks Clerk at the full rate, so together they may ask more than ClerkRequestsPerSecond.
@@ -191,11 +193,11 @@ class Invocation:
         return run
 
 
-def _since(run: Run, currents: Iterable[Current]) -> int | None:
+def _since(scope: Scope, currents: Iterable[Current]) -> int | None:
     """How far back to read: to the start of the last complete run of this scope, whatever its mode. None: to
     the first user, as no such run is known."""
     watermarks = [current.watermark for current in currents]
-    starts = [watermark.started_at for watermark in watermarks if watermark and watermark.scope == run.scope]
+    starts = [watermark.started_at for watermark in watermarks if watermark and watermark.scope == scope]
     return max(starts) - OVERLAP_MS if starts else None
 
 

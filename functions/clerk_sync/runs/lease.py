@@ -28,7 +28,7 @@ from clerk_sync.text import sentence
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
 DRAINED_MS = 120_000
-"""How long after the last page was sent, or counted, the pages without an outcome will get none."""
+"""How long after the last page was sent, or the last outcome, the others are not waited for any more."""
 POLL_SECONDS = 0.5
 
 type PageRun = Callable[[Lease, ClerkClient], None]
@@ -36,9 +36,9 @@ type PageRun = Callable[[Lease, ClerkClient], None]
 
 
 class Lease:
-    """`run` is the run with all that was sent under this lease, and `continuation` the event of the
-    invocation that goes on with it when this one is out of time. Every method raises LeaseLost if another
-    invocation has taken the run over, and AwsError.
+    """An invocation's lease of a run. `run` is the run with all that was sent under this lease, and
+    `continuation` the event of the invocation that goes on with it when this one is out of time. Every method
+    raises LeaseLost if another invocation has taken the run over, and AwsError.
     """
 
     def __init__(self, resources: Resources, run: Run, owner: str, continuation: Mapping[str, Any]) -> None:

@@ -164,5 +164,5 @@ def _faults(error: ValidationError) -> str:
 
 
 def message_size(user: User | UserProblem) -> int:
-    """How many bytes a user takes in a message."""
+    """How many bytes a user takes in a message, at most."""
     return len(to_json(user, ensure_ascii=True)) if isinstance(user, User) else 0

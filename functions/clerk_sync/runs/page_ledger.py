@@ -76,8 +76,8 @@ class PageLedger:
         record = self._page(page.run_id, page.number)
         if not record or record["pageToken"] != page.token or record["state"] == "DONE":
             return None
-        part = record.get("planPart", -1)
-        if part < page.part or "plannedWrites" not in record:
+        part = record.get("plannedPart", -1)
+        if part < page.part:
             return {}
         ids = [change.id for change in page.changes]
         return load_plan(record["plannedWrites"], ids) if part == page.part else None
@@ -90,9 +90,9 @@ class PageLedger:
             page.run_id,
             page_record.part_of(page.number),
             "pageToken = :token AND (#state = :pending OR #state = :failed) AND "
-            "(attribute_not_exists(planPart) OR planPart <= :part)",
+            "(attribute_not_exists(plannedPart) OR plannedPart <= :part)",
             {":token": page.token, ":pending": "PENDING", ":failed": "FAILED", ":part": page.part},
-            set_={"plannedWrites": dump_plan(plan, ids), "planPart": page.part},
+            set_={"plannedWrites": dump_plan(plan, ids), "plannedPart": page.part},
         ):
             raise PageOutdated
 
@@ -128,7 +128,7 @@ class PageLedger:
         """Record a page's outcome, and add to its run what was not counted of it before; False if the page is
         not as it was, or the condition on the run does not hold."""
         values = {":token": page["pageToken"], ":was": page["state"], ":malformed": page["malformedCount"]}
-        added = (outcome.counts - Counts.model_validate(page)).dump()
+        added = (outcome.counts - Counts.load(page)).dump()
         added["settledPages"] = 1 if page["state"] == "PENDING" else 0
         added["givenUpPages"] = (state == "FAILED") - (page["state"] == "FAILED")
         return self.items.transact(
@@ -201,7 +201,7 @@ def _record_progress(run: Run, owner: str, until: int, deleted: Sequence[PageRec
     counted = [page for page in deleted if page["state"] != "PENDING"]
     subtracted = {}
     if counted:
-        counts = reduce(sub, map(Counts.model_validate, counted), Counts())
+        counts = reduce(sub, map(Counts.load, counted), Counts())
         given_up = sum(page["state"] == "FAILED" for page in counted)
         subtracted = {**counts.dump(), "settledPages": -len(counted), "givenUpPages": -given_up}
     change = {**progress(run), "leaseUntil": until}

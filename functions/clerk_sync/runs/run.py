@@ -17,8 +17,6 @@ type RunResult = dict[str, Any]
 """What BackfillFunction answers: see the result in docs/reference.md."""
 type ProblemResult = dict[str, str | None]
 """`{"clerkUserId", "reason"}`; the id is null if the problem is not one user's."""
-Scope = tuple[str | None, str, bool, str]
-"""What a run covers: its instance, its table, whether it creates rows, and its fields."""
 
 PROBLEMS_SHOWN = 20
 KEPT_SECONDS = 90 * 24 * 3600
@@ -41,6 +39,15 @@ class MissedDeletions(BaseModel):
     held_back: str | None = None
     unasked: int = 0
     listed_before: int = 0
+
+
+class Scope(BaseModel):
+    """What a run covers. `instance_id` is None until it is known; `fields` are names with commas."""
+
+    instance_id: str | None
+    users_table: str
+    create_missing: bool
+    fields: str
 
 
 class Watermark(BaseModel):
@@ -96,7 +103,12 @@ class Run:
 
     @property
     def scope(self) -> Scope:
-        return self.instance_id, self.users_table, self.create_missing, self.fields
+        return Scope(
+            instance_id=self.instance_id,
+            users_table=self.users_table,
+            create_missing=self.create_missing,
+            fields=self.fields,
+        )
 
     @property
     def expires_at(self) -> int:

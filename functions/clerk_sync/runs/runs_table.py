@@ -1,4 +1,4 @@
-"""The runs in RunsTable: their records, and the lease of the invocation that is paging.
+"""The runs in RunsTable: their records, the lease of the invocation that is paging, and a run's end.
 
 Items, by `runId` and `part`:
 - `run`: the run's record;
@@ -6,9 +6,9 @@ Items, by `runId` and `part`:
 - `scan`: an audit's scan of the users table, see audit/deletions.py;
 - `runId` = `current#full`, `current#incremental` or `current#audit`, `part` = `current`: the run of that mode
   that was started last, the watermark of those before it, and the last ten runs;
-- `runId` = `instance`, `part` = a users table: the Clerk instance that it belongs to, see instance.py;
-- `runId` = `webhooks`, `part` = `webhooks`: when webhooks arrived, see arrivals.py.
-Page loads keep theirs there too: see refresh_claims.py.
+- `runId` = `instance`, `part` = a users table: the Clerk instance that it belongs to, see users/table.py;
+- `runId` = `webhooks`, `part` = `webhooks`: when webhooks arrived, see webhook/arrivals.py.
+Page loads keep theirs there too: see profile/refresh_claims.py.
 """
 
 import json
@@ -129,7 +129,10 @@ class RunsTable:
             return None
         run = _load_run(item)
         if item.get("statusBy") == mine:
-            _report_end(run, self.webhooks() if run.webhooks_since is not None else None, now)
+            _report_end(run, now)
+            # Last, as it reads RunsTable: nothing above may be lost if that fails.
+            if run.webhooks_since is not None and (webhooks := self.webhooks()):
+                _report_silence(run, webhooks.hours_silent(now))
         return run
 
     def _recent(self) -> list[tuple[str, int]]:
@@ -190,7 +193,7 @@ def _new_record(run: Run) -> dict[str, Value]:
 def _load_run(item: Mapping[str, Any]) -> Run:
     """The run that a record holds, without its checkpoint: that is with its last page."""
     values = {name: item[attribute] for name, attribute in _NAMES.items() if attribute in item}
-    run = Run(**{**values, "deletions": load_deletions(item)}, counts=Counts.model_validate(item))
+    run = Run(**{**values, "deletions": load_deletions(item)}, counts=Counts.load(item))
     # The record has the users that were listed; the total and the errors include the others.
     return replace(
         run,
@@ -218,20 +221,21 @@ def load_deletions(item: Mapping[str, Any]) -> MissedDeletions | None:
     return MissedDeletions.model_validate_json(item["deletions"]) if "deletions" in item else None
 
 
-def _report_end(run: Run, webhooks: Webhooks | None, now: int) -> None:
-    missed = run.counts.missed_by_webhooks
+def _report_end(run: Run, now: int) -> None:
     logger.info(
         "run_finished",
         runId=run.run_id,
         status=run.status,
         users=run.total_users,
         errors=run.counts.errors,
-        missedByWebhooks=missed,
+        missedByWebhooks=run.counts.missed_by_webhooks,
     )
-    record(RunsFailed=run.status != "COMPLETED", MissedByWebhooks=missed)
+    record(RunsFailed=run.status != "COMPLETED", MissedByWebhooks=run.counts.missed_by_webhooks)
     if run.mode == "audit" and run.status != "FAILED":
         record(AuditsWithDrift=run.has_drift)
     record(MetricUnit.Seconds, RunDuration=(now - run.started_at) / 1000)
-    if webhooks:
-        hours = webhooks.hours_silent(now)
-        record(HoursSinceLastWebhook=hours, WebhooksSilent=bool(missed) and hours >= SILENT_HOURS)
+
+
+def _report_silence(run: Run, hours: float) -> None:
+    is_silent = bool(run.counts.missed_by_webhooks) and hours >= SILENT_HOURS
+    record(HoursSinceLastWebhook=hours, WebhooksSilent=is_silent)

@@ -1,4 +1,4 @@
-"""The edge to UsersTable, where the sync reads and writes only its own attributes, and whose table it is."""
+"""The edge to UsersTable: the attributes of its rows that the sync owns, and the Clerk instance it is for."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,5 +1,5 @@
-"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements. Rows and
-writes as DynamoDB's API has them."""
+"""Conditional writes to UsersTable: one by one as UpdateItem, or in batches of PartiQL statements. It
+turns rows and writes into what DynamoDB's API takes."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ class TableWriter:
         return results + [self._throttled()] * (len(writes) - len(results))
 
     def update(self, write: Write) -> Result:
-        """Carry out one write. If it is lost, the row costs no read; None: there is no row."""
+        """Carry out one write. If it is lost, the row costs no read; `Lost(None)`: there is no row."""
         errors = self.dynamodb.exceptions
         request = update_item_request(self.table, self.key, write)
         for _ in self._attempts(8):

@@ -72,8 +72,9 @@ def upsert(
     DynamoDB can't be read or written. Repeating the call is safe, whatever was written before.
     """
     # One change a user, the newest: DynamoDB takes no key twice in a batch. The others change nothing.
-    newest = {change.id: change for change in sorted(changes, key=_age)}
-    undecided = {change.id: newest[change.id] for change in changes}
+    undecided: dict[str, Change] = {}
+    for change in changes:
+        undecided[change.id] = max(undecided.get(change.id, change), change, key=_age)
     outcome = Outcome(unchanged=len(changes) - len(undecided))
     rows: dict[str, Row] = {}
     for attempt in range(_ATTEMPTS):

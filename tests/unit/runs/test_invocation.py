@@ -23,6 +23,7 @@ from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import UserProblem
 from tests.support import runs as in_memory
 from tests.support.fake_clerk import ClerkInMemory
+from tests.support.fake_dynamodb import FakeDynamoDB
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import OWNER, UNTIL, RunsInMemory
 
@@ -262,7 +263,7 @@ def test_watermark_of_another_table_create_missing_or_fields_does_not_count(
 
 def test_watermark_of_a_version_without_extra_fields_counts_for_the_default_ones() -> None:
     run = a_run("full", 1)
-    assert run.scope == (None, "", True, ",".join(DEFAULT_NAMES))
+    assert run.scope.fields == ",".join(DEFAULT_NAMES)
     assert run.names == DEFAULT_NAMES
 
 
@@ -326,6 +327,22 @@ def test_run_whose_last_step_failed_is_over_at_the_next_invocation(memory: RunsI
     asked = backfill_request({"waitSeconds": 0})
     Invocation(resources(memory), asked).open()
     assert memory.run(run_id).status == "COMPLETED"
+
+
+def test_run_that_another_invocation_starts_meanwhile_is_joined() -> None:
+    another = a_run("full", NOW)
+
+    def edge[T](what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+        answer = action()
+        if what.startswith("update run status="):  # the run that this invocation looks at is over
+            assert memory.runs.start(another, after=memory.runs.current("full"))
+        return answer
+
+    memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
+    memory.paged(a_run("full", NOW - HOUR_MS), counts=WRITTEN)
+    run = Invocation(resources(memory), backfill_request({"waitSeconds": 0})).open()
+    assert run.run_id == another.run_id
+    assert memory.runs.current("full").run_id == another.run_id
 
 
 class OnePageClerk(EmptyClerk):

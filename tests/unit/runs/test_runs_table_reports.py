@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from clerk_sync.aws.items import Items
+from clerk_sync.errors import AwsError
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.webhook.arrivals import Arrivals
@@ -111,3 +113,18 @@ def test_run_is_reported_when_the_answer_to_its_last_update_was_lost(recorded: R
     assert recorded.values("RunsFailed") == [1]
     memory.runs.finish(run.run_id, NOW)
     assert recorded.values("RunsFailed") == [1], "once"
+
+
+def test_run_is_reported_when_the_time_of_the_last_webhook_cannot_be_read(recorded: RecordedMetrics) -> None:
+    def edge[T](what: str, action: Callable[[], T], *, can_repeat: bool = False) -> T:
+        if what == "get webhooks":
+            raise EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        return action()
+
+    memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
+    run = an_hour_ago("full", webhooks_since=1)
+    with pytest.raises(AwsError):
+        memory.runs.finish(memory.paged(run, counts=Counts(errors=9)), NOW)
+    assert memory.run(run.run_id).status == "COMPLETED_WITH_ERRORS"
+    assert recorded.values("RunsFailed") == [1]
+    assert recorded.values("RunDuration") == [3600]
