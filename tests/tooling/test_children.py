@@ -68,3 +68,13 @@ import sys
 from tests.local.processes.children import Child
 Child(sys.argv[1:]).wait()
 """
+
+
+@pytest.mark.parametrize("handle", ["stop_on_signals()", "raise_on_signals(KeyboardInterrupt())"])
+def test_hangup_stays_ignored_under_nohup(handle: str) -> None:
+    script = (
+        "import signal; from tests.local.processes.children import *\n"
+        f"signal.signal(signal.SIGHUP, signal.SIG_IGN); {handle}\n"
+        "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True) == "True\n"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.local.launcher.proxies import reach_this_machine_directly
 from tests.local.paths import ROOT
+from tests.support.clones import clean_clone
 from tests.support.dead_proxies import dead_proxies
 from tests.support.launched import launched
 from tests.support.one_answer import one_answer
@@ -80,3 +81,18 @@ def test_cloud_check_reaches_the_local_aws_with_dead_proxies(tmp_path: Path) -> 
             assert command.finish() == 1
         assert "There is no stack clerk-sync" in command.said
         assert asked == ["POST /"]
+
+
+def test_pip_still_uses_the_proxy(tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    with one_answer(404, "none") as (proxy, asked):
+        index = {"PIP_INDEX_URL": "http://index.test/simple", "PIP_TRUSTED_HOST": "index.test"}
+        with launched(
+            "follow",
+            package="tests.cloud",
+            folder=tmp_path / "temporary",
+            clone=clean_clone(tmp_path / "clone"),
+            environment={"http_proxy": proxy, "PIP_RETRIES": "0", **index},
+        ) as command:
+            assert command.finish(seconds=120) == 1
+        assert any(request.startswith("GET http://index.test/simple/") for request in asked)

@@ -37,7 +37,7 @@ def subscriptions_result(
         found = f"Not confirmed: {pending} of AlertsTopic's {counted(len(subscriptions), 'subscription')}."
         return wrong(subject, found, "Open the link in the message that AWS sent to each, within 2 days.")
     if not subscriptions:
-        return ok(subject, "nobody is notified, as AlertEmail is empty and AlertsTopic has no subscription")
+        return ok(subject, "off, as AlertEmail is empty and AlertsTopic has no subscription")
     return ok(subject, f"{len(subscriptions)} confirmed")
 
 

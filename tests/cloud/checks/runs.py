@@ -30,6 +30,9 @@ def look(stack: Stack) -> Iterator[Result]:
     runs, pages = RunsTable(Items(dynamodb, table)), PageLedger(Items(dynamodb, table))
     for mode in get_args(Mode):
         run = last_run(runs, mode)
+        if run and run.users_table != stack.outputs["UsersTable"]:
+            yield other_table_result(mode, run, now)
+            continue
         result = run_result(mode, run, pages.problems(run) if run else [], now)
         if result.mark is Mark.OK:
             result = _overdue(stack, mode, run, now) or result
@@ -48,7 +51,7 @@ def last_run(runs: RunsTable, mode: Mode) -> Run | None:
 
 def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: int) -> Result:
     """How the last run of a mode ended."""
-    subject, function = f"{mode} run" if mode != "audit" else mode, SCHEDULES[mode][2]
+    subject, function = _subject(mode), SCHEDULES[mode][2]
     if run is None:
         if mode == "full":
             to_do = f"Invoke {function} with {{}} to fill the table."
@@ -74,6 +77,16 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
     return ok(subject, f"{run.status} {since}: {counted(run.total_users, 'user')}")
 
 
+def other_table_result(mode: Mode, run: Run, now: int) -> Result:
+    """What is said if the last run of a mode was of another table, which the stack had before."""
+    when = ago(now - run.started_at)
+    found = f"There was none of this table yet: the last one, {when}, was of {run.users_table}"
+    if mode == "full":
+        to_do = f"Invoke {SCHEDULES[mode][2]} with {{}} to fill this table."
+        return wrong(_subject(mode), f"{found}.", to_do)
+    return ok(_subject(mode), found)
+
+
 def overdue_result(mode: Mode, last: int | None, due: Due, enabled_at: int, now: int) -> Result | None:
     """What is said if the schedule did not start a run; None if it did, or was not to.
 
@@ -89,7 +102,7 @@ def overdue_result(mode: Mode, last: int | None, due: Due, enabled_at: int, now:
     found = f"There was no run since the schedule was due {ago(now - latest)}"
     found += f"; the last one was {ago(now - last)}." if last is not None else "."
     to_do = "Look at SchedulesDeadLetterQueue and the function's log; then "
-    return wrong(f"{mode} run" if mode != "audit" else mode, found, to_do + _again(mode, None))
+    return wrong(_subject(mode), found, to_do + _again(mode, None))
 
 
 def audit_result(made: Mapping[str, Any], rows: int, now: int) -> Result:
@@ -115,6 +128,10 @@ def _overdue(stack: Stack, mode: Mode, run: Run | None, now: int) -> Result | No
     last = max(run.started_at, run.ended_at or 0) if run else None
     enabled_at = schedule.get("LastModificationDate") or schedule["CreationDate"]
     return overdue_result(mode, last, (_ms(latest), _ms(before)), _ms(enabled_at), now)
+
+
+def _subject(mode: Mode) -> str:
+    return f"{mode} run" if mode != "audit" else mode
 
 
 def _again(mode: Mode, run: Run | None) -> str:

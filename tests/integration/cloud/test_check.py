@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.check import check
 from tests.cloud.checks import clerk as clerk_check
+from tests.cloud.checks import runs as runs_check
 from tests.cloud.checks.schedules import SCHEDULES
 from tests.cloud.result import Mark, Result, is_well
 from tests.cloud.stack import Clients, find_stack
@@ -74,6 +76,15 @@ def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedC
     text = json.dumps([result.dump() for result in results])
     assert LOCAL_SECRET not in text
     assert "sk_test_local" not in text
+
+
+def test_runs_of_the_table_before_say_nothing_of_another(healthy: tuple[Stack, SimulatedClerk]) -> None:
+    stack = find_stack(healthy[0].aws.client, healthy[0].name)
+    before = stack.outputs["UsersTable"]
+    results = list(runs_check.look(replace(stack, outputs={**stack.outputs, "UsersTable": "Another"})))
+    assert wrong_subjects(results) == {"full run"}
+    assert [result.finding for result in results if f"was of {before}" in result.finding]
+    assert not [result for result in results if "synced rows" in result.finding]
 
 
 # Each plants a fault and removes it again.

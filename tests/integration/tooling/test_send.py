@@ -2,9 +2,15 @@
 
 import json
 
+import pytest
+
 from tests.integration.stack import Stack
+from tests.local.aws.local_aws import WEBHOOK_SECRET
 from tests.local.commands.send import Sent, send
+from tests.local.commands.sign import LOCAL_SECRET
 from tests.local.paths import ROOT
+
+OTHER_SECRET = "whsec_YW5vdGhlci1jbGVyay1zeW5jLXNlY3JldA=="
 
 
 def test_each_sent_event_changes_the_row(stack: Stack) -> None:
@@ -26,3 +32,11 @@ def test_each_sent_event_changes_the_row(stack: Stack) -> None:
     gone = sent("user-deleted").after
     assert gone
     assert gone["clerkDeletedAt"] > gone["clerkUpdatedAt"]
+
+
+@pytest.mark.parametrize("secret", [OTHER_SECRET, f"{OTHER_SECRET} {LOCAL_SECRET}"])
+def test_sent_event_is_signed_with_the_secret_in_ssm(secret: str, stack: Stack) -> None:
+    stack.aws.put_secret(WEBHOOK_SECRET, secret)
+    with stack.configured("WebhookFunction", NEW="1"):  # a new instance, which has not read a secret yet
+        event = json.loads((ROOT / "tests/events/webhook-user-updated.json").read_text())
+        assert send(stack.aws, event, stack.name).status == 204

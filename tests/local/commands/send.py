@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from botocore.exceptions import ClientError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from clerk_sync.aws.items import from_item, to_item
-from tests.local.aws.local_aws import STACK, LocalAws, LocalAwsError
+from tests.local.aws.local_aws import STACK, WEBHOOK_SECRET, LocalAws, LocalAwsError
 from tests.local.commands.sign import LOCAL_SECRET, signature_headers
 from tests.local.commands.terminal import plain
 
@@ -19,7 +21,8 @@ type Row = dict[str, Any]
 MEANINGS = {
     204: "stored, or ignored on purpose",
     400: "not an event with type, timestamp and data",
-    401: "not signed with the secret in SSM",
+    401: "not signed with WebhookFunction's secret. It reads a changed secret within a minute: send the "
+    "webhook again then. If that does not help, set this machine's clock right",
     413: "more than 1 MiB",
     500: "not set up as it should be; WebhookFunction's log says what is wrong",
     503: "the table or SSM did not answer; Clerk would try again",
@@ -62,7 +65,7 @@ def send(aws: LocalAws, event: Any, stack: str = STACK) -> Sent:
     outputs = aws.outputs(stack)
     before = _row(aws, outputs["UsersTable"], user_id)
     print(plain(f"{kind} of {user_id} to {outputs['WebhookUrl']}"))
-    headers = {"Content-Type": "application/json", **signature_headers(body, LOCAL_SECRET)}
+    headers = {"Content-Type": "application/json", **signature_headers(body, _secret(aws))}
     answer = httpx.post(outputs["WebhookUrl"], content=body, headers=headers, timeout=30)
     return Sent(answer.status_code, before, _row(aws, outputs["UsersTable"], user_id))
 
@@ -83,6 +86,20 @@ def _happening_now(event: Any) -> tuple[str, str, str]:
     user = data.get("user") or data
     user |= {name: now for name in ("updated_at", "last_sign_in_at") if user.get(name)}
     return kind, user_id, json.dumps(envelope)
+
+
+def _secret(aws: LocalAws) -> str:
+    """The signing secret in the local AWS's SSM. Where there is none, another one, which WebhookFunction
+    rejects with the reason."""
+    try:
+        found = aws.client("ssm").get_parameter(Name=WEBHOOK_SECRET, WithDecryption=True)["Parameter"][
+            "Value"
+        ]
+        secret: str = found.replace(",", " ").split()[0]
+        signature_headers("", secret)
+    except (ClientError, LookupError, ValueError, EmptyWebhookSecretError):
+        return LOCAL_SECRET
+    return secret
 
 
 def _row(aws: LocalAws, table: str, user_id: str) -> Row | None:

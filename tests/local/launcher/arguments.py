@@ -201,8 +201,8 @@ COMMANDS = {
     "send": Command(
         "tests.local.commands.send",
         "send a webhook to the local AWS of 'run --keep', show what became of the user's row",
-        "Signs the webhook in an event as if it had happened just now, sends it to the local AWS that 'run "
-        "--keep' keeps up, and shows the user's row before and after.",
+        "Signs the webhook in an event as if it had happened just now, with the secret in the local AWS's "
+        "SSM. Sends it to the local AWS of 'run --keep', and shows the user's row before and after.",
         _send,
     ),
     "token": Command(

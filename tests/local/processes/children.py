@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -111,9 +111,7 @@ def stop_on_signals(message: str = "Stopping") -> None:
         _end_all()
         os._exit(STOPPED)  # at once, without waiting for threads
 
-    for number in SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, stop)
+    _on_signals(stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
@@ -125,8 +123,7 @@ def raise_on_signals(error: BaseException) -> None:
         _say("Stopping")
         raise error
 
-    for number in SIGNALS:
-        signal.signal(number, stop)
+    _on_signals(stop)
 
 
 def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
@@ -135,6 +132,12 @@ def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     os.chdir(ROOT)
     os.execve(command[0], command, environment)
+
+
+def _on_signals(stop: Callable[..., NoReturn]) -> None:
+    for number in SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, stop)
 
 
 def _say(message: str) -> None:

@@ -247,6 +247,7 @@ def test_an_address_that_is_not_subscribed_or_not_confirmed_is_found() -> None:
     assert_wrong(result(mine, other, pending=1), "1 of AlertsTopic's 2 subscriptions", "Open the link")
     assert_wrong(result(other), "no subscription", "aws sns subscribe --topic-arn arn:topic")
     assert result(email="").mark is Mark.OK
+    assert result(email="").finding.startswith("off, as AlertEmail is empty")
     assert result(other, email="").finding == "1 confirmed"
 
 

@@ -167,6 +167,16 @@ def test_audit_that_failed_is_to_be_started_with_the_same_event(event: str, *, d
     assert found.to_do.endswith(f"Correct that, then invoke AuditFunction with {event}.")
 
 
+def test_run_of_the_table_before_says_nothing_of_this_one() -> None:
+    full = runs.other_table_result("full", run(users_table="Old"), NOW)
+    assert_wrong(
+        full, "none of this table yet: the last one, 1 h ago, was of Old.", "BackfillFunction with {}"
+    )
+    audit = runs.other_table_result("audit", run("audit", users_table="Old"), NOW)
+    assert (audit.mark, audit.to_do) == (Mark.OK, "")
+    assert "was of Old" in audit.finding
+
+
 def test_only_a_full_run_has_to_have_been_there() -> None:
     assert_wrong(runs.run_result("full", None, [], NOW), "none yet", "BackfillFunction with {}")
     assert runs.run_result("incremental", None, [], NOW).mark is Mark.OK
