@@ -85,6 +85,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     last = {test for one in session.config.stash.get(HANDED_OVER, []) for test in one.get("last", [])}
     if last:
         collected = session.testscollected
+        session.config.get_terminal_writer().line()
         items = session.perform_collect(sorted(last))
         session.testscollected = collected + len(items)
         for item, following in zip(items, [*items[1:], None], strict=True):
