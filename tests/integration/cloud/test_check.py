@@ -145,18 +145,13 @@ def waiting_page(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def table_with_key(stack: Stack, key: str) -> Iterator[None]:
-    dynamodb, name = stack.aws.client("dynamodb"), stack.outputs["UsersTable"]
     rows = list(stack.rows().items())
-    stream = dynamodb.describe_table(TableName=name)["Table"]["StreamSpecification"]
 
     def make(key: str) -> None:
-        dynamodb.delete_table(TableName=name)
-        dynamodb.create_table(
-            TableName=name,
+        stack.aws.empty(
+            stack.outputs["UsersTable"],
             KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification=stream,
         )
 
     make(key)

@@ -187,18 +187,14 @@ class LocalAws:
                 UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
             )
 
-    def empty(self, table: str) -> None:
-        """Empty a table by creating it again."""
+    def empty(self, table: str, **changed: Any) -> None:
+        """Empty a table by creating it again, as it was but for these arguments of CreateTable."""
         dynamodb = self.client("dynamodb")
         was = dynamodb.describe_table(TableName=table)["Table"]
         dynamodb.delete_table(TableName=table)
-        dynamodb.create_table(
-            TableName=table,
-            KeySchema=was["KeySchema"],
-            AttributeDefinitions=was["AttributeDefinitions"],
-            BillingMode="PAY_PER_REQUEST",
-            **({"StreamSpecification": was["StreamSpecification"]} if "StreamSpecification" in was else {}),
-        )
+        kept = ("KeySchema", "AttributeDefinitions", "StreamSpecification")
+        request = {name: was[name] for name in kept if name in was}
+        dynamodb.create_table(TableName=table, BillingMode="PAY_PER_REQUEST", **(request | changed))
 
     def invoke(self, function: str, event: Any) -> Any:
         """Invoke a function and wait. Raises FunctionError with what it raised."""
