@@ -1,6 +1,5 @@
 """The audit: a run that compares every row with Clerk and then finds the rows of deleted users."""
 
-from dataclasses import replace
 from typing import Any
 
 from clerk_sync.audit.deletions import find_deletions
@@ -39,8 +38,10 @@ def _send_deletions(lease: Lease, clerk: ClerkClient, unlisted: int, max_percent
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
-        record = PendingPage(page.token, len(deletions), [], run.checkpoint)
-        lease.send([replace(record, deletions=missed, body=page.dump())])
+        record = PendingPage(
+            page.token, len(deletions), [], run.checkpoint, deletions=missed, body=page.dump()
+        )
+        lease.send([record])
     return missed
 
 
