@@ -36,7 +36,7 @@ class Outcome:
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    findings: dict[str, Finding] = field(default_factory=dict)
     problems: list[UserProblem] = field(default_factory=list)
     left: list[Change] = field(default_factory=list)
 
@@ -49,7 +49,8 @@ class Outcome:
         else:
             self.created += planned.creates
             self.updated += not planned.creates
-            self.findings += [planned.finding] if planned.finding else []
+            if planned.finding:
+                self.findings[change.id] = planned.finding
 
 
 def upsert(
