@@ -32,12 +32,12 @@ class PendingPage:
     """
 
     token: str
+    body: str
     users: int
     malformed: list[UserProblem]
     checkpoint: Checkpoint
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
-    body: str = ""
 
     def added_to(self, run: Run) -> Run:
         """The run once this page is sent."""
