@@ -115,7 +115,7 @@ class ProvisionedRun:
         messages = []
         for number in range(1, users // PAGE + 1):
             page = Page.of(run, number, 1, create_missing=True, users=users_of(number))
-            run = self.memory.send(run, PendingPage(page.token, PAGE, [], Checkpoint()))
+            run = self.memory.send(run, PendingPage(page.token, "", PAGE, [], Checkpoint()))
             messages.append(page.dump())
             if is_synced:
                 self.rows |= {user.id: _row(user) for user in page.users}

@@ -105,7 +105,7 @@ def _page_outcome(outcome: Outcome) -> PageOutcome:
         unchanged=outcome.unchanged,
         skipped=outcome.skipped,
         errors=len(outcome.problems),
-        missed_by_webhooks=sum(finding.missed_by_webhook for finding in outcome.findings),
+        missed_by_webhooks=sum(finding.missed_by_webhook for finding in outcome.findings.values()),
         findings=len(outcome.findings),
     )
     return PageOutcome(

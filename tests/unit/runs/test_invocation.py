@@ -187,7 +187,7 @@ def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 
     run = replace(memory.start(a_run("full", NOW - HOUR_MS)), instance_id="ins_1")
     problems = [UserProblem(f"user_{n}", "odd") for n in range(malformed)]
     for number, _ in enumerate(outcomes, 1):
-        run = memory.send(run, PendingPage(f"t{number}", 9, problems, Checkpoint()))
+        run = memory.send(run, PendingPage(f"t{number}", "", 9, problems, Checkpoint()))
     memory.runs.save(replace(run, paged_at=run.started_at), OWNER, 0)
     for number, outcome in enumerate(outcomes, 1):
         assert memory.pages.record_outcome(
@@ -241,7 +241,7 @@ def test_incremental_run_that_was_given_up_leaves_the_watermark_where_it_was(mem
         run_id = memory.runs.current("incremental").run_id or ""
         run = memory.runs.acquire(run_id, OWNER, NOW, UNTIL)
         assert run
-        sent = memory.send(run, PendingPage("t1", 9, [], Checkpoint()))
+        sent = memory.send(run, PendingPage("t1", "", 9, [], Checkpoint()))
         memory.runs.save(replace(sent, paged_at=NOW), OWNER, 0)
         memory.pages.record_outcome(run_id, 1, "t1", None)
         memory.runs.finish(run_id, NOW)

@@ -30,7 +30,7 @@ ADA = User("ada", 1_000, {"firstName": "Ada", "lastName": "Lovelace"})
 
 def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> None:
     memory = RunsInMemory()
-    memory.send(memory.start(RUN), PendingPage("t1", 5, [], Checkpoint()))
+    memory.send(memory.start(RUN), PendingPage("t1", "", 5, [], Checkpoint()))
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {
@@ -71,7 +71,7 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
 def test_page_changes_only_the_fields_that_it_carries(extra: tuple[str, ...]) -> None:
     """Whichever fields are synced by the time when it is delivered."""
     memory = RunsInMemory()
-    memory.send(memory.start(RUN), PendingPage("t1", 1, [], Checkpoint()))
+    memory.send(memory.start(RUN), PendingPage("t1", "", 1, [], Checkpoint()))
     names = synced(extra)
     page = Page(
         run_id=RUN.run_id,
@@ -99,7 +99,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.memory = RunsInMemory()
-        sent = PendingPage("t1", 3, [], Checkpoint())
+        sent = PendingPage("t1", "", 3, [], Checkpoint())
         run = self.memory.send(self.memory.start(replace(RUN, dry_run=False)), sent)
         self.memory.runs.save(replace(run, paged_at=2_000), OWNER, 0)
         users = (ADA, User("eve", 3, {"lastName": "Eve"}), User("new", 3, {}))
