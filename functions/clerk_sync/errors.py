@@ -54,10 +54,6 @@ class RowRefused(AwsError):
     can't hold one of its values."""
 
 
-class ClaimsUnavailable(AwsError):
-    """RunsTable does not say which page load asks Clerk for a user; the users table may still answer."""
-
-
 class Throttled(AwsError):
     """DynamoDB kept throttling a table until the attempts, or the time, were used up."""
 

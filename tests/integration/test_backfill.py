@@ -546,7 +546,7 @@ def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
     assert stack.runs.start(run, after=stack.runs.current(mode))
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
-    page = PendingPage("never sent", users, [], run.checkpoint)
+    page = PendingPage("never sent", "", users, [], run.checkpoint)
     stack.pages.record_pending(run, "cut off", [page], 0)
     return page.added_to(run)
 

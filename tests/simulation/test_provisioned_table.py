@@ -102,19 +102,20 @@ def users_of(page: int) -> tuple[User, ...]:
 
 class ProvisionedRun:
     """A run over a provisioned table: each worker handles every fifth page. `seconds` is how long it took,
-    `given_up` how many pages ended in the dead-letter queue, and `parts` how many messages there were."""
+    `given_up` how many pages ended in the dead-letter queue, `parts` how many messages there were, and
+    `most_parts` how many of one page."""
 
     def __init__(self, users: int, units: int, *, is_synced: bool) -> None:
         random.seed(1)
         self.memory = RunsInMemory()
         self.rows: dict[str, Any] = {}
-        self.given_up = self.parts = 0
+        self.given_up = self.parts = self.most_parts = 0
         self.seconds = 0.0
         run = self.memory.start(RUN)
         messages = []
         for number in range(1, users // PAGE + 1):
             page = Page.of(run, number, 1, create_missing=True, users=users_of(number))
-            run = self.memory.send(run, PendingPage(page.token, PAGE, [], Checkpoint()))
+            run = self.memory.send(run, PendingPage(page.token, "", PAGE, [], Checkpoint()))
             messages.append(page.dump())
             if is_synced:
                 self.rows |= {user.id: _row(user) for user in page.users}
@@ -133,6 +134,7 @@ class ProvisionedRun:
             pause = self._deliver(share, sent, message, delivery)
             order += 1
             self.parts += 1
+            self.most_parts = max(self.most_parts, Page.load(message).part + 1)
             for continued, delay in zip(sent.messages, sent.delays, strict=True):
                 heapq.heappush(queue, (share.now + delay, order, 1, continued))
             sent.messages, sent.delays = [], []
@@ -155,7 +157,7 @@ class ProvisionedRun:
         worker = Worker(users_table, self.memory.runs, self.memory.pages, sent, placeholder_pattern([]))
         is_last = delivery == DELIVERIES
         try:
-            worker.work(Page.load(message), is_first_delivery=delivery == 1, is_last_delivery=is_last)
+            worker.work(Page.load(message), is_last_delivery=is_last)
         except AwsError:
             return float(min(900, 15 * 4 ** (delivery - 1)))
         except KilledError:
@@ -188,3 +190,10 @@ def test_run_over_a_small_provisioned_table_ends_whole(
     assert {row["email"] for row in rows} == {
         user.fields["email"] for page in range(1, run.pages + 1) for user in users_of(page)
     }
+
+
+def test_page_over_a_tiny_table_continues_in_more_messages_than_a_loop_may_have() -> None:
+    """So WorkerFunction must allow it: see tests/tooling/test_recursive_loops.py."""
+    provisioned = ProvisionedRun(2_500, 1, is_synced=False)
+    assert provisioned.most_parts > 16
+    assert provisioned.given_up == 0

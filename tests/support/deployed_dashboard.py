@@ -33,7 +33,7 @@ def start_run(
     assert runs.acquire(run.run_id, "me", started_at, started_at)
     run = replace(run, expected_users=expected)
     runs.save(run, "me", 0)
-    page = PendingPage("token", counts.total, [], Checkpoint())
+    page = PendingPage("token", "", counts.total, [], Checkpoint())
     stack.pages.record_pending(run, "me", [page], 0)
     runs.save(page.added_to(run), "me", 0)
     assert stack.pages.record_outcome(run.run_id, 1, "token", PageOutcome(counts, problems))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from clerk_sync.clock import DAY_MS
-from clerk_sync.errors import ClaimsUnavailable
 from clerk_sync.profile.refresh_claims import RefreshClaims
 
 NOW = 1_800_000_000_000
@@ -12,7 +11,7 @@ UNTIL = NOW + 6_000
 
 class FakeRefreshClaims(RefreshClaims):
     """`asked` holds the user of every claim that was asked for, and whether it was granted. While `is_down`,
-    every call fails, as it does when RunsTable is throttled."""
+    every call returns None, as it does when RunsTable is throttled."""
 
     def __init__(self) -> None:
         self.refreshed: dict[str, int] = {}
@@ -20,12 +19,12 @@ class FakeRefreshClaims(RefreshClaims):
         self.asked: list[tuple[str, bool]] = []
         self.is_down = False
 
-    def refreshed_at(self, user_id: str) -> int:
-        self._check()
-        return self.refreshed.get(user_id, 0)
+    def refreshed_at(self, user_id: str) -> int | None:
+        return None if self.is_down else self.refreshed.get(user_id, 0)
 
-    def claim(self, user_id: str, now: int, until: int) -> bool:
-        self._check()
+    def claim(self, user_id: str, now: int, until: int) -> bool | None:
+        if self.is_down:
+            return None
         is_free = not now <= self.claimed.get(user_id, -1) <= now + DAY_MS
         if is_free:
             self.claimed[user_id] = until
@@ -33,15 +32,10 @@ class FakeRefreshClaims(RefreshClaims):
         return is_free
 
     def end(self, user_id: str, until: int, refreshed_at: int | None = None) -> None:
-        self._check()
-        if self.claimed.get(user_id) == until:
+        if not self.is_down and self.claimed.get(user_id) == until:
             del self.claimed[user_id]
             if refreshed_at is not None:
                 self.refreshed[user_id] = refreshed_at
-
-    def _check(self) -> None:
-        if self.is_down:
-            raise ClaimsUnavailable("AWS failed reading from Runs")
 
 
 def user_is_not_refreshed_at_first(claims: RefreshClaims) -> None:

@@ -63,7 +63,7 @@ class RunsInMemory:
     ) -> str:
         """Start a run of one page and end its paging; the page has an outcome if there are counts. The run's
         id is returned."""
-        sent = self.send(self.start(run), PendingPage("t1", 9, [], Checkpoint(), deletions=deletions))
+        sent = self.send(self.start(run), PendingPage("t1", "", 9, [], Checkpoint(), deletions=deletions))
         self.runs.save(replace(sent, paged_at=run.started_at, failure=failure), OWNER, 0)
         if counts:
             assert self.pages.record_outcome(run.run_id, 1, "t1", PageOutcome(counts))

@@ -95,7 +95,6 @@ changes: st.SearchStrategy[Change] = st.one_of(
 
 findings = st.builds(
     Finding,
-    st.text(max_size=3),
     st.sampled_from(FindingKind),
     st.lists(st.sampled_from(ALL_NAMES), unique=True, max_size=3).map(tuple),
     st.booleans(),

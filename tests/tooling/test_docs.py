@@ -194,7 +194,7 @@ def test_every_event_key_is_listed() -> None:
 
 @pytest.mark.parametrize(("function", "heading", "keys"), [
     ("BackfillFunction", "result", [*AN_AUDIT.result([], None, 0)]),
-    ("AuditFunction", "report", [*report(AN_AUDIT, group_by_kind([]), [], None, 0)]),
+    ("AuditFunction", "report", [*report(AN_AUDIT, group_by_kind({}), [], None, 0)]),
 ])  # fmt: skip
 def test_example_of_a_result_has_every_key(function: str, heading: str, keys: list[str]) -> None:
     [example] = re.findall(

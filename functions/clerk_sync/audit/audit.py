@@ -38,9 +38,7 @@ def _send_deletions(lease: Lease, clerk: ClerkClient, unlisted: int, max_percent
     if deletions:
         run = lease.run
         page = Page.of(run, run.pages + 1, now_ms(), create_missing=False, deletions=tuple(deletions))
-        record = PendingPage(
-            page.token, len(deletions), [], run.checkpoint, deletions=missed, body=page.dump()
-        )
+        record = PendingPage(page.token, page.dump(), len(deletions), [], run.checkpoint, deletions=missed)
         lease.send([record])
     return missed
 

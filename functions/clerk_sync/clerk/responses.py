@@ -57,7 +57,7 @@ def read_object(body: bytes, key: str, is_right: Callable[[Any], bool]) -> Any:
 
 
 def clerk_error(response: httpx.Response) -> tuple[str, str] | None:
-    """The code and the trace id of an error that Clerk's API wrote: `{"errors": [{"code": …}, …],
+    """The code and the trace id, in words, of an error that Clerk's API wrote: `{"errors": [{"code": …}, …],
     "clerk_trace_id": …}`, `ClerkErrors` in the OpenAPI description. Its messages are left out, as they can
     quote input. None for what a firewall, a proxy or a wrong address answers."""
     try:
@@ -67,7 +67,7 @@ def clerk_error(response: httpx.Response) -> tuple[str, str] | None:
         return None
     if not isinstance(code, str) or not code.strip():
         return None
-    return code, trace_id if isinstance(trace_id, str) else "no trace id"
+    return code, f"trace id {trace_id}" if isinstance(trace_id, str) else "no trace id"
 
 
 def describe(response: httpx.Response) -> str:

@@ -54,7 +54,7 @@ def _handle(delivery: Delivery, worker: Worker, max_receive_count: int) -> bool:
     try:
         page = Page.load(delivery.body)
         logger.append_keys(runId=page.run_id, page=page.number)
-        worker.work(page, is_first_delivery=delivery.number == 1, is_last_delivery=is_last)
+        worker.work(page, is_last_delivery=is_last)
     except NewerVersion as error:
         logger.warning("page_deferred", messageId=delivery.message_id, reason=str(error), **tried)
     except MessageError as error:

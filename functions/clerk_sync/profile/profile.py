@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clerk_sync.clock import is_from_future, now_ms
-from clerk_sync.errors import ClaimsUnavailable, ClerkSyncError, ClerkUnavailable, RowRefused, UserUnknown
+from clerk_sync.errors import ClerkSyncError, ClerkUnavailable, RowRefused, UserUnknown
 from clerk_sync.log import logger
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from clerk_sync.users.fields import FIELDS, Names
@@ -69,36 +69,30 @@ class Profiles:
         it if it holds nothing of Clerk's yet. Raises AwsError, and ClerkUnavailable if there is no row to
         return and Clerk can't be asked, or does not know the user yet.
         """
-        try:
-            return self._ensure(user_id, self.claims)
-        except ClaimsUnavailable as error:
-            logger.warning("claims_unavailable", reason=str(error))
-        return self._ensure(user_id, None)
-
-    def _ensure(self, user_id: str, claims: RefreshClaims | None) -> Profile | None:
-        """Without claims, as RunsTable fails, Clerk is asked only for users who have no row to return."""
         started_at = now_ms()
         has_waited = False
         while True:
             # In this order: a row that is read after a refresh was recorded has seen it.
-            refreshed_at = claims.refreshed_at(user_id) if claims else 0
+            refreshed_at = self.claims.refreshed_at(user_id)
             row = self.users_table.get(user_id)
             if row is None and not self.create_missing:
                 return None
             profile = _profile(row)
             version = snapshot_version(profile.row, started_at) if profile else None
             # A row that came while this waited is fresh, though its refresh may not be recorded yet.
-            if version and (has_waited or self._is_fresh(version, refreshed_at, started_at)):
+            if version and (has_waited or self._is_fresh(version, refreshed_at or 0, started_at)):
                 return profile
             now = now_ms()
             if now < self._down_until:
                 return _unrefreshed(user_id, row, "Clerk gave no answer a moment ago")
-            if not claims:
+            claim = now + CLAIM_MS
+            is_granted = None if refreshed_at is None else self.claims.claim(user_id, now, claim)
+            if is_granted:
+                return self._refresh(user_id, row, claim)
+            if is_granted is None:  # without claims, Clerk is asked only for users who have no row to return
                 if profile:
                     return _unrefreshed(user_id, row, "RunsTable gave no answer")
                 return self._refresh(user_id, row, None)
-            if claims.claim(user_id, now, claim := now + CLAIM_MS):
-                return self._refresh(user_id, row, claim)
             if version or now > started_at + CLAIM_MS:
                 return _unrefreshed(user_id, row, "another page load is asking Clerk")
             self.sleep(_POLL_SECONDS)
@@ -153,12 +147,8 @@ class Profiles:
         return _profile(stored.row, is_stale=stored.problem is not None)
 
     def _end_claim(self, user_id: str, claim: int | None, refreshed_at: int | None = None) -> None:
-        if claim is None:
-            return
-        try:
+        if claim is not None:
             self.claims.end(user_id, claim, refreshed_at)
-        except ClaimsUnavailable as error:
-            logger.warning("claims_unavailable", reason=str(error))
 
 
 def _profile(row: Row | None, *, is_stale: bool = False) -> Profile | None:

@@ -92,9 +92,9 @@ def _pages(run: Run, first: int, listed: ListedUsers) -> Iterator[PendingPage]:
         page = Page.of(run, number, listed.requested_at, create_missing=run.create_missing, users=users)
         yield PendingPage(
             page.token,
+            page.dump(),
             len(users),
             malformed,
             listed.checkpoint_after(end),
             digests(listed.users[start:end]),
-            body=page.dump(),
         )

@@ -127,11 +127,14 @@ class Invocation:
 
     def _is_followed(self, run: Run) -> bool:
         """Whether the run was joined, but is not what this event means when there is none to join: left over
-        from days ago, or with other options."""
+        from days ago, with other options, or of another table or other fields."""
         was_joined = run.started_at < self._invoked_at and not self._request.run_id
+        table = self._resources.users_table
         return was_joined and (
             run.dry_run != self._request.dry_run
             or run.create_missing != self._create_missing
+            or run.users_table != table.table
+            or run.fields != ",".join(table.names)
             or run.is_left_over(self._invoked_at)
         )
 

@@ -64,7 +64,7 @@ class Lease:
             self._recover()
             with self.resources.open_clerk(self._before_pause, self.run.names) as clerk:
                 try:
-                    self.resources.users_table.with_fields(self.run.names).check()
+                    self._check_table()
                     self._check_instance(clerk)
                     page(self, clerk)
                 finally:
@@ -135,6 +135,17 @@ class Lease:
         deletions = deletions or self.run.deletions
         self.save(paged_at=now_ms(), unlisted_users=unlisted_users, deletions=deletions)
         logger.info("run_paged", pages=self.run.pages, users=self.run.total_users)
+
+    def _check_table(self) -> None:
+        """Raise SettingsError if the users table does not fit, or the run began with another one: it would
+        look complete, with its users spread over both."""
+        table = self.resources.users_table
+        if self.run.users_table != table.table:
+            raise SettingsError(
+                f"The run began with table {self.run.users_table!r}, but the functions now write to "
+                f"{table.table!r}. Start another run."
+            )
+        table.with_fields(self.run.names).check()
 
     def _check_instance(self, clerk: ClerkClient) -> None:
         """Raise ClerkRefused if the key is another instance's: its users would get rows, and an audit would

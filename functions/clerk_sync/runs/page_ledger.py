@@ -104,7 +104,9 @@ class PageLedger:
         """
         key = {"runId": run_id, "part": page_record.part_of(number), "pageToken": token}
         page = {**key, "state": "PENDING", "malformedCount": 0}
-        is_not_last = "(attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
+        is_not_last = (
+            "attribute_exists(runId) AND (attribute_not_exists(pagedAt) OR settledPages < pagesButOne)"
+        )
         return self._record(page, "DONE", outcome, is_not_last)
 
     def record_outcome(self, run_id: str, number: int, token: str, outcome: PageOutcome | None) -> bool:

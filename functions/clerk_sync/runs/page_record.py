@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import compress, decompress
 
+from pydantic import TypeAdapter
+
 from clerk_sync.aws.items import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.runs.run import PROBLEMS_SHOWN, MissedDeletions, Run
 from clerk_sync.text import counted
-from clerk_sync.users.drift import Finding, FindingKind
 from clerk_sync.users.upsert import Plan, Planned
 from clerk_sync.users.user import UserProblem
 
@@ -18,6 +19,7 @@ PAGE = "page#"
 READING = "reading#"
 
 PageRecord = Mapping[str, Any]
+_PLANS = TypeAdapter(list[Planned | None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,12 @@ class PendingPage:
     """
 
     token: str
+    body: str
     users: int
     malformed: list[UserProblem]
     checkpoint: Checkpoint
     ids: bytes | None = None
     deletions: MissedDeletions | None = None
-    body: str = ""
 
     def added_to(self, run: Run) -> Run:
         """The run once this page is sent."""
@@ -105,25 +107,10 @@ def dump_problems(problems: Sequence[UserProblem]) -> str:
 def dump_plan(plan: Plan, user_ids: Sequence[str]) -> bytes:
     """What a page is to write, with an entry for each of its users. Compressed, as DynamoDB charges by the
     KB."""
-    return compress(json.dumps([_entry(plan.get(user_id)) for user_id in user_ids]).encode())
+    return compress(_PLANS.dump_json([plan.get(user_id) for user_id in user_ids]))
 
 
 def load_plan(dumped: bytes, user_ids: Sequence[str]) -> Plan:
     """The reverse of `dump_plan`."""
-    entries = zip(user_ids, json.loads(decompress(dumped)), strict=True)
-    return {user_id: _planned(user_id, *entry) for user_id, entry in entries if entry}
-
-
-def _entry(planned: Planned | None) -> list[Any]:
-    if planned is None:
-        return []
-    finding = planned.finding
-    found = (finding.kind, finding.fields, finding.missed_by_webhook) if finding else ()
-    return [planned.creates, *found]
-
-
-def _planned(user_id: str, creates: bool, *found: Any) -> Planned:
-    if not found:
-        return Planned(creates)
-    kind, fields, is_missed = found
-    return Planned(creates, Finding(user_id, FindingKind(kind), tuple(fields), is_missed))
+    plans = zip(user_ids, _PLANS.validate_json(decompress(dumped)), strict=True)
+    return {user_id: planned for user_id, planned in plans if planned}

@@ -1,11 +1,11 @@
 """What is wrong with a row, given what the write rule would do about it. Pure decisions, no I/O."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import translate
-from typing import TypedDict
+from typing import Any
 
 from clerk_sync.users.user import Change, User
 from clerk_sync.users.write_rule import (
@@ -36,33 +36,18 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A user whose row was wrong, and the synced fields that differed.
+    """How a user's row was wrong, and the synced fields that differed.
 
     `missed_by_webhook`: a webhook should have brought the change.
     """
 
-    user_id: str
     kind: FindingKind
     fields: tuple[str, ...]
     missed_by_webhook: bool
 
 
-class AffectedUser(TypedDict):
-    """One user of a group."""
-
-    clerkUserId: str
-    fields: list[str]
-
-
-class FindingGroup(TypedDict):
-    """The number of findings of one kind, and the first users."""
-
-    count: int
-    users: list[AffectedUser]
-
-
-Findings = dict[str, FindingGroup]
-"""By the values of FindingKind."""
+Findings = dict[str, dict[str, Any]]
+"""By the values of FindingKind: `{"count", "users": [{"clerkUserId", "fields"}, …the first 20]}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +72,7 @@ class DriftClassifier:
         is_new = version is None or version < change.updated_at
         is_missed = is_new and self.webhooks_since is not None and change.updated_at >= self.webhooks_since
         if row is None:
-            return Finding(change.id, FindingKind.MISSING, (), is_missed)
+            return Finding(FindingKind.MISSING, (), is_missed)
         future = row.keys() - without_future_times(row, now).keys()
         fields = tuple(name for name in change.names if name in write.changed)
         fields += (VERSION,) if VERSION in future else ()
@@ -99,7 +84,7 @@ class DriftClassifier:
             kind = FindingKind.DRIFTED
         else:
             return None
-        return Finding(change.id, kind, fields, is_missed)
+        return Finding(kind, fields, is_missed)
 
     def _is_expected(self, user: User, row: Row, name: str) -> bool:
         """Whether a webhook or the next full run will bring this field."""
@@ -128,11 +113,11 @@ def _texts(row: Row, fields: Sequence[str]) -> list[str]:
     return [*differing, name] if {"firstName", "lastName"} & set(fields) else differing
 
 
-def group_by_kind(findings: Iterable[Finding]) -> Findings:
-    """Count findings by kind, and keep the first of each."""
+def group_by_kind(findings: Mapping[str, Finding]) -> Findings:
+    """Count findings, given by user id, and keep the first of each kind."""
     return merge(
-        {f.kind.value: {"count": 1, "users": [{"clerkUserId": f.user_id, "fields": list(f.fields)}]}}
-        for f in findings
+        {found.kind.value: {"count": 1, "users": [{"clerkUserId": user_id, "fields": list(found.fields)}]}}
+        for user_id, found in findings.items()
     )
 
 

@@ -8,7 +8,7 @@ from clerk_sync.errors import AwsError, RowRefused, Throttled
 from clerk_sync.users.drift import DriftClassifier, Finding
 from clerk_sync.users.fields import FIELDS, METADATA
 from clerk_sync.users.table import UsersTable
-from clerk_sync.users.table_writes import Lost
+from clerk_sync.users.table_writes import Lost, Result
 from clerk_sync.users.user import Change, User, UserProblem
 from clerk_sync.users.write_rule import ACTIVITY, Row, Write, decide
 
@@ -36,7 +36,7 @@ class Outcome:
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    findings: dict[str, Finding] = field(default_factory=dict)
     problems: list[UserProblem] = field(default_factory=list)
     left: list[Change] = field(default_factory=list)
 
@@ -49,7 +49,23 @@ class Outcome:
         else:
             self.created += planned.creates
             self.updated += not planned.creates
-            self.findings += [planned.finding] if planned.finding else []
+            if planned.finding:
+                self.findings[change.id] = planned.finding
+
+    def settle(self, change: Change, planned: Planned, result: Result) -> Change | None:
+        """Count the user of a write by its result; if there is none yet, return what to decide again."""
+        match result:
+            case None:
+                self.add(change, planned)
+            case RowRefused() if lighter := _lighter(change, result):
+                return lighter
+            case RowRefused():
+                self.problems.append(UserProblem(change.id, str(result)))
+            case Throttled():
+                self.left.append(change)
+            case Lost():
+                return change
+        return None
 
 
 def upsert(
@@ -71,10 +87,7 @@ def upsert(
     count as planned there. `before_writing` gets the whole plan before the first write. Raises AwsError if
     DynamoDB can't be read or written. Repeating the call is safe, whatever was written before.
     """
-    # One change a user, the newest: DynamoDB takes no key twice in a batch. The others change nothing.
-    undecided: dict[str, Change] = {}
-    for change in changes:
-        undecided[change.id] = max(undecided.get(change.id, change), change, key=_age)
+    undecided = _newest(changes)
     outcome = Outcome(unchanged=len(changes) - len(undecided))
     rows: dict[str, Row] = {}
     for attempt in range(_ATTEMPTS):
@@ -102,19 +115,11 @@ def upsert(
         results = rehearsed if dry_run else table.write(writes)
         decided, undecided, rows = undecided, {}, {}
         for write, result in zip(writes, results, strict=True):
-            change = decided[write.user_id]
-            match result:
-                case None:
-                    outcome.add(change, plan[change.id])
-                case RowRefused() if lighter := _lighter(change, result):
-                    undecided[change.id] = lighter
-                case RowRefused():
-                    outcome.problems.append(UserProblem(change.id, str(result)))
-                case Throttled():
-                    outcome.left.append(change)
-                case Lost(found):
-                    undecided[change.id] = change
-                    rows |= {} if found is None else {change.id: found}
+            user_id = write.user_id
+            if again := outcome.settle(decided[user_id], plan[user_id], result):
+                undecided[user_id] = again
+            if isinstance(result, Lost) and result.row is not None:
+                rows[user_id] = result.row
         if not undecided:
             break
     outcome.problems += [
@@ -169,6 +174,14 @@ def _lighter(change: Change, refused: RowRefused) -> User | None:
         return None
     fields = {name: value for name, value in change.fields.items() if name != largest}
     return replace(change, fields=fields, refused={**change.refused, largest: str(refused)})
+
+
+def _newest(changes: Sequence[Change]) -> dict[str, Change]:
+    """The newest change of each user: DynamoDB takes no key twice in a batch. The others change nothing."""
+    newest: dict[str, Change] = {}
+    for change in changes:
+        newest[change.id] = max(newest.get(change.id, change), change, key=_age)
+    return newest
 
 
 def _age(change: Change) -> tuple[int, int]:

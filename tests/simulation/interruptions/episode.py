@@ -337,7 +337,7 @@ class Episode:
         try:
             worker.Worker(
                 self.users_table, self._runs_table(), self._page_ledger(), self.queue, NO_PLACEHOLDERS
-            ).work(page, is_first_delivery=message.deliveries == 1, is_last_delivery=is_last)
+            ).work(page, is_last_delivery=is_last)
         except AwsError:
             message.visible_at = self.world.now + (0 if is_last else 15_000)
         else:

@@ -208,18 +208,18 @@ def test_a_run_is_overdue_when_its_schedule_did_not_start_one(
         assert result is None
 
 
-def audit(found: list[Finding], **values: Any) -> dict[str, Any]:
+def audit(found: dict[str, Finding], **values: Any) -> dict[str, Any]:
     one = run("audit", dry_run=True, **values)
     return report(one, group_by_kind(found), [], None, NOW)
 
 
 def test_the_audit_says_rows_and_users_and_what_differs() -> None:
-    fine = runs.audit_result(audit([]), 9, NOW)
+    fine = runs.audit_result(audit({}), 9, NOW)
     assert (fine.mark, fine.finding) == (Mark.OK, "OK: 9 synced rows for 9 users, 59 min ago")
     drifted = audit(
-        [Finding("user_1", FindingKind.DRIFTED, ("email",), missed_by_webhook=False)],
+        {"user_1": Finding(FindingKind.DRIFTED, ("email",), missed_by_webhook=False)},
         counts=Counts(findings=1),
     )
     assert_wrong(runs.audit_result(drifted, 9, NOW), "DRIFT: drifted 1; 9 synced rows", '{"repair": true}')
-    held_back = audit([], deletions=MissedDeletions(rows=9, found=5, held_back="Too many are gone."))
+    held_back = audit({}, deletions=MissedDeletions(rows=9, found=5, held_back="Too many are gone."))
     assert_wrong(runs.audit_result(held_back, 9, NOW), "DRIFT: notInClerk 5", "Too many are gone.")

@@ -167,7 +167,7 @@ class Audit:
         run = memory.start(Run("audit-1", "audit", create_missing=True, dry_run=dry_run, started_at=1_000))
         for number, page in enumerate(batched(listed, 50, strict=False), 1):
             token = f"t{number}"
-            run = memory.send(run, PendingPage(token, len(page), [], Checkpoint(), page_of(page)))
+            run = memory.send(run, PendingPage(token, "", len(page), [], Checkpoint(), page_of(page)))
             outcome = PageOutcome(counts or Counts(unchanged=len(page)))
             assert memory.pages.record_outcome(run.run_id, number, token, outcome)
         self.run = memory.run(run.run_id)
@@ -189,7 +189,7 @@ class Audit:
     def listed_earlier(self, mode: Mode, user_ids: Sequence[str], *, started_at: int = 500) -> None:
         """Record a run that listed these users."""
         run = Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=True, started_at=started_at)
-        self.memory.send(self.memory.start(run), PendingPage("t", 1, [], Checkpoint(), page_of(user_ids)))
+        self.memory.send(self.memory.start(run), PendingPage("t", "", 1, [], Checkpoint(), page_of(user_ids)))
 
     def _keep_lease(self) -> None:
         self.lease_kept += 1

@@ -29,13 +29,13 @@ OVER = Run(
     counts=Counts(unchanged=15),
     deletions=MissedDeletions(rows=15),
 )
-NOTHING = group_by_kind([])
+NOTHING = group_by_kind({})
 FIX = 'Invoke AuditFunction with {"repair": true} to fix the rows.'
 AGAIN = "Audit again to confirm that the rows are now correct."
 
 
 def one(kind: FindingKind) -> Findings:
-    return group_by_kind([Finding("user_1", kind, ("email",), missed_by_webhook=False)])
+    return group_by_kind({"user_1": Finding(kind, ("email",), missed_by_webhook=False)})
 
 
 def counted(run: Run, found: Findings) -> Run:
@@ -61,8 +61,10 @@ def test_report_has_the_documented_shape() -> None:
         deletions=MissedDeletions(rows=14, found=2, first=("user_8", "user_9"), sent=1, listed_before=2),
     )
     found = group_by_kind(
-        Finding(f"user_{n}", kind, ("email", "username")[:n], missed_by_webhook=False)
-        for n, kind in enumerate(FindingKind)
+        {
+            f"user_{n}": Finding(kind, ("email", "username")[:n], missed_by_webhook=False)
+            for n, kind in enumerate(FindingKind)
+        }
     )
     problems = [UserProblem("user_7", "odd")]
     assert report(run, found, problems, Webhooks(first_at=1, last_at=2_000), 5_402_000) == {
@@ -222,7 +224,7 @@ runs = st.builds(
     ),
 )
 tallies = st.lists(st.sampled_from(FindingKind), max_size=40).map(
-    lambda kinds: group_by_kind(Finding("user_1", kind, (), missed_by_webhook=False) for kind in kinds)
+    lambda kinds: group_by_kind({f"user_{n}": Finding(kind, (), False) for n, kind in enumerate(kinds)})
 )
 
 

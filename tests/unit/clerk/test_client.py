@@ -281,7 +281,7 @@ def test_on_wait_is_called_before_the_pause(time: FakeTime) -> None:
         sleep=lambda seconds: order.append("pause") if seconds > 0.01 else None,
     ) as clerk:
         clerk.users()
-    assert order == ["500 (some_code, trace123)", "pause"]
+    assert order == ["500 (some_code, trace id trace123)", "pause"]
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ NOT_CLERKS_ERRORS = [
 
 
 def test_clerks_error_has_its_code_and_trace_id() -> None:
-    assert clerk_error(clerk_failure(422)) == ("some_code", "trace123")
-    assert describe(clerk_failure(422)) == "422 (some_code, trace123)"
+    assert clerk_error(clerk_failure(422)) == ("some_code", "trace id trace123")
+    assert describe(clerk_failure(422)) == "422 (some_code, trace id trace123)"
 
 
 @pytest.mark.parametrize("trace_id", [None, 7, {"name": "Ada"}])

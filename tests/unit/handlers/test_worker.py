@@ -58,7 +58,7 @@ class Aws:
         self.memory = RunsInMemory()
         page = Page.of(RUN, 1, 5, create_missing=True, users=(User("user_1", 5, {}),))
         self.body = page.dump()
-        self.memory.send(self.memory.start(RUN), PendingPage(page.token, 1, [], Checkpoint()))
+        self.memory.send(self.memory.start(RUN), PendingPage(page.token, "", 1, [], Checkpoint()))
 
     def client(self, service: str) -> Any:
         return {"sqs": self.sqs, "dynamodb": self.memory.dynamodb}[service]

@@ -1,3 +1,5 @@
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -5,7 +7,6 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from clerk_sync.aws.items import Items, from_item
-from clerk_sync.errors import ClaimsUnavailable
 from clerk_sync.profile.refresh_claims import RefreshClaims
 from tests.support.fake_dynamodb import ConditionalCheckFailed
 from tests.support.fake_refresh_claims import CONTRACT, NOW, UNTIL, FakeRefreshClaims
@@ -44,7 +45,9 @@ def claims_on(dynamodb: Any) -> RefreshClaims:
         EndpointConnectionError(endpoint_url="https://dynamodb.test"),
     ],
 )
-def test_table_that_fails_is_named(error: Exception) -> None:
+def test_table_that_fails_is_logged_and_leaves_page_loads_without_claims(
+    error: Exception, log: io.StringIO
+) -> None:
     claims = claims_on(DynamoDb(error))
     calls: list[Callable[[], object]] = [
         lambda: claims.refreshed_at("user_1"),
@@ -53,8 +56,11 @@ def test_table_that_fails_is_named(error: Exception) -> None:
         lambda: claims.end("user_1", UNTIL),
     ]
     for call in calls:
-        with pytest.raises(ClaimsUnavailable, match=r"\bRuns\b"):
-            call()
+        assert call() is None
+    for line in map(json.loads, log.getvalue().splitlines()):
+        assert (line["level"], line["message"]) == ("WARNING", "claims_unavailable")
+        assert " Runs" in line["reason"]
+    assert len(log.getvalue().splitlines()) == len(calls)
 
 
 def test_failed_condition_is_a_claim_of_another_page_load() -> None:

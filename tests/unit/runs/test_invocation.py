@@ -24,6 +24,7 @@ from clerk_sync.users.user import UserProblem
 from tests.support import runs as in_memory
 from tests.support.fake_clerk import ClerkInMemory
 from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.fake_users_table import FakeUsersTable
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import OWNER, UNTIL, RunsInMemory
 
@@ -83,7 +84,14 @@ def start_another(memory: RunsInMemory, mode: Mode) -> None:
 
 
 def a_run(mode: Mode, started_at: int) -> Run:
-    return Run(f"{mode}-{started_at}", mode, create_missing=True, dry_run=False, started_at=started_at)
+    return Run(
+        f"{mode}-{started_at}",
+        mode,
+        create_missing=True,
+        dry_run=False,
+        started_at=started_at,
+        users_table="users",
+    )
 
 
 @pytest.mark.parametrize("request_of", [backfill_request, audit_request])
@@ -176,11 +184,10 @@ def incremental_since(memory: RunsInMemory, **changed: Any) -> int | None:
 def a_full_run(memory: RunsInMemory, *outcomes: Counts | None, malformed: int = 0) -> str:
     """A full run that has ended, an hour ago, with a page for each outcome; None: its page was given up."""
     memory.instance.remember("ins_1")
-    run = memory.start(replace(a_run("full", NOW - HOUR_MS), users_table="users"))
-    run = replace(run, instance_id="ins_1")
+    run = replace(memory.start(a_run("full", NOW - HOUR_MS)), instance_id="ins_1")
     problems = [UserProblem(f"user_{n}", "odd") for n in range(malformed)]
     for number, _ in enumerate(outcomes, 1):
-        run = memory.send(run, PendingPage(f"t{number}", 9, problems, Checkpoint()))
+        run = memory.send(run, PendingPage(f"t{number}", "", 9, problems, Checkpoint()))
     memory.runs.save(replace(run, paged_at=run.started_at), OWNER, 0)
     for number, outcome in enumerate(outcomes, 1):
         assert memory.pages.record_outcome(
@@ -234,7 +241,7 @@ def test_incremental_run_that_was_given_up_leaves_the_watermark_where_it_was(mem
         run_id = memory.runs.current("incremental").run_id or ""
         run = memory.runs.acquire(run_id, OWNER, NOW, UNTIL)
         assert run
-        sent = memory.send(run, PendingPage("t1", 9, [], Checkpoint()))
+        sent = memory.send(run, PendingPage("t1", "", 9, [], Checkpoint()))
         memory.runs.save(replace(sent, paged_at=NOW), OWNER, 0)
         memory.pages.record_outcome(run_id, 1, "t1", None)
         memory.runs.finish(run_id, NOW)
@@ -378,6 +385,37 @@ def test_page_whose_send_got_no_answer_does_not_count_in_a_run_that_is_given_up(
     created = PageOutcome(Counts(created=1))
     assert not memory.pages.record_outcome(page.run_id, page.number, page.token, created)
     assert memory.run(run.run_id).counts.total == memory.run(run.run_id).total_users == 0
+
+
+class AnotherTable(FakeUsersTable):
+    table = "another"
+
+
+def test_run_is_not_continued_on_another_table(memory: RunsInMemory) -> None:
+    """Its users would be spread over two tables, and it would look complete."""
+    begun = memory.start(a_run("full", NOW - HOUR_MS))
+    memory.runs.release(begun, OWNER)
+    moved = replace(resources(memory), users_table=AnotherTable())
+    result = backfill.backfill(moved, backfill_request({"waitSeconds": 0}))
+    ended = memory.run(begun.run_id)
+    assert ended.status == "FAILED"
+    assert "began with table 'users', but the functions now write to 'another'" in (ended.failure or "")
+    new = memory.runs.current("full").run
+    assert new
+    assert (new.users_table, new.status, result["runId"]) == ("another", "COMPLETED", new.run_id)
+
+
+@pytest.mark.parametrize("names", [DEFAULT_NAMES, (*DEFAULT_NAMES, "phoneNumber")])
+def test_run_of_other_fields_is_followed_by_one_of_these(
+    memory: RunsInMemory, names: tuple[str, ...]
+) -> None:
+    begun = memory.paged(a_run("full", NOW - HOUR_MS))
+    table = FakeUsersTable()
+    table.names = names
+    changed = replace(resources(memory), users_table=table)
+    result = backfill.backfill(changed, backfill_request({"waitSeconds": 0}))
+    assert (result["runId"] == begun) == (names == DEFAULT_NAMES)
+    assert memory.run(result["runId"]).names == names
 
 
 @pytest.mark.parametrize("event", [{}, {"dryRun": True}, {"createMissing": False}, {"mode": "full"}])

@@ -40,6 +40,6 @@ def test_long_retry_after_is_not_cut_short_by_another_thread_or_by_a_page(memory
     kept._before_pause(300, "429")
     assert lease_until(memory) == NOW + 300_000 + LEASE_MS
     kept._before_pause(0.7, "500")
-    kept.send([PendingPage("t1", 1, [], Checkpoint())])
+    kept.send([PendingPage("t1", "", 1, [], Checkpoint())])
     kept.keep()
     assert lease_until(memory) == NOW + 300_000 + LEASE_MS

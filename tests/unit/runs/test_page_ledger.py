@@ -20,13 +20,13 @@ RUN = Run("audit-1", "audit", create_missing=True, dry_run=True, started_at=1_00
 # Findings
 
 
-def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
+def run_with_outcomes(pages: list[dict[str, Finding]]) -> tuple[RunsInMemory, Run]:
     """A run with as many pages, all of which have an outcome with these findings."""
     memory = RunsInMemory()
     run = memory.start(RUN)
     for number, page in enumerate(pages, 1):
-        run = memory.send(run, PendingPage(f"t{number}", 30, [], Checkpoint()))
-        missed = sum(finding.missed_by_webhook for finding in page)
+        run = memory.send(run, PendingPage(f"t{number}", "", 30, [], Checkpoint()))
+        missed = sum(finding.missed_by_webhook for finding in page.values())
         counts = Counts(
             updated=len(page), unchanged=30 - len(page), missed_by_webhooks=missed, findings=len(page)
         )
@@ -36,26 +36,29 @@ def run_with_outcomes(pages: list[list[Finding]]) -> tuple[RunsInMemory, Run]:
 
 
 @given(st.lists(st.lists(findings, max_size=30), max_size=12))
-def test_the_findings_of_a_run_are_those_of_its_pages_in_order(pages: list[list[Finding]]) -> None:
+def test_the_findings_of_a_run_are_those_of_its_pages_in_order(found: list[list[Finding]]) -> None:
+    pages = [
+        {f"user_{number}_{n}": finding for n, finding in enumerate(page)} for number, page in enumerate(found)
+    ]
     memory, _ = run_with_outcomes(pages)
-    everything = [finding for page in pages for finding in page]
+    everything = {user_id: finding for page in pages for user_id, finding in page.items()}
     assert memory.pages.findings(RUN.run_id) == group_by_kind(everything)
     counts = memory.run(RUN.run_id).counts
-    assert counts.missed_by_webhooks == sum(finding.missed_by_webhook for finding in everything)
+    assert counts.missed_by_webhooks == sum(finding.missed_by_webhook for finding in everything.values())
     assert counts.updated == counts.findings == len(everything)
 
 
 def test_the_findings_of_a_page_that_is_given_up_are_added_by_its_redrive() -> None:
-    memory, run = run_with_outcomes([[]])
+    memory, run = run_with_outcomes([{}])
     pages = memory.pages
-    memory.send(run, PendingPage("t2", 1, [], Checkpoint()))
+    memory.send(run, PendingPage("t2", "", 1, [], Checkpoint()))
     assert pages.record_outcome(RUN.run_id, 2, "t2", None)
-    assert pages.findings(RUN.run_id) == group_by_kind([])
-    one = Finding("a", FindingKind.DRIFTED, ("email",), missed_by_webhook=True)
+    assert pages.findings(RUN.run_id) == group_by_kind({})
+    one = Finding(FindingKind.DRIFTED, ("email",), missed_by_webhook=True)
     counts = Counts(updated=1, missed_by_webhooks=1, findings=1)
-    assert pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(counts, findings=group_by_kind([one])))
+    assert pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(counts, findings=group_by_kind({"a": one})))
     assert not pages.record_outcome(RUN.run_id, 2, "t2", PageOutcome(Counts(unchanged=1)))
-    assert pages.findings(RUN.run_id) == group_by_kind([one])
+    assert pages.findings(RUN.run_id) == group_by_kind({"a": one})
     over = memory.run(RUN.run_id)
     assert over.counts == Counts(updated=1, unchanged=30, missed_by_webhooks=1, findings=1)
     assert over.settled_pages == 2
@@ -69,7 +72,7 @@ def test_the_digests_of_a_run_are_those_of_its_pages_in_order(digests: list[byte
     memory = RunsInMemory()
     run, pages = memory.start(RUN), memory.pages
     for number, listed in enumerate(digests, 1):
-        page = PendingPage(f"t{number}", 0, [UserProblem(None, "odd")], Checkpoint(), listed)
+        page = PendingPage(f"t{number}", "", 0, [UserProblem(None, "odd")], Checkpoint(), listed)
         run = memory.send(run, page)
     assert list(pages.id_digests(RUN.run_id)) == [listed or b"" for listed in digests]
     for number in range(1, len(digests) + 1):
@@ -82,7 +85,7 @@ def test_digests_and_checkpoint_do_not_make_each_change_of_a_page_dearer() -> No
     memory = RunsInMemory()
     last = ListedUser("user_" + "x" * 27, 1_700_000_000_000)
     windows = tuple(Window(since, since + 1, (last,) * 3) for since in range(24))
-    memory.send(memory.start(RUN), PendingPage("t1", 500, [], Checkpoint(0, windows), bytes(8 * 500)))
+    memory.send(memory.start(RUN), PendingPage("t1", "", 500, [], Checkpoint(0, windows), bytes(8 * 500)))
     assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(created=500)))
     record = memory.dynamodb.items[RUN.run_id, "page#00000001"]
     assert item_size(to_item(record)) <= WRITE_BYTES // 2, "a plan of a byte a user must fit beside it"
@@ -103,7 +106,7 @@ missed = st.builds(
 @given(missed)
 def test_what_an_audit_found_of_deletions_stays_with_its_run(found: MissedDeletions) -> None:
     memory = RunsInMemory()
-    run = memory.send(memory.start(RUN), PendingPage("t1", 3, [], Checkpoint(), deletions=found))
+    run = memory.send(memory.start(RUN), PendingPage("t1", "", 3, [], Checkpoint(), deletions=found))
     memory.runs.save(replace(run, paged_at=5_000), OWNER, 0)
     assert memory.pages.record_outcome(RUN.run_id, 1, "t1", PageOutcome(Counts(updated=3)))
     memory.runs.finish(RUN.run_id, 6_000)

@@ -14,7 +14,7 @@ def plans(draw: st.DrawFn) -> dict[str, Planned]:
     for user_id in draw(st.lists(st.sampled_from(IDS), unique=True)):
         kind = draw(st.none() | st.sampled_from(FindingKind))
         fields = draw(st.lists(st.sampled_from(["email", "firstName"]), unique=True).map(tuple))
-        finding = Finding(user_id, kind, fields, draw(st.booleans())) if kind else None
+        finding = Finding(kind, fields, draw(st.booleans())) if kind else None
         plan[user_id] = Planned(draw(st.booleans()), finding)
     return {user_id: plan[user_id] for user_id in IDS if user_id in plan}
 
@@ -26,5 +26,5 @@ def test_plan_is_read_as_it_was_recorded(plan: dict[str, Planned]) -> None:
 
 def test_plan_of_a_full_page_takes_less_than_a_byte_a_user() -> None:
     ids = [f"user_{n}" for n in range(500)]
-    plan = {user_id: Planned(True, Finding(user_id, FindingKind.MISSING, (), True)) for user_id in ids}
+    plan = {user_id: Planned(True, Finding(FindingKind.MISSING, (), True)) for user_id in ids}
     assert len(dump_plan(plan, ids)) < len(ids)

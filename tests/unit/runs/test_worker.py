@@ -30,7 +30,7 @@ ADA = User("ada", 1_000, {"firstName": "Ada", "lastName": "Lovelace"})
 
 def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> None:
     memory = RunsInMemory()
-    memory.send(memory.start(RUN), PendingPage("t1", 5, [], Checkpoint()))
+    memory.send(memory.start(RUN), PendingPage("t1", "", 5, [], Checkpoint()))
     active = User("active", 3, {"lastActiveAt": 70})
     table = FakeUsersTable(
         {
@@ -54,7 +54,7 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
     )
     placeholders = placeholder_pattern(["User"])
     worker = Worker(table, memory.runs, memory.pages, PagesInMemory(), placeholders)
-    worker.work(page, is_first_delivery=True, is_last_delivery=False)
+    worker.work(page, is_last_delivery=False)
     findings = memory.pages.findings(RUN.run_id)
     assert {kind: [user["clerkUserId"] for user in found["users"]] for kind, found in findings.items()} == {
         "missing": ["new"],
@@ -71,7 +71,7 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
 def test_page_changes_only_the_fields_that_it_carries(extra: tuple[str, ...]) -> None:
     """Whichever fields are synced by the time when it is delivered."""
     memory = RunsInMemory()
-    memory.send(memory.start(RUN), PendingPage("t1", 1, [], Checkpoint()))
+    memory.send(memory.start(RUN), PendingPage("t1", "", 1, [], Checkpoint()))
     names = synced(extra)
     page = Page(
         run_id=RUN.run_id,
@@ -86,7 +86,7 @@ def test_page_changes_only_the_fields_that_it_carries(extra: tuple[str, ...]) ->
     row: Row = {"phoneNumber": "+1555", "publicMetadata": Json("{}")}
     table = FakeUsersTable({"ada": row})
     worker = Worker(table, memory.runs, memory.pages, PagesInMemory(), placeholder_pattern([]))
-    worker.work(Page.load(page.dump()), is_first_delivery=True, is_last_delivery=False)
+    worker.work(Page.load(page.dump()), is_last_delivery=False)
     kept = {name: value for name, value in row.items() if name not in extra}
     assert table.rows["ada"] == {**kept, "firstName": "Ada", "clerkUpdatedAt": 1_000}
 
@@ -99,7 +99,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.memory = RunsInMemory()
-        sent = PendingPage("t1", 3, [], Checkpoint())
+        sent = PendingPage("t1", "", 3, [], Checkpoint())
         run = self.memory.send(self.memory.start(replace(RUN, dry_run=False)), sent)
         self.memory.runs.save(replace(run, paged_at=2_000), OWNER, 0)
         users = (ADA, User("eve", 3, {"lastName": "Eve"}), User("new", 3, {}))
@@ -115,7 +115,7 @@ class Scene:
         worker = Worker(
             table or self.table, memory.runs, pages or memory.pages, self.queue, placeholder_pattern([])
         )
-        worker.work(self.page, is_first_delivery=delivery == 1, is_last_delivery=delivery == 5)
+        worker.work(self.page, is_last_delivery=delivery == 5)
 
     @property
     def counts(self) -> Counts:
@@ -212,6 +212,26 @@ def test_last_delivery_that_fails_ends_the_run_with_errors() -> None:
         scene.deliver(5, table=HalfWrittenTable(scene.table.rows))
     run = scene.memory.run(RUN.run_id)
     assert (run.status, run.counts, run.given_up_pages) == ("COMPLETED_WITH_ERRORS", Counts(errors=3), 1)
+
+
+def test_redrive_counts_what_the_deliveries_before_wrote() -> None:
+    """SQS counts the deliveries of a redriven message from 1 again."""
+    scene = Scene()
+    broken = HalfWrittenTable(scene.table.rows)
+    for delivery in range(1, 6):
+        with pytest.raises(AwsError):
+            scene.deliver(delivery, table=broken)
+    assert scene.counts == Counts(errors=3)
+    scene.table.rows = broken.rows
+    scene.deliver(1)
+    assert (scene.counts, scene.drifted) == (REPAIRED, ["new", "eve"])
+
+
+def test_page_of_a_run_that_was_deleted_leaves_nothing_behind() -> None:
+    scene = Scene()
+    del scene.memory.dynamodb.items[RUN.run_id, "run"]
+    scene.deliver(1)
+    assert scene.memory.runs.get(RUN.run_id) is None
 
 
 # Pages that DynamoDB throttles
