@@ -58,6 +58,7 @@ ClerkIssuer https://your.app/__clerk
 ClerkAuthorizedParties https://your.app
 ClerkAuthorizedParties https://your.app/,http://localhost:3000
 ClerkAuthorizedParties https://a.test, https://b.test
+ClerkAuthorizedParties https://a.test:4430,https://a.test:80,http://a.test:443,http://a.test:8080,https://a.test
 ClerkAuthorizedParties capacitor://localhost,chrome-extension://abcdefghijklmnop
 FullSyncSchedule never
 FullSyncSchedule
@@ -129,6 +130,10 @@ ClerkAuthorizedParties https://Your.App
 ClerkAuthorizedParties https://a.test,
 ClerkAuthorizedParties ,https://a.test
 ClerkAuthorizedParties https://a.test;https://b.test
+ClerkAuthorizedParties https://a.test:443
+ClerkAuthorizedParties https://a.test:443/
+ClerkAuthorizedParties https://b.test:444, https://a.test:443,https://b.test
+ClerkAuthorizedParties http://localhost:80
 ClerkJwtKey none
 ClerkJwtKey -----BEGIN
 ClerkJwtKey -----BEGIN PUBLIC KEY-----

@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from clerk_sync.aws.clients import client, translated
 from clerk_sync.errors import AwsError, SettingsError
@@ -55,6 +55,11 @@ class CachedSecret:
         return time.monotonic() - self._read_at
 
 
+def ssm() -> Any:
+    """SSM, with limits that leave time to answer with the last secret: WebhookFunction has 12 s."""
+    return client("ssm", read_timeout=2, total_attempts=3)
+
+
 def read_secret(parameter: str, variable: str) -> Secret:
     """The secret in the environment variable, so that `sam local invoke` needs no SSM, or else in the SSM
     SecureString. Raises SettingsError if there is none, AwsError if SSM does not answer."""
@@ -66,11 +71,10 @@ def read_secret(parameter: str, variable: str) -> Secret:
             f"Set it with: aws ssm put-parameter --name '{parameter}' --type SecureString --overwrite "
             "--value '…'"
         )
-        ssm = client("ssm")
         with translated(f"reading {source}"):
             try:
-                found = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
-            except ssm.exceptions.ParameterNotFound as error:
+                found = ssm().get_parameter(Name=parameter, WithDecryption=True)["Parameter"]
+            except ssm().exceptions.ParameterNotFound as error:
                 raise SettingsError(f"There is no secret in {source}. {remedy}") from error
         value = found["Value"].strip()
     if not value or not value.isascii() or not value.isprintable():

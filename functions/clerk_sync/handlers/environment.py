@@ -10,8 +10,9 @@ from typing import Annotated, Self, dataclass_transform
 
 from clerk_sync.errors import SettingsError
 
-ONE_URL = r"^https?://[a-z0-9.-]+(:[0-9]+)?(/__clerk)?/?$"
-"""As in template.yaml. `/__clerk`: https://clerk.com/docs/guides/dashboard/dns-domains/proxy-fapi."""
+ONE_URL = r"^(?!https:.*:443(/|$)|http:.*:80(/|$))https?://[a-z0-9.-]+(:[0-9]+)?(/__clerk)?/?$"
+"""As in template.yaml. No issuer has the default port; a proxied one ends with `/__clerk`:
+https://clerk.com/docs/guides/dashboard/dns-domains/proxy-fapi."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

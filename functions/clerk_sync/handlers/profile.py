@@ -8,7 +8,7 @@ from typing import Any
 from clerk_sync.aws.items import Items
 from clerk_sync.aws.secrets import CachedSecret
 from clerk_sync.errors import AwsError, ClerkUnavailable, MessageError, SettingsError, Unauthorized
-from clerk_sync.handlers.api_gateway import dynamodb, headers, prepare
+from clerk_sync.handlers.api_gateway import body, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import ProfileSettings
 from clerk_sync.log import logger
 from clerk_sync.profile.clerk_lookup import clerk_user
@@ -32,27 +32,28 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
         response_headers |= cors_headers(request_headers, _settings().clerk_authorized_parties)
         if event["httpMethod"] == "OPTIONS":
             return {"statusCode": 204, "headers": response_headers}
-        status, body = _answer(event, request_headers)
+        status, answer = _answer(event, request_headers)
     except (MessageError, Unauthorized) as error:
         logger.warning("profile_rejected", reason=str(error))
         is_known = isinstance(error, MessageError)
-        status, body = (400, {"error": str(error)}) if is_known else (401, {"error": "Sign in."})
+        status, answer = (400, {"error": str(error)}) if is_known else (401, {"error": "Sign in."})
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
-        status, body = 500, {"error": "This is not set up right; its log says why."}
+        status, answer = 500, {"error": "This is not set up right; its log says why."}
     except (AwsError, ClerkUnavailable) as error:
         logger.error("profile_failed", reason=str(error))
-        status, body = 503, {"error": "Try again later."}
+        status, answer = 503, {"error": "Try again later."}
         response_headers["Retry-After"] = "5"
     response_headers["Content-Type"] = "application/json"
-    return {"statusCode": status, "headers": response_headers, "body": json.dumps(body)}
+    return {"statusCode": status, "headers": response_headers, "body": json.dumps(answer)}
 
 
 def _answer(event: dict[str, Any], request_headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    if len(body := event.get("body") or "") > MAX_BYTES:
+    content = body(event)
+    if len(content) > MAX_BYTES:
         return 413, {"error": "The body must be empty."}
     path_user_id = (event.get("pathParameters") or {}).get("userId", "me")
-    answer = _page_loads().answer(event["httpMethod"], path_user_id, request_headers, body)
+    answer = _page_loads().answer(event["httpMethod"], path_user_id, request_headers, content)
     return (404, {"error": "There is no such user here."}) if answer is None else (200, answer)
 
 

@@ -3,9 +3,8 @@
 from functools import cache
 from typing import Any
 
-from clerk_sync.aws.clients import client
 from clerk_sync.aws.items import Items
-from clerk_sync.aws.secrets import CachedSecret
+from clerk_sync.aws.secrets import CachedSecret, ssm
 from clerk_sync.errors import AwsError, MessageError, SettingsError, Unauthorized
 from clerk_sync.handlers.api_gateway import body, dynamodb, headers, prepare
 from clerk_sync.handlers.settings import WebhookSettings
@@ -62,4 +61,4 @@ def _opened() -> tuple[CachedSecret, WebhookProcessor]:
     )
 
 
-prepare(_opened, lambda: client("ssm"))
+prepare(_opened, ssm)

@@ -112,7 +112,7 @@ class Profiles:
         except UserUnknown:
             logger.warning("profile_unknown", clerkUserId=user_id)
             self._end_claim(user_id, claim)
-            if row is None:
+            if not is_deleted and snapshot_version(row, asked_at) is None:
                 raise ClerkUnavailable("Clerk does not know the user yet") from None
             return None
         except ClerkSyncError as error:

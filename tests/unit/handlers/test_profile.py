@@ -268,12 +268,16 @@ def test_body_may_name_only_the_caller(key: str, profiles: ScriptedProfiles) -> 
     assert len(profiles.asked) == 2
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", " {} ", "\n{\n}", "null", " null\n"])
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", " {} ", "\n{\n}", "null", " null\n", " ", "\r\n\t", '""', ' ""\n', "\ufeffnull"]
+)
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 def test_empty_body_is_accepted(method: str, text: str | None, profiles: ScriptedProfiles) -> None:
     assert status(event(method, body=text)) == 200
     assert status(event(method, path=USER, body=text)) == 200
     assert status(event(method, path="user_2", body=text)) == 401
+    encoded = base64.b64encode((text or "").encode()).decode()
+    assert status(event(method, body=encoded, isBase64Encoded=True)) == 200
 
 
 @pytest.mark.parametrize(
@@ -284,7 +288,7 @@ def test_empty_body_is_accepted(method: str, text: str | None, profiles: Scripte
             "0",
             "7",
             "false",
-            '""',
+            '" "',
             "nil",
             "undefined",
             "NULL",
@@ -295,9 +299,7 @@ def test_empty_body_is_accepted(method: str, text: str | None, profiles: Scripte
             "hello",
             "{",
             "{'id': 1}",
-            " ",
             "\x00",
-            "\ud800",
             "NaN",
         ),
         *('{"id": null, "email": null}', '{"null": null}'),
@@ -316,9 +318,22 @@ def test_body_that_is_not_empty_is_a_400(method: str, text: str, profiles: Scrip
     assert profiles.asked == []
 
 
-def test_base64_body_is_a_400(profiles: ScriptedProfiles) -> None:
-    encoded = base64.b64encode(b'{"id": "user_2"}').decode()
-    assert status(event(body=encoded, isBase64Encoded=True)) == 400
+def test_base64_body_is_read(profiles: ScriptedProfiles) -> None:
+    bodies = {
+        b'{"id": "user_2"}': 401,
+        b'{"id": "user_1"}': 200,
+        b'{"email": "x"}': 400,
+        b"hello": 400,
+        b"\xff": 400,
+    }
+    for text, code in bodies.items():
+        assert status(event(body=base64.b64encode(text).decode(), isBase64Encoded=True)) == code
+    assert profiles.asked == [("PUT", USER)]
+
+
+def test_body_that_is_not_text_or_not_its_base64_is_a_400(profiles: ScriptedProfiles) -> None:
+    for text, is_base64 in (("\ud800", False), ("\ud800", True), ("%", True), ("bnVsbA", True)):
+        assert status(event(body=text, isBase64Encoded=is_base64)) == 400
     assert profiles.asked == []
 
 

@@ -247,7 +247,8 @@ ISSUERS = [
         "http://127.0.0.1:8400",
         "https://a-b.clerk.accounts.dev",
     ),
-    *("https://shop.test/__clerk", "http://host.docker.internal:9"),
+    *("https://shop.test/__clerk", "http://host.docker.internal:9", "https://shop.test:8443/__clerk"),
+    *("https://shop.test:4430", "http://127.0.0.1:8080", "https://shop.test:80", "http://shop.test:443"),
 ]
 NOT_ISSUERS = [
     *(
@@ -266,6 +267,7 @@ NOT_ISSUERS = [
         "clerk.shop.test",
         "https://",
     ),
+    *("https://clerk.shop.test:443", "https://shop.test:443/__clerk", "http://shop.test:80/"),
     *("[https://clerk.shop.test]", '"https://clerk.shop.test"', "ftp://clerk.shop.test", "sk_test_MadeUp"),
 ]
 

@@ -360,18 +360,26 @@ def test_unknown_user_is_asked_for_once_more_after_half_a_second(world: World) -
     assert 500 <= second - first <= 600
 
 
-def test_unknown_user_without_a_row_raises_clerk_unavailable(world: World) -> None:
+@pytest.mark.parametrize(
+    "row",
+    [None, {}, {"plan": "pro"}, {"firstName": "Ada"}, row_of(0, lastSignInAt=START), row_of(START * 1000)],
+)
+def test_unknown_user_without_a_snapshot_raises_clerk_unavailable(
+    row: dict[str, Any] | None, world: World
+) -> None:
+    """The user signed up just now: the app or the first sign-in may have made the row already."""
+    world.table.rows |= {} if row is None else {ID: dict(row)}
     world.clerk = UNKNOWN
     with pytest.raises(ClerkUnavailable, match="does not know"):
         world.ensure()
     assert len(world.asked_at) == 2
-    assert world.table.rows == {}
+    assert world.table.rows == ({} if row is None else {ID: row})
     assert world.claims.refreshed_at(ID) == 0
+    assert world.claims.claimed == {}
 
 
-@pytest.mark.parametrize("row", [{}, {"plan": "pro"}, row_of(LONG_AGO, firstName="Ada"), row_of(0)])
-def test_unknown_user_with_a_row_is_not_returned(row: dict[str, Any], world: World) -> None:
-    world.table.rows[ID] = dict(row)
+def test_unknown_user_with_a_snapshot_is_not_returned(world: World) -> None:
+    world.table.rows[ID] = row = row_of(LONG_AGO, firstName="Ada")
     world.clerk = UNKNOWN
     assert world.ensure() is None
     assert len(world.asked_at) == 2
