@@ -35,8 +35,8 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
     webhooks = [webhook for secret in re.split(r"[,\s]+", secrets) if (webhook := _webhook(secret))]
     if not webhooks:
         raise SettingsError(
-            "The webhook's signing secret is not one of Clerk's, which begin with whsec_. Store it in the SSM "
-            "parameter as Clerk's dashboard shows it, without quotation marks, and several separated by commas"
+            "The webhook's signing secret is not one of Clerk's, which begin with whsec_. Store it as Clerk's "
+            "dashboard shows it, without quotation marks, and several separated by commas"
         )
     for webhook in webhooks:
         try:
