@@ -28,7 +28,9 @@ from clerk_sync.text import sentence
 LEASE_MS = 60_000
 """How long after its last sign of life an invocation may still be paging."""
 DRAINED_MS = 120_000
-"""How long after the last page was sent, or the last outcome, the others are not waited for any more."""
+"""How long after the last page was sent SQS may still count its messages wrong."""
+OUTCOME_MS = 600_000
+"""How long the next outcome is waited for: if DynamoDB throttles the table, a page takes minutes."""
 POLL_SECONDS = 0.5
 
 type PageRun = Callable[[Lease, ClerkClient], None]
@@ -112,7 +114,7 @@ class Lease:
         self.save()
         self._refresh()
         settled, settled_at = self.run.settled_pages, now_ms()
-        while self.run.settled_pages < self.run.pages and now_ms() - settled_at < DRAINED_MS:
+        while self.run.settled_pages < self.run.pages and now_ms() - settled_at < OUTCOME_MS:
             self.resources.sleep(POLL_SECONDS)
             self.keep()
             self._refresh()
