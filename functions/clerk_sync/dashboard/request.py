@@ -34,7 +34,7 @@ class WidgetRequest:
         """A time in the viewer's time zone, such as `2026-11-21 10:47:02`."""
         try:
             return datetime.fromtimestamp(ms / 1000, self.zone).strftime(layout)
-        except (OverflowError, ValueError):
+        except (OSError, OverflowError, ValueError):
             return "not a calendar date"
 
 

@@ -86,7 +86,7 @@ def test_a_clock_time_is_in_the_viewers_time_zone() -> None:
     assert request.clock_time(NOW, "%Z") == "UTC-08:00"
 
 
-@pytest.mark.parametrize("ms", [10**15 - 1, -(10**15), 253_402_300_799_999])
+@pytest.mark.parametrize("ms", [10**15 - 1, -(10**15), 253_402_300_799_999, 10**22, -(10**22), 10**38 - 1])
 @pytest.mark.parametrize("hours", [-12, 14])
 def test_a_time_outside_the_calendar_is_named_as_such(ms: int, hours: int) -> None:
     request = WidgetRequest("runs", "arn", NOW, zone=timezone(timedelta(hours=hours)))
