@@ -202,7 +202,7 @@ def test_disk_too_full_for_the_log_is_named_with_what_to_do(
     monkeypatch.setattr(environments, "LOCAL", tmp_path)
     (tmp_path / "install-dev.log").touch()
     assert "pip said nothing" in environments._reason("dev")
-    monkeypatch.setattr(environments.shutil, "disk_usage", lambda _: Mock(free=0))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Mock(free=0))
     assert "the disk is full. Free some disk space" in environments._reason("dev")
 
 
