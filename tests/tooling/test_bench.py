@@ -98,7 +98,7 @@ def test_every_row_of_the_benchmark_is_one_write_unit() -> None:
 
 
 def figures(seconds: float = 1, write: float = 0, **timed: Any) -> Figures:
-    """A thousand users in so many seconds near and cold, half of that warm, twice that at a distance."""
+    """A thousand users in so many seconds cold, half of that warm, twice that with latency."""
     took = {"clerk_requests": 10, "windows": 1, "client_cpu": None, "aws_cpu": None, "peak_bytes": None}
     cold = Timed(seconds=seconds, **took | timed)
     counted = Counted(2 * seconds, 50, Units(500, write), 6, Units(20, 30), 100, 10, 100)
@@ -121,9 +121,9 @@ def test_table_marks_each_goal_that_is_missed() -> None:
 
 
 def test_speed_rows_are_cold_warm_and_with_latency() -> None:
-    loop, ours, ratio, bar = speed_rows("first sync", figures(25), figures(1), Bar(25, 0, 0, None, 0))
-    assert {len(row) for row in (loop, ours, ratio, bar)} == {len(SPEEDS_HEADINGS)}
-    assert ours == ("", "ours", "1,000", "2,000", "500")
+    script, ours, ratio, bar = speed_rows("first sync", figures(25), figures(1), Bar(25, 0, 0, None, 0))
+    assert {len(row) for row in (script, ours, ratio, bar)} == {len(SPEEDS_HEADINGS)}
+    assert ours == ("", "clerk-sync", "1,000", "2,000", "500")
     assert (ratio[2:], bar[2:]) == (("25.0 x",) * 3, ("", "", ">= 25 x"))
     assert speed_rows("first sync", figures(24), figures(1), Bar(25, 0, 0, None, 0))[3][4] == "MISSED >= 25 x"
 
@@ -157,5 +157,5 @@ def test_columns_are_as_wide_as_what_is_in_them() -> None:
 def test_bound_is_set_by_the_local_aws_or_by_our_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     told = bound("first sync", figures(20), figures(4, aws_cpu=2.0, client_cpu=1.6))
-    assert "local AWS could be at 500 users/s, 10.0 x the loop; and ours at 1,250, 25.0 x" in told
+    assert "local AWS could reach 500 users/s, 10.0 x the script; and clerk-sync at 1,250, 25.0 x" in told
     assert bound("first sync", figures(20), figures(4)) == ""

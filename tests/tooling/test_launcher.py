@@ -206,6 +206,19 @@ def test_disk_too_full_for_the_log_is_named_with_what_to_do(
     assert "the disk is full. Free some disk space" in environments._reason("dev")
 
 
+def test_python_without_venv_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "LOCAL", tmp_path)
+    (tmp_path / "install-dev.log").write_text(
+        "The virtual environment was not created successfully because ensurepip is not\n"
+        "available.  On Debian/Ubuntu systems, you need to install the python3-venv\n"
+        "package using the following command.\n\n    apt install python3.13-venv\n\n"
+        "Failing command: /usr/bin/python3.13\n"
+    )
+    assert "'apt install python3.13-venv'" in environments._reason("dev")
+
+
 def test_installation_fits_a_narrow_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,8 @@ def _reason(name: str) -> str:
         what = "the package index can't be reached. Check the network, and pip's proxy and index settings."
     elif "No space left on device" in said or shutil.disk_usage(LOCAL).free < SPACE_FOR_A_LOG:
         what = "the disk is full. Free some disk space (.local needs 1.5 GB), and try again."
+    elif "ensurepip is not" in said:
+        what = "this Python lacks venv. Install it ('apt install python3.13-venv'), and try again."
     else:
         errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()[-1:]
         what = errors[0] if errors else "pip said nothing."
