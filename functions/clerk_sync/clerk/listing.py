@@ -143,8 +143,8 @@ def _is_older(user: Any, since: int) -> bool:
 def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], bool]:
     """The page after the last user listed, and whether it is shorter than requested.
 
-    An empty page may mean that this user was deleted, so the page is requested again after an earlier user,
-    whom at least the last one follows.
+    An empty page may mean that this user was deleted. So the page is requested again after an earlier user:
+    unless the last one was deleted, it is on that page.
     """
     in_window = {} if window.since is None else {"created_at_after": window.since - 1}
     # The last user, then earlier ones in case it was deleted.

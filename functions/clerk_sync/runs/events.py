@@ -74,7 +74,7 @@ def _validated[E: _Event](model: type[E], event: Any, keys: str) -> E:
         return model.model_validate(event)
     except ValidationError as error:
         raise EventError(
-            f"Nothing was started: {_faults(error)}. The event is {{}} or any of: {keys}, {_KEYS}."
+            f"Nothing was started: {_faults(error)}. The event is {{}} or has any of: {keys}, {_KEYS}."
         ) from error
 
 

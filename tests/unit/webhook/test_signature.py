@@ -76,7 +76,7 @@ def refused(body: bytes, headers: dict[str, str], *secrets: str) -> str:
         b'{"test": 2432232314.0}',
     ],
 )
-def test_other_bytes_than_the_signed_ones_are_refused(body: bytes) -> None:
+def test_changed_body_is_refused(body: bytes) -> None:
     refused(body, HEADERS, SECRET)
 
 
