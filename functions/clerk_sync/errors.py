@@ -14,7 +14,7 @@ class EventError(ClerkSyncError):
 
 
 class MessageError(ClerkSyncError):
-    """A queue's message is not a page, or a request is not one of API Gateway's or has a wrong body."""
+    """A message on the queue is not a page, or a request is not from API Gateway or has a wrong body."""
 
 
 class NewerVersion(MessageError):

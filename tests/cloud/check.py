@@ -88,6 +88,6 @@ def summary(results: list[Result]) -> str:
     counts = {mark: sum(result.mark is mark for result in results) for mark in Mark}
     if is_well(results):
         return f"All is well: {counts[Mark.OK]} ok" + (
-            f", {counts[Mark.UNKNOWN]} can't be told." if counts[Mark.UNKNOWN] else "."
+            f", {counts[Mark.UNKNOWN]} can't tell." if counts[Mark.UNKNOWN] else "."
         )
-    return f"{counts[Mark.WRONG]} wrong, {counts[Mark.UNKNOWN]} can't be told, {counts[Mark.OK]} ok."
+    return f"{counts[Mark.WRONG]} wrong, {counts[Mark.UNKNOWN]} can't tell, {counts[Mark.OK]} ok."

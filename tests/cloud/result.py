@@ -48,7 +48,7 @@ def wrong(subject: str, finding: str, to_do: str) -> Result:
 
 
 def unknown(subject: str, finding: str, to_do: str = "") -> Result:
-    """It can't be told; `to_do` says what to do so that it can, if anything."""
+    """The check can't tell. `to_do` says what makes it possible, if anything does."""
     return Result(subject, Mark.UNKNOWN, finding, to_do)
 
 

@@ -56,7 +56,7 @@ def test_units_are_rounded_up(size: int, read: float, write: float) -> None:
         ("UpdateItem", {}, {"__type": "x#ConditionalCheckFailedException"}, Units(write=1)),
     ],
 )
-def test_what_a_request_is_billed(
+def test_request_costs_the_units_that_dynamodb_bills(
     operation: str, request_: dict[str, Any], answer: dict[str, Any], expected: Units
 ) -> None:
     assert units(operation, {"TableName": "t", **request_}, answer) == {"t": expected}
@@ -75,7 +75,7 @@ def test_a_transaction_costs_double_even_if_it_is_cancelled() -> None:
     assert units("TransactWriteItems", request, cancelled) == {"t": Units(write=6), "u": Units(write=6)}
 
 
-def test_what_is_refused_or_about_no_row_costs_nothing() -> None:
+def test_refused_request_or_one_without_rows_costs_nothing() -> None:
     assert units("UpdateItem", {"TableName": "t"}, {"__type": "x#ValidationException"}) == {}
     assert units("DescribeTable", {"TableName": "t"}, {"Table": {}}) == {}
 
@@ -98,7 +98,7 @@ def test_every_row_of_the_benchmark_is_one_write_unit() -> None:
 
 
 def figures(seconds: float = 1, write: float = 0, **timed: Any) -> Figures:
-    """A thousand users in so many seconds near and cold, half of that warm, twice that at a distance."""
+    """A thousand users in so many seconds cold, half of that warm, twice that with latency."""
     took = {"clerk_requests": 10, "windows": 1, "client_cpu": None, "aws_cpu": None, "peak_bytes": None}
     cold = Timed(seconds=seconds, **took | timed)
     counted = Counted(2 * seconds, 50, Units(500, write), 6, Units(20, 30), 100, 10, 100)
@@ -110,7 +110,7 @@ def test_dollars_are_for_a_million_users() -> None:
     assert figures(write=1000).dollars_per_million == pytest.approx(millions / 1000)
 
 
-def test_the_table_says_what_is_missed_and_what_is_met() -> None:
+def test_table_marks_each_goal_that_is_missed() -> None:
     bar = Bar(25, 0.05, 0.006, 0.5, 1.0)
     job = job_rows("first sync", figures(30, 1000), figures(1, 1001, clerk_requests=7, windows=2), bar)
     assert {len(row) for row in job} == {len(HEADINGS)}
@@ -120,10 +120,10 @@ def test_the_table_says_what_is_missed_and_what_is_met() -> None:
     assert job_rows("first sync", figures(), figures(clerk_requests=7), bar)[3][3] == "MISSED <= 6"
 
 
-def test_speeds_are_near_and_cold_near_and_warm_and_at_a_distance() -> None:
-    loop, ours, ratio, bar = speed_rows("first sync", figures(25), figures(1), Bar(25, 0, 0, None, 0))
-    assert {len(row) for row in (loop, ours, ratio, bar)} == {len(SPEEDS_HEADINGS)}
-    assert ours == ("", "ours", "1,000", "2,000", "500")
+def test_speed_rows_are_cold_warm_and_with_latency() -> None:
+    script, ours, ratio, bar = speed_rows("first sync", figures(25), figures(1), Bar(25, 0, 0, None, 0))
+    assert {len(row) for row in (script, ours, ratio, bar)} == {len(SPEEDS_HEADINGS)}
+    assert ours == ("", "clerk-sync", "1,000", "2,000", "500")
     assert (ratio[2:], bar[2:]) == (("25.0 x",) * 3, ("", "", ">= 25 x"))
     assert speed_rows("first sync", figures(24), figures(1), Bar(25, 0, 0, None, 0))[3][4] == "MISSED >= 25 x"
 
@@ -154,8 +154,8 @@ def test_columns_are_as_wide_as_what_is_in_them() -> None:
     )
 
 
-def test_the_bound_is_what_the_local_aws_takes_or_what_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bound_is_set_by_the_local_aws_or_by_our_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     told = bound("first sync", figures(20), figures(4, aws_cpu=2.0, client_cpu=1.6))
-    assert "local AWS could be at 500 users/s, 10.0 x the loop; and ours at 1,250, 25.0 x" in told
+    assert "local AWS could reach 500 users/s, 10.0 x the script; and clerk-sync at 1,250, 25.0 x" in told
     assert bound("first sync", figures(20), figures(4)) == ""

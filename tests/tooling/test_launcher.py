@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -193,6 +194,43 @@ def test_full_disk_in_pip_is_named_with_what_to_do(tmp_path: Path, monkeypatch: 
         "Collecting x\nERROR: Could not install packages: [Errno 28] No space left on device\n"
     )
     assert "the disk is full. Free some disk space" in environments._reason("dev")
+
+
+def test_disk_too_full_for_the_log_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "LOCAL", tmp_path)
+    (tmp_path / "install-dev.log").touch()
+    assert "pip said nothing" in environments._reason("dev")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Mock(free=0))
+    assert "the disk is full. Free some disk space" in environments._reason("dev")
+
+
+def test_python_without_venv_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "LOCAL", tmp_path)
+    (tmp_path / "install-dev.log").write_text(
+        "The virtual environment was not created successfully because ensurepip is not\n"
+        "available.  On Debian/Ubuntu systems, you need to install the python3-venv\n"
+        "package using the following command.\n\n    apt install python3.13-venv\n\n"
+        "Failing command: /usr/bin/python3.13\n"
+    )
+    assert "'apt install python3.13-venv'" in environments._reason("dev")
+
+
+def test_installation_fits_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(environments, "LOCAL", tmp_path)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    progress = environments._Progress(["sam"])
+    (tmp_path / "install-sam.log").write_text("Collecting x\nCollecting y\n")
+    progress.show({"sam": Mock()})
+    shown = capsys.readouterr().err
+    assert re.fullmatch(r"\r  2 of \d+ packages downloaded, 0 s, ins?\033\[K", shown)
+    assert len(shown.removeprefix("\r").removesuffix("\033[K")) == 39
 
 
 @pytest.mark.parametrize("command", [["--help"], ["token"]])

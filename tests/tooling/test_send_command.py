@@ -29,7 +29,7 @@ def test_first_secret_in_ssm_signs(value: str) -> None:
 
 
 @pytest.mark.parametrize("stored", [parameter(""), parameter("whsec_"), parameter("whsec_%"), NOT_THERE])
-def test_without_a_usable_secret_the_function_is_left_to_say_so(stored: Any) -> None:
+def test_event_is_signed_with_the_local_secret_if_ssm_has_no_usable_one(stored: Any) -> None:
     assert signing_secret(stored) == LOCAL_SECRET
 
 

@@ -108,7 +108,7 @@ class TestPeople:
         assert all(e.endswith((".test", ".invalid")) for e in emails)
         assert all(len(u["id"]) == 32 and u["id"][5:].isalnum() for u in users)
 
-    def test_users_are_as_big_as_real_ones(self) -> None:
+    def test_users_have_the_size_of_real_ones(self) -> None:
         users = make_users(2_000)
         sizes = sorted(len(json.dumps(user, separators=(",", ":"))) for user in users)
         assert sizes[0] > 1_400

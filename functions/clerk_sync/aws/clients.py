@@ -39,7 +39,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise AwsError(f"AWS failed {what}: {error}") from error
+        raise AwsError(f"AWS failed while {what}: {error}") from error
 
 
 def attempts(

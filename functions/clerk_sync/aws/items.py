@@ -42,7 +42,7 @@ _TRANSIENT = {
 
 
 def attribute(value: Any) -> dict[str, Any]:
-    """`"Ada"` → `{"S": "Ada"}`, `17` → `{"N": "17"}`, and so on for any JSON, and bytes → `{"B": …}`."""
+    """`"Ada"` → `{"S": "Ada"}`, `17` → `{"N": "17"}`, and so on for all of JSON and for bytes."""
     match value:
         case str():
             return {"S": value}
@@ -60,8 +60,8 @@ def attribute(value: Any) -> dict[str, Any]:
 
 
 def from_attribute(stored: Attribute) -> Any:
-    """The reverse of `attribute`. Numbers are int, or Decimal if they are not whole; a set comes back as one
-    of what DynamoDB has."""
+    """The reverse of `attribute`. Numbers are int, or Decimal if they are not whole. The members of a set
+    stay as DynamoDB's API has them."""
     [(kind, value)] = stored.items()
     match kind:
         case "N":
@@ -78,7 +78,7 @@ def from_attribute(stored: Attribute) -> Any:
 
 
 def to_item(values: Mapping[str, Value | None]) -> dict[str, dict[str, Any]]:
-    """A whole item. None is left out, as DynamoDB's way to say it is an absent attribute."""
+    """A whole item. A value that is None is left out: in DynamoDB, the attribute is absent."""
     return {name: attribute(value) for name, value in values.items() if value is not None}
 
 
@@ -145,8 +145,7 @@ class Items:
                 ConsistentRead=True,
                 KeyConditionExpression="runId = :run AND begins_with(part, :prefix)",
                 FilterExpression=only_if,
-                ExpressionAttributeNames=names_in(only_if),
-                ExpressionAttributeValues=to_item({":run": run_id, ":prefix": prefix, ":value": value}),
+                **_expressions("", {":run": run_id, ":prefix": prefix, ":value": value}, only_if),
             ):
                 yield from map(from_item, answer["Items"])
 
@@ -188,7 +187,8 @@ def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
 
 
 def _expressions(only_if: str, values: Values, *clauses: str) -> dict[str, Any]:
-    """The condition, and just the names and values that it and the other clauses use."""
+    """The condition, and just the names and values that it and the other clauses use: DynamoDB takes neither
+    others nor an empty map of them."""
     expressions: dict[str, Any] = {"ConditionExpression": only_if} if only_if else {}
     if names := names_in(only_if, *clauses):
         expressions["ExpressionAttributeNames"] = names

@@ -43,7 +43,7 @@ class CachedSecret:
 
     def replaced(self) -> Secret | None:
         """The secret that replaced the last one; None if it is the same. Looks at most once in
-        `AGAIN_SECONDS`, as otherwise any caller could make it ask SSM all the time."""
+        `AGAIN_SECONDS`, so that callers can't make it ask SSM for each request."""
         before = self._secret
         if self._age() < self.AGAIN_SECONDS:
             return None

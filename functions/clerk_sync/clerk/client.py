@@ -39,8 +39,8 @@ _RETRIED = (408, 425, 429)
 
 
 class _RetryableError(Exception):
-    """A request that may succeed when it is made again. `is_failure`: it counts as one of the tries, as all
-    do but a 429 or 503 with Retry-After."""
+    """A request that may succeed when it is made again. `is_failure`: whether it counts as one of the tries,
+    as it does unless it got a 429 or 503 with Retry-After."""
 
     def __init__(self, reason: str, response: httpx.Response | None = None) -> None:
         advice = response and where_to_look(response)
@@ -120,7 +120,7 @@ class ClerkClient:
             headers = {**_HEADERS, "Authorization": f"Bearer {self.secret.value}"}
             response = self.http.get(self.api_url + path, params=dict(query), headers=headers)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ClerkRefused(f"ClerkApiUrl is {self.api_url!r}, which is no address: {error}") from error
+            raise ClerkRefused(f"ClerkApiUrl is {self.api_url!r}, which is not a URL: {error}") from error
         except httpx.HTTPError as error:
             raise _RetryableError(f"{type(error).__name__}: {error}".rstrip(".")) from error
         status = response.status_code

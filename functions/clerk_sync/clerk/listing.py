@@ -109,10 +109,17 @@ def list_changed(
         if offset and not any(user_id(user) in known for user in page):
             offset = max(0, offset - limit + KEPT_USERS)
             continue
-        is_last = len(page) < limit or _is_older(page[-1], since)
-        if not (is_last or checkpoint.listed) and _are_too_many(clerk, since):
+        listed_before = checkpoint.windows[0].without_id
+        users = [
+            user
+            for user in page
+            if not (user_id(user) in known or user in listed_before or _is_older(user, since))
+        ]
+        # Clerk may have cut a short page: it is the last if it has no new users.
+        is_short = len(page) < limit
+        is_last = (is_short and not users) or _is_older(page[-1], since)
+        if not (is_short or is_last or checkpoint.listed) and _are_too_many(clerk, since):
             raise TooManyChanges
-        users = [user for user in page if user_id(user) not in known and not _is_older(user, since)]
         if users:
             listed = ListedUsers(users, requested_at, checkpoint.windows[0], checkpoint)
             yield [listed]
@@ -120,7 +127,7 @@ def list_changed(
         known.update(identifier for user in page if (identifier := user_id(user)))
         if is_last:
             return
-        offset += len(page) - KEPT_USERS
+        offset += max(1, len(page) - KEPT_USERS)
 
 
 def _are_too_many(clerk: Clerk, since: int) -> bool:
@@ -136,8 +143,8 @@ def _is_older(user: Any, since: int) -> bool:
 def _next_page(clerk: Clerk, window: Window, limit: int) -> tuple[list[Any], bool]:
     """The page after the last user listed, and whether it is shorter than requested.
 
-    An empty page may mean that this user was deleted, so the page is requested again after an earlier user,
-    whom at least the last one follows.
+    An empty page may mean that this user was deleted. So the page is requested again after an earlier user:
+    unless the last one was deleted, it is on that page.
     """
     in_window = {} if window.since is None else {"created_at_after": window.since - 1}
     # The last user, then earlier ones in case it was deleted.

@@ -23,7 +23,7 @@ def visible(text: str) -> str:
 
 
 def outcome(run: Run) -> list[str]:
-    """What a run did to users so far, such as `["2 created", "47 unchanged"]`: only what there is any of."""
+    """What a run did to users so far, such as `["2 created", "47 unchanged"]`, without zeros."""
     parts = _audited(run) if run.mode == "audit" else _synced(run)
     return [f"{number:,} {words}" for number, words in parts if number > 0]
 

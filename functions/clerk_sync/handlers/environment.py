@@ -19,7 +19,7 @@ https://clerk.com/docs/guides/dashboard/dns-domains/proxy-fapi."""
 @dataclass(frozen=True)
 class Environment:
     """Base of the settings, which become frozen dataclasses. Each field is the environment variable of its
-    name, in upper case; an empty one is missing. The functions that annotate it read the text in turn."""
+    name, in upper case; an empty one is missing. Its annotations are functions that parse the text."""
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True)(cls)

@@ -39,7 +39,7 @@ def handler(event: Any, _context: object) -> dict[str, Any]:
         status, answer = (400, {"error": str(error)}) if is_known else (401, {"error": "Sign in."})
     except SettingsError as error:
         logger.error("profile_failed", reason=str(error))
-        status, answer = 500, {"error": "This is not set up right; its log says why."}
+        status, answer = 500, {"error": "ProfileFunction is not set up right. Its log says why."}
     except (AwsError, ClerkUnavailable) as error:
         logger.error("profile_failed", reason=str(error))
         status, answer = 503, {"error": "Try again later."}

@@ -27,7 +27,7 @@ _MOST_REQUESTS_AT_ONCE = 24
 
 
 def open_resources(settings: BackfillSettings, context: LambdaContext) -> Resources:
-    """What this invocation goes through a run with."""
+    """The resources with which this invocation takes part in a run."""
 
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS

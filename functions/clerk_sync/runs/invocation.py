@@ -126,8 +126,8 @@ class Invocation:
         return run.paged_at is not None and self._is_followed(run)
 
     def _is_followed(self, run: Run) -> bool:
-        """Whether the run was joined, but is not what this event means when there is none to join: left over
-        from days ago, with other options, or of another table or other fields."""
+        """Whether a new run follows the one that was joined, because the event does not ask for that one: it
+        is more than a day old, has other options, or is for another table or other fields."""
         was_joined = run.started_at < self._invoked_at and not self._request.run_id
         table = self._resources.users_table
         return was_joined and (
@@ -156,7 +156,7 @@ class Invocation:
         if run.mode == "audit":
             actual = {"repair": not run.dry_run}
         asked = self._request.explicitly
-        differing = [key for key in asked.keys() & actual.keys() if asked[key] not in (None, actual[key])]
+        differing = [key for key in asked.keys() & actual.keys() if asked[key] != actual[key]]
         if differing:
             to_continue = "Invoke with {} to continue it, or wait"
             advice = "Leave runId out to start another" if run.is_over else to_continue

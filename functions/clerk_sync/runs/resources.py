@@ -1,4 +1,4 @@
-"""What an invocation that goes through a run works with."""
+"""What an invocation needs to take part in a run."""
 
 import time
 from collections.abc import Callable, Mapping

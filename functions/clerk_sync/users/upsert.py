@@ -123,7 +123,7 @@ def upsert(
         if not undecided:
             break
     outcome.problems += [
-        UserProblem(user_id, f"The row changed under each of {_ATTEMPTS} tries to write it")
+        UserProblem(user_id, f"The row changed during each of {_ATTEMPTS} attempts to write it")
         for user_id in undecided
     ]
     return outcome
@@ -161,7 +161,7 @@ def store(
                 change = lighter
             case error:
                 raise error
-    raise AwsError(f"The row of {change.id} changed under each of {_ATTEMPTS} tries to write it")
+    raise AwsError(f"The row of {change.id} changed during each of {_ATTEMPTS} attempts to write it")
 
 
 def _lighter(change: Change, refused: RowRefused) -> User | None:

@@ -90,7 +90,7 @@ def parse_user(payload: Any, now: int, names: Names = DEFAULT_NAMES) -> User | U
         user_id: Any = _read("id", payload.get("id"), TEXT)
         version: Any = _read("updated_at", payload.get("updated_at"), TIME)
         if not user_id or len(user_id) > MAX_ID_LENGTH:
-            raise ValueError(f"id: it has no or more than {MAX_ID_LENGTH} characters")
+            raise ValueError(f"id: it must have 1 to {MAX_ID_LENGTH} characters")
         if is_from_future(version, now):
             raise ValueError("updated_at: more than a day in the future")
         left = MAX_CHARACTERS

@@ -26,8 +26,8 @@ class Ignored:
 class WebhookEvent:
     """One event and the change it brings.
 
-    `as_of` (ms) is when the user in it was as it says: 0, which is older than any deletion, where Clerk gives
-    no time. `instance_id` is the Clerk instance it comes from, where Clerk names it.
+    `as_of` (ms) dates the user in it; 0, which is older than any deletion, where Clerk gives no time.
+    `instance_id` is the Clerk instance it comes from, where Clerk names it.
     """
 
     type: str

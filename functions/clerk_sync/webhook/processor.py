@@ -69,7 +69,6 @@ class WebhookProcessor:
                 self._instance_id = self.instance.read()
             except AwsError as error:
                 logger.warning("instance_not_read", reason=str(error))
-                self._arrival_at = self._instance_read_at  # Svix does not wait for RunsTable to fail twice
         return self._instance_id
 
     def _record_arrival(self) -> None:

@@ -12,8 +12,8 @@ _SIGNATURE = re.compile(r"(?<!\S)v1,[A-Za-z0-9+/]{43}=(?!\S)")
 
 
 def verify_with(secret: CachedSecret, body: bytes, headers: Mapping[str, str]) -> int:
-    """`verify` with a secret. If it does not fit, it is read again, as it may have been replaced. Raises
-    AwsError too."""
+    """`verify` with the secret in SSM. If it does not fit, it is read again, as it may have been replaced.
+    Raises AwsError too."""
     try:
         return verify(body, headers, secret.get().value)
     except (Unauthorized, SettingsError):
@@ -23,7 +23,7 @@ def verify_with(secret: CachedSecret, body: bytes, headers: Mapping[str, str]) -
 
 
 def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
-    """When one of the secrets, separated by commas or spaces, signed exactly these bytes (ms).
+    """The time (ms) at which one of the secrets, separated by commas or spaces, signed exactly these bytes.
 
     `headers` have lower-case names. Several secrets let a rotation leave no gap: Svix signs with the old one
     for 24 hours more. https://docs.svix.com/receiving/verifying-payloads/how-manual
@@ -35,8 +35,7 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
     webhooks = [webhook for secret in re.split(r"[,\s]+", secrets) if (webhook := _webhook(secret))]
     if not webhooks:
         raise SettingsError(
-            "The webhook's signing secret is not one of Clerk's, which begin with whsec_. Store it as Clerk's "
-            "dashboard shows it, without quotation marks, and several separated by commas"
+            "The signing secret is not one of Clerk's (whsec_…). Store the endpoint's, unquoted."
         )
     for webhook in webhooks:
         try:

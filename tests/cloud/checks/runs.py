@@ -78,9 +78,9 @@ def run_result(mode: Mode, run: Run | None, problems: list[UserProblem], now: in
 
 
 def other_table_result(mode: Mode, run: Run, now: int) -> Result:
-    """What is said if the last run of a mode was of another table, which the stack had before."""
+    """What is said if the last run of a mode was for another table, which the stack had before."""
     when = ago(now - run.started_at)
-    found = f"There was none of this table yet: the last one, {when}, was of {run.users_table}"
+    found = f"None for this table yet: the last one, {when}, was for {run.users_table}"
     if mode == "full":
         to_do = f"Invoke {SCHEDULES[mode][2]} with {{}} to fill this table."
         return wrong(_subject(mode), f"{found}.", to_do)

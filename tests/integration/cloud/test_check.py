@@ -78,12 +78,12 @@ def test_check_finds_nothing_on_a_healthy_stack(healthy: tuple[Stack, SimulatedC
     assert "sk_test_local" not in text
 
 
-def test_runs_of_the_table_before_say_nothing_of_another(healthy: tuple[Stack, SimulatedClerk]) -> None:
+def test_runs_for_another_table_do_not_count(healthy: tuple[Stack, SimulatedClerk]) -> None:
     stack = find_stack(healthy[0].aws.client, healthy[0].name)
     before = stack.outputs["UsersTable"]
     results = list(runs_check.look(replace(stack, outputs={**stack.outputs, "UsersTable": "Another"})))
     assert wrong_subjects(results) == {"full run"}
-    assert [result.finding for result in results if f"was of {before}" in result.finding]
+    assert [result.finding for result in results if f"was for {before}" in result.finding]
     assert not [result for result in results if "synced rows" in result.finding]
 
 

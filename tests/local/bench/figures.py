@@ -20,13 +20,13 @@ HEADINGS = (
     "$/1M users",
     "AWS's CPU s",
 )
-SPEEDS_HEADINGS = ("users/s", "", "near, cold", "near, warm", "at a distance")
+SPEEDS_HEADINGS = ("users/s", "", "cold", "warm", "with latency")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What a job took, near and undisturbed. CPU in seconds, the local AWS's own apart; CPU and memory are
-    None where they can't be known."""
+    """What a job took, without latency and undisturbed. CPU in seconds, the local AWS's own apart; CPU and
+    memory are None where they can't be known."""
 
     seconds: float
     clerk_requests: int
@@ -38,7 +38,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a job took at a distance, and asked of AWS: requests and units of the users table and of
+    """What a job took with latency, and asked of AWS: requests and units of the users table and of
     RunsTable."""
 
     seconds: float
@@ -66,14 +66,14 @@ class Figures:
 
     @property
     def speeds(self) -> tuple[float, float, float]:
-        """Users a second: near, cold; near, warm; at a distance."""
+        """Users a second: cold, warm, with latency."""
         seconds = (self.timed.seconds, self.warm.seconds, self.counted.seconds)
         cold, warm, far = (self.users / each for each in seconds)
         return cold, warm, far
 
     @property
     def dollars_per_million(self) -> float:
-        """At list prices, what a loop runs on aside."""
+        """At list prices, without what the script runs on."""
         return bill(self.counted).total / self.users * 1e6
 
 
@@ -106,36 +106,36 @@ def bill(counted: Counted) -> Bill:
 
 @dataclass(frozen=True)
 class Bar:
-    """What a job has to reach: how many times as fast as the loop at a distance, and the most requests and
+    """What a job has to reach: how many times as fast as the script with latency, and the most requests and
     units a user. None: no limit."""
 
-    times_at_a_distance: float
+    times_with_latency: float
     users_requests: float
     runs_requests: float
     read_units: float | None
     write_units: float
 
 
-def job_rows(job: str, loop: Figures, ours: Figures, bar: Bar | None) -> list[Sequence[str]]:
-    """The loop, ours, the ratio of the two, and the bar with what is not met marked."""
+def job_rows(job: str, script: Figures, ours: Figures, bar: Bar | None) -> list[Sequence[str]]:
+    """The script, clerk-sync, the ratio of the two, and the bar, which marks what is missed."""
     rows: list[Sequence[str]] = [
-        (job, "loop", *_figures(loop)),
-        ("", "ours", *_figures(ours)),
-        ("", "ratio", *_ratios(loop, ours)),
+        (job, "script", *_figures(script)),
+        ("", "clerk-sync", *_figures(ours)),
+        ("", "ratio", *_ratios(script, ours)),
     ]
     return [*rows, ("", "bar", *_bars(bar, ours))] if bar else rows
 
 
-def speed_rows(job: str, loop: Figures, ours: Figures, bar: Bar | None) -> list[Sequence[str]]:
+def speed_rows(job: str, script: Figures, ours: Figures, bar: Bar | None) -> list[Sequence[str]]:
     """The same of their speeds."""
-    ratios = [our / its for our, its in zip(ours.speeds, loop.speeds, strict=True)]
+    ratios = [our / its for our, its in zip(ours.speeds, script.speeds, strict=True)]
     rows: list[Sequence[str]] = [
-        (job, "loop", *(f"{speed:,.0f}" for speed in loop.speeds)),
-        ("", "ours", *(f"{speed:,.0f}" for speed in ours.speeds)),
+        (job, "script", *(f"{speed:,.0f}" for speed in script.speeds)),
+        ("", "clerk-sync", *(f"{speed:,.0f}" for speed in ours.speeds)),
         ("", "ratio", *(_times(ratio) for ratio in ratios)),
     ]
     if bar:
-        least = bar.times_at_a_distance
+        least = bar.times_with_latency
         rows.append(("", "bar", "", "", verdict(f">= {least:.0f} x", ratios[-1] >= least)))
     return rows
 
@@ -152,18 +152,18 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(headings), "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
-def bound(job: str, loop: Figures, ours: Figures) -> str:
-    """How fast the job could be near at most: were all that is ours done in no time, and were all else."""
+def bound(job: str, script: Figures, ours: Figures) -> str:
+    """How fast the job could be at most, without latency: if all of clerk-sync took no time, or all else."""
     warm, cores = ours.warm, os.cpu_count() or 1
     if warm.aws_cpu is None or warm.client_cpu is None:
         return ""
     aws, client = ours.users / warm.aws_cpu, ours.users / warm.client_cpu * cores
     return (
-        f"{job}, near and warm: {warm.seconds:,.1f} s on {cores} cores, in which ours used "
+        f"{job}, warm: {warm.seconds:,.1f} s on {cores} cores, in which clerk-sync used "
         f"{warm.client_cpu:,.1f} s of CPU and the local AWS, one process, {warm.aws_cpu:,.1f} s.\n"
-        f"  With nothing else to do the local AWS could be at {aws:,.0f} users/s, "
-        f"{_times(aws / loop.users_per_second)} the loop; and ours at {client:,.0f}, "
-        f"{_times(client / loop.users_per_second)}"
+        f"  With nothing else to do, the local AWS could reach {aws:,.0f} users/s, "
+        f"{_times(aws / script.users_per_second)} the script; and clerk-sync at {client:,.0f}, "
+        f"{_times(client / script.users_per_second)}"
     )
 
 
@@ -191,8 +191,8 @@ def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
-def _ratios(loop: Figures, ours: Figures) -> list[str]:
-    """How many times the loop's ours are."""
+def _ratios(script: Figures, ours: Figures) -> list[str]:
+    """clerk-sync's figures as multiples of the script's."""
     parts: list[Callable[[Figures], float | None]] = [
         lambda f: f.users_per_second,
         lambda f: f.timed.clerk_requests,
@@ -204,11 +204,11 @@ def _ratios(loop: Figures, ours: Figures) -> list[str]:
         lambda f: f.dollars_per_million,
         lambda f: f.timed.aws_cpu,
     ]
-    return [_ratio(part(ours), part(loop)) for part in parts]
+    return [_ratio(part(ours), part(script)) for part in parts]
 
 
-def _ratio(ours: float | None, loop: float | None) -> str:
-    return "-" if ours is None or not loop else _times(ours / loop)
+def _ratio(ours: float | None, script: float | None) -> str:
+    return "-" if ours is None or not script else _times(ours / script)
 
 
 def _times(ratio: float) -> str:

@@ -1,10 +1,10 @@
-"""python3 -m tests.local bench sync: clerk-sync against the obvious loop, on one Clerk and one AWS.
+"""python3 -m tests.local bench sync: clerk-sync against the simple script, on one Clerk and one AWS.
 
-Each job is done near, where Clerk and AWS answer at once, for time, CPU and memory; that is the loop's best
-case, as it waits for each answer. Ours is done near twice: with functions that have to be started, as weekly
-ones have, and with those that then are. And each is done at a distance, where an answer takes as long as in
-the cloud, with a counter before AWS, for time, requests and units; there the loop does its first users alone,
-and that is scaled, as each user costs it the same two requests.
+Each job runs without latency, where Clerk and AWS answer at once, for time, CPU and memory. That is the
+script's best case, as it waits for each answer. clerk-sync runs so twice: cold, with functions that must be
+started, as in a weekly run, and then warm. Each job also runs with latency, where an answer takes as long as
+in the cloud, with a counter before AWS, for time, requests and units. There the script does its first users
+alone, and that is scaled, as each user costs it the same two requests.
 """
 
 import argparse
@@ -51,11 +51,11 @@ CLERK_REQUESTS_PER_SECOND = 100
 """Clerk's limit in production: the benchmark has it to itself."""
 AWS_SECONDS = 0.005
 CLERK_SECONDS = 0.2
-"""What an answer takes at a distance, at least: AWS says of DynamoDB that it is single-digit milliseconds."""
+"""What an answer takes with latency, at least: AWS says of DynamoDB that it is single-digit milliseconds."""
 USERS = 20_000
-LOOP_COUNTED = 2000
-SCRIPT = Path(__file__).with_name("obvious_loop.py")
-LOOP_TABLE = "the-loops-users"
+SCRIPT_COUNTED = 2000
+SCRIPT = Path(__file__).with_name("simple_script.py")
+SCRIPT_TABLE = "the-scripts-users"
 CHANGED_EVERY = 20
 JOBS = {
     "first sync": Bar(50, 0.050, 0.006, None, 1.0),
@@ -73,26 +73,26 @@ def measure(options: argparse.Namespace) -> int:
         build()
     with clerk, LocalAws() as aws, CountingProxy(aws.endpoint, AWS_SECONDS) as proxy:
         with step("Deploying"):
-            loop, ours = Loop(aws, clerk, proxy), Ours(aws, clerk, proxy)
-        of_loop, of_ours = {}, {}
+            script, ours = Script(aws, clerk, proxy), Ours(aws, clerk, proxy)
+        of_script, of_ours = {}, {}
         for job in JOBS:  # by both, one right after the other: this machine may be slower a minute later
-            of_loop[job], of_ours[job] = _figures(job, loop, clerk), _figures(job, ours, clerk)
-    _print(of_loop, of_ours)
+            of_script[job], of_ours[job] = _figures(job, script, clerk), _figures(job, ours, clerk)
+    _print(of_script, of_ours)
     return 0
 
 
-def _print(of_loop: dict[str, Figures], of_ours: dict[str, Figures]) -> None:
+def _print(of_script: dict[str, Figures], of_ours: dict[str, Figures]) -> None:
     rows, speeds, bounds = [], [], []
     for job, bar in JOBS.items():
-        rows += job_rows(job, of_loop[job], of_ours[job], bar)
-        speeds += speed_rows(job, of_loop[job], of_ours[job], bar)
-        bounds.append(bound(job, of_loop[job], of_ours[job]))
+        rows += job_rows(job, of_script[job], of_ours[job], bar)
+        speeds += speed_rows(job, of_script[job], of_ours[job], bar)
+        bounds.append(bound(job, of_script[job], of_ours[job]))
     costs = cost_rows(weekly=of_ours["nothing changed"], first=of_ours["first sync"])
     print("", table(HEADINGS, rows), "", table(SPEEDS_HEADINGS, speeds), "", sep="\n")
     print(*filter(None, bounds), "", table(COSTS_HEADINGS, costs), "", sep="\n", flush=True)
 
 
-def _figures(job: str, contender: "Loop | Ours", clerk: SimulatedClerk) -> Figures:
+def _figures(job: str, contender: "Script | Ours", clerk: SimulatedClerk) -> Figures:
     """Have the job done as often as it takes to know all of it."""
 
     def prepare() -> None:
@@ -102,15 +102,15 @@ def _figures(job: str, contender: "Loop | Ours", clerk: SimulatedClerk) -> Figur
             for user_id in clerk.ids()[::CHANGED_EVERY]:
                 clerk.update(user_id, first_name=f"Changed at {time.time_ns()}")
 
-    with step(f"{job}, at a distance: {contender.name}"), _at_a_distance(clerk):
+    with step(f"{job}, with latency: {contender.name}"), _with_latency(clerk):
         counted = contender.count(prepare)
-    with step(f"{job}, near: {contender.name}"):
+    with step(f"{job}, without latency: {contender.name}"):
         cold, warm = contender.time(prepare)
     return Figures(len(clerk), cold, warm, counted)
 
 
 @contextmanager
-def _at_a_distance(clerk: SimulatedClerk) -> Iterator[None]:
+def _with_latency(clerk: SimulatedClerk) -> Iterator[None]:
     def take_time(_number: int, _request: Request) -> None:
         time.sleep(CLERK_SECONDS)
 
@@ -119,24 +119,24 @@ def _at_a_distance(clerk: SimulatedClerk) -> Iterator[None]:
     clerk.on_request = None
 
 
-class Loop:
-    """The obvious loop."""
+class Script:
+    """The simple script."""
 
-    name = "the obvious loop"
+    name = "the simple script"
 
     def __init__(self, aws: LocalAws, clerk: SimulatedClerk, proxy: CountingProxy) -> None:
         self._aws = aws
         self._clerk = clerk
         self._proxy = proxy
         aws.client("dynamodb").create_table(
-            TableName=LOOP_TABLE,
+            TableName=SCRIPT_TABLE,
             KeySchema=[{"AttributeName": "clerkUserId", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "clerkUserId", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
 
     def start_over(self) -> None:
-        self._aws.empty(LOOP_TABLE)
+        self._aws.empty(SCRIPT_TABLE)
 
     def time(self, prepare: Callable[[], None]) -> tuple[Timed, Timed]:
         prepare()
@@ -154,17 +154,17 @@ class Loop:
 
     def count(self, prepare: Callable[[], None]) -> Counted:
         prepare()
-        users = min(LOOP_COUNTED, len(self._clerk))
+        users = min(SCRIPT_COUNTED, len(self._clerk))
         self._proxy.take()
         seconds, _ = self._run(self._proxy.endpoint, users)
         counts, factor = self._proxy.take(), len(self._clerk) / users
-        requests = counts.requests[LOOP_TABLE] * factor
-        return Counted(seconds * factor, requests, counts.units[LOOP_TABLE].times(factor))
+        requests = counts.requests[SCRIPT_TABLE] * factor
+        return Counted(seconds * factor, requests, counts.units[SCRIPT_TABLE].times(factor))
 
     def _run(self, endpoint: str, users: int) -> tuple[float, resource.struct_rusage]:
         """Run it to its end, in a process of its own. Returns its seconds, without that one's start, and what
         it took."""
-        arguments = [self._clerk.url, self._clerk.secret_key, LOOP_TABLE, str(users)]
+        arguments = [self._clerk.url, self._clerk.secret_key, SCRIPT_TABLE, str(users)]
         child = Child(
             [LOCAL / "bench/bin/python", SCRIPT, *arguments],
             environment=self._aws.environment | {"AWS_ENDPOINT_URL": endpoint},
@@ -178,7 +178,7 @@ class Loop:
         process.returncode = os.waitstatus_to_exitcode(status)
         child.end()
         if process.returncode:
-            raise BenchmarkError(f"The loop ended with {process.returncode}")
+            raise BenchmarkError(f"The script ended with {process.returncode}")
         return json.loads(told)["seconds"], took
 
 

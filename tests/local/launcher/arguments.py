@@ -234,10 +234,11 @@ COMMANDS = {
     ),
     "bench": Command(
         "tests.local.commands.bench",
-        "measure speed and cost on a local AWS, against the obvious loop: minutes",
-        "Measures, on a local AWS. sync: speed and cost against the obvious loop. imports: how long each "
+        "measure speed and cost on a local AWS, against a simple script: minutes",
+        "Measures, on a local AWS. sync: speed and cost against a simple script. imports: how long each "
         "handler takes to import. paging: how fast a large instance is read. writes: ways to write to "
-        "DynamoDB. load: webhooks beside a full run, then a long queue, and whether anything is lost.",
+        "DynamoDB. metadata: what 8 KB of metadata a user costs. load: webhooks beside a full run, then a "
+        "long queue, and whether anything is lost.",
         _bench,
         needs=("dev", "ministack", "sam", "bench"),
     ),

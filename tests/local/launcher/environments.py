@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ NO_NETWORK = re.compile(
     r"connection broken by|NewConnectionError|ProxyError|ConnectTimeout|ReadTimeout|\(from versions: none"
 )
 """What pip says where it can't reach its index."""
+SPACE_FOR_A_LOG = 1_000_000
+"""Bytes. On a disk with less, pip can't say that it is full."""
 SECONDS_BETWEEN_LINES = 10
 
 
@@ -92,8 +95,10 @@ def _reason(name: str) -> str:
     said = _log(name).read_text(errors="replace")
     if NO_NETWORK.search(said):
         what = "the package index can't be reached. Check the network, and pip's proxy and index settings."
-    elif "No space left on device" in said:
+    elif "No space left on device" in said or shutil.disk_usage(LOCAL).free < SPACE_FOR_A_LOG:
         what = "the disk is full. Free some disk space (.local needs 1.5 GB), and try again."
+    elif "ensurepip is not" in said:
+        what = "this Python lacks venv. Install it ('apt install python3.13-venv'), and try again."
     else:
         errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()[-1:]
         what = errors[0] if errors else "pip said nothing."
@@ -114,12 +119,13 @@ class _Progress:
             return
         self._shown_at = now
         done = sum(total if n not in running else _collected(n, total) for n, total in self._totals.items())
-        waiting = f", waiting for {', '.join(running)}" if running else ""
-        line = f"  {done} of {sum(self._totals.values())} packages, {now - self._started:.0f} s{waiting}"
-        print(
-            f"\r{line}\033[K" if self._is_live else line, end="" if self._is_live else "\n", file=sys.stderr
-        )
-        sys.stderr.flush()
+        line = f"  {done} of {sum(self._totals.values())} packages downloaded, {now - self._started:.0f} s"
+        if running:
+            line += f", installing {', '.join(running)}"
+        if self._is_live:
+            # A line that wraps could not be drawn over.
+            line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\033[K"
+        print(line, end="" if self._is_live else "\n", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._is_live:

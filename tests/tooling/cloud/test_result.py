@@ -14,6 +14,7 @@ from botocore.exceptions import (
 
 from clerk_sync.errors import AwsError
 from tests.cloud.aws_errors import SIGN_IN, explained, not_answered
+from tests.cloud.check import summary
 from tests.cloud.result import Mark, is_well, ok, unknown, wrong
 
 
@@ -43,6 +44,13 @@ def test_a_stack_is_well_when_there_is_nothing_to_do() -> None:
     assert is_well(fine)
     assert not is_well([*fine, unknown("c", "You may not.", "Sign in.")])
     assert not is_well([*fine, wrong("c", "It is off.", "Switch it on.")])
+
+
+def test_the_last_line_counts_the_results() -> None:
+    fine = [ok("a", "x"), unknown("b", "None yet.")]
+    assert summary(fine[:1]) == "All is well: 1 ok."
+    assert summary(fine) == "All is well: 1 ok, 1 can't tell."
+    assert summary([*fine, wrong("c", "It is off.", "Switch it on.")]) == "1 wrong, 1 can't tell, 1 ok."
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_jwt_key_that_is_no_key_is_found() -> None:
     assert_wrong(page_loads.no_keys_result("u answers 404.", is_pem=False), "u answers 404.", "ClerkIssuer")
 
 
-def test_origins_are_there_and_let_in() -> None:
+def test_missing_or_refused_origins_are_wrong() -> None:
     origins = ["https://a.example/", "https://b.example"]
     assert page_loads.origins_result(origins, 204, "https://a.example").mark is Mark.OK
     assert_wrong(page_loads.origins_result(origins, 204, None), "does not let", "ProfileFunction")
@@ -167,17 +167,17 @@ def test_audit_that_failed_is_to_be_started_with_the_same_event(event: str, *, d
     assert found.to_do.endswith(f"Correct that, then invoke AuditFunction with {event}.")
 
 
-def test_run_of_the_table_before_says_nothing_of_this_one() -> None:
+def test_run_for_another_table_does_not_count() -> None:
     full = runs.other_table_result("full", run(users_table="Old"), NOW)
     assert_wrong(
-        full, "none of this table yet: the last one, 1 h ago, was of Old.", "BackfillFunction with {}"
+        full, "None for this table yet: the last one, 1 h ago, was for Old.", "BackfillFunction with {}"
     )
     audit = runs.other_table_result("audit", run("audit", users_table="Old"), NOW)
     assert (audit.mark, audit.to_do) == (Mark.OK, "")
-    assert "was of Old" in audit.finding
+    assert "was for Old" in audit.finding
 
 
-def test_only_a_full_run_has_to_have_been_there() -> None:
+def test_stack_without_a_full_run_is_wrong_but_not_without_other_runs() -> None:
     assert_wrong(runs.run_result("full", None, [], NOW), "none yet", "BackfillFunction with {}")
     assert runs.run_result("incremental", None, [], NOW).mark is Mark.OK
     assert runs.run_result("audit", None, [], NOW).mark is Mark.OK

@@ -646,7 +646,7 @@ def test_row_that_changed_a_moment_ago_is_left_to_webhooks(name: str, age: int, 
     assert bool(candidates_of({VERSION: 5, name: NOW - age})) == is_found
 
 
-def test_row_that_only_a_sign_in_made_is_no_user_of_clerks_yet() -> None:
+def test_row_that_only_a_sign_in_created_is_no_candidate() -> None:
     """Clerk's lists may lag behind a user who signed up a minute ago."""
     for signed_in_at in (5, NOW - RECENT_MS, NOW - 59_000):
         assert not candidates_of({VERSION: 0, "lastSignInAt": signed_in_at})

@@ -348,7 +348,7 @@ def test_page_cut_before_a_windows_end_loses_no_user_despite_later_sign_ups() ->
         assert set(older) <= set(seen), f"cut at {cut_at}"
 
 
-def test_a_window_that_went_beyond_its_end_leaves_the_checkpoint() -> None:
+def test_window_that_is_done_is_removed_from_the_checkpoint() -> None:
     clerk = clerk_with(*range(1, USERS + 1))
     checkpoints = [listed.checkpoint for listed in pages_of(listing(clerk, LIMIT, 4))]
     windows = [window for checkpoint in checkpoints for window in checkpoint.windows]

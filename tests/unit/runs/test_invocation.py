@@ -406,7 +406,7 @@ def test_run_is_not_continued_on_another_table(memory: RunsInMemory) -> None:
 
 
 @pytest.mark.parametrize("names", [DEFAULT_NAMES, (*DEFAULT_NAMES, "phoneNumber")])
-def test_run_of_other_fields_is_followed_by_one_of_these(
+def test_run_of_other_fields_is_followed_by_a_run_of_the_current_fields(
     memory: RunsInMemory, names: tuple[str, ...]
 ) -> None:
     begun = memory.paged(a_run("full", NOW - HOUR_MS))
@@ -427,7 +427,7 @@ def test_left_over_run_is_continued_with_the_original_event(
     assert asking.continuation(run) == {**event, "waitSeconds": 45}
 
 
-def test_run_that_the_event_means_is_continued_by_its_id(
+def test_run_that_fits_the_event_is_continued_by_its_id(
     memory: RunsInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking = Invocation(resources(memory), backfill_request({"waitSeconds": 0}))

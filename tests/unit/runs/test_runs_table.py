@@ -80,7 +80,7 @@ def test_expired_runs_are_not_listed(runs: RunsTable, dynamodb: FakeDynamoDB) ->
     assert ids(runs) == ["full-2", "full-0"]
 
 
-def test_a_start_that_comes_second_leaves_no_trace(runs: RunsTable) -> None:
+def test_second_start_after_the_same_run_records_nothing(runs: RunsTable) -> None:
     before = runs.current("full")
     assert runs.start(a_run(1), after=before)
     assert not runs.start(a_run(2), after=before)

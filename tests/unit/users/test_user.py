@@ -206,7 +206,7 @@ def test_more_than_64000_characters_are_a_problem() -> None:
     assert "64,000 characters" in found.reason
 
 
-def test_refused_text_does_not_count_as_the_users() -> None:
+def test_refused_text_does_not_count_towards_the_limit_of_a_user() -> None:
     names = synced(["locale", "timezone"])
     found = parse_user(make_user(1) | {"locale": "x" * MAX_CHARACTERS, "timezone": "UTC"}, NOW, names)
     assert isinstance(found, User)

@@ -76,7 +76,7 @@ def refused(body: bytes, headers: dict[str, str], *secrets: str) -> str:
         b'{"test": 2432232314.0}',
     ],
 )
-def test_other_bytes_than_the_signed_ones_are_refused(body: bytes) -> None:
+def test_changed_body_is_refused(body: bytes) -> None:
     refused(body, HEADERS, SECRET)
 
 
@@ -147,8 +147,8 @@ NO_SECRETS = ["", "whsec_", "whsec_a", "whsec_é", "sk_test_madeUp", SECRET[6:],
 def test_secret_without_whsec_prefix_is_a_settings_error(secrets: list[str]) -> None:
     with pytest.raises(SettingsError) as error:
         verify(BODY, HEADERS, ",".join(secrets))
-    assert "begin with whsec_" in str(error.value)
-    assert "without quotation marks" in str(error.value)
+    assert "whsec_" in str(error.value)
+    assert "unquoted" in str(error.value)
     assert not [secret for secret in secrets if len(secret) > 7 and secret in str(error.value)]
 
 

@@ -1,4 +1,4 @@
-"""The obvious loop, which the benchmark compares with: Clerk's own SDK, 100 users a request, and for each of
+"""The simple script, which the benchmark compares with: Clerk's own SDK, 100 users a request, and for each of
 them one GetItem and one UpdateItem. Runs by itself, in the `bench` environment, with nothing of clerk-sync's.
 
 It is at its best here: one boto3 client with low-level calls, no pauses, nothing logged, nothing retried but
