@@ -48,14 +48,14 @@ def parse_webhook(body: bytes, signed_at: int, names: Names = DEFAULT_NAMES) -> 
     except (ValueError, RecursionError):
         raise MessageError("The body is not JSON") from None
     match envelope:
-        case {"type": str(kind), "data": data}:
+        case {"type": str(kind)} if "data" in envelope or kind not in USER_EVENTS:
             timestamp = _time(envelope.get("timestamp"), signed_at)
             instance_id = envelope.get("instance_id")
             return WebhookEvent(
                 kind,
                 instance_id if is_id(instance_id) else None,
                 timestamp or 0,
-                _change(kind, data, timestamp or signed_at, signed_at, names),
+                _change(kind, envelope.get("data"), timestamp or signed_at, signed_at, names),
             )
     raise MessageError("The body is not an event with type and data")
 

@@ -51,6 +51,16 @@ def test_other_event_is_ignored(kind: str) -> None:
     assert isinstance(event.change, Ignored)
 
 
+def test_other_event_without_data_is_ignored() -> None:
+    """A 400 would be sent again for a day."""
+    for envelope in (
+        {"type": "email.created"},
+        {"type": "endpoint.disabled", "object": "event"},
+        {"type": ""},
+    ):
+        assert isinstance(parse(json.dumps(envelope).encode()).change, Ignored)
+
+
 @pytest.mark.parametrize("data", [None, [], 7, MARK, {}, {"id": "user_1"}, {"id": MARK, "updated_at": "now"}])
 def test_malformed_user_is_a_problem_that_quotes_nothing(data: Any) -> None:
     found = change(data=data)
