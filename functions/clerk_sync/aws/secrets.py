@@ -78,5 +78,5 @@ def read_secret(parameter: str, variable: str) -> Secret:
                 raise SettingsError(f"There is no secret in {source}. {remedy}") from error
         value = found["Value"].strip()
     if not value or not value.isascii() or not value.isprintable():
-        raise SettingsError(f"The secret in {source} is empty or not plain text. {remedy}")
+        raise SettingsError(f"The secret in {source} is empty, or not one line of ASCII. {remedy}")
     return Secret(value, source, remedy)

@@ -109,6 +109,7 @@ def test_secret_that_cannot_be_a_header_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match="CLERK_SECRET_KEY") as error:
         read_secret("/p", "CLERK_SECRET_KEY")
     assert value not in str(error.value)
+    assert "one line of ASCII" in str(error.value), "two secrets on two lines are plain text too"
 
 
 def test_ssm_that_hangs_leaves_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
