@@ -1,7 +1,7 @@
 """RunsTable's DynamoDB in memory: the calls and the expressions that clerk-sync makes of it, no more.
 
 What it doesn't know it refuses, and it refuses what DynamoDB would: a name or a value that no expression
-uses, one item twice in a transaction.
+uses, no names or values where there is a map for them, one item twice in a transaction.
 """
 
 import operator
@@ -205,7 +205,11 @@ def _summary(kind: str, request: Request) -> str:
 
 def _check_placeholders(request: Request) -> None:
     used = chain(*(re.findall(r"[:#]\w+", request.get(name, "")) for name in _EXPRESSIONS))
-    given = {*request.get("ExpressionAttributeNames", {}), *request.get("ExpressionAttributeValues", {})}
+    maps = [
+        request[name] for name in ("ExpressionAttributeNames", "ExpressionAttributeValues") if name in request
+    ]
+    assert all(maps), f"DynamoDB refuses empty names or values: {request}"
+    given = {*chain(*maps)}
     assert set(used) == given, f"DynamoDB wants just the names and values that are used: {request}"
 
 

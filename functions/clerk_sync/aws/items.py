@@ -145,8 +145,7 @@ class Items:
                 ConsistentRead=True,
                 KeyConditionExpression="runId = :run AND begins_with(part, :prefix)",
                 FilterExpression=only_if,
-                ExpressionAttributeNames=names_in(only_if),
-                ExpressionAttributeValues=to_item({":run": run_id, ":prefix": prefix, ":value": value}),
+                **_expressions("", {":run": run_id, ":prefix": prefix, ":value": value}, only_if),
             ):
                 yield from map(from_item, answer["Items"])
 
@@ -188,7 +187,8 @@ def _key(run_id: str, part: str) -> dict[str, dict[str, Any]]:
 
 
 def _expressions(only_if: str, values: Values, *clauses: str) -> dict[str, Any]:
-    """The condition, and just the names and values that it and the other clauses use."""
+    """The condition, and just the names and values that it and the other clauses use: DynamoDB takes neither
+    others nor an empty map of them."""
     expressions: dict[str, Any] = {"ConditionExpression": only_if} if only_if else {}
     if names := names_in(only_if, *clauses):
         expressions["ExpressionAttributeNames"] = names

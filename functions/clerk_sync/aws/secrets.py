@@ -56,7 +56,7 @@ class CachedSecret:
 
 
 def ssm() -> Any:
-    """SSM, with limits that leave time to answer with the last secret: WebhookFunction has 12 s."""
+    """SSM, with limits that leave time to answer with the last secret: WebhookFunction has 14 s."""
     return client("ssm", read_timeout=2, total_attempts=3)
 
 

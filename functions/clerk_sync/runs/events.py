@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from clerk_sync.errors import EventError
 
@@ -18,6 +19,14 @@ class _Event(BaseModel):
 
     wait_seconds: int = Field(45, ge=0, le=840)
     run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        # A script whose runId got lost would start a run.
+        if value is None:
+            raise PydanticCustomError("null", "it is null")
+        return value
 
     @property
     def explicitly(self) -> Mapping[str, Any]:

@@ -156,7 +156,7 @@ class Invocation:
         if run.mode == "audit":
             actual = {"repair": not run.dry_run}
         asked = self._request.explicitly
-        differing = [key for key in asked.keys() & actual.keys() if asked[key] not in (None, actual[key])]
+        differing = [key for key in asked.keys() & actual.keys() if asked[key] != actual[key]]
         if differing:
             to_continue = "Invoke with {} to continue it, or wait"
             advice = "Leave runId out to start another" if run.is_over else to_continue

@@ -34,7 +34,9 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: str) -> int:
     renamed["webhook-signature"] = " ".join(_SIGNATURE.findall(headers.get("svix-signature", "")))
     webhooks = [webhook for secret in re.split(r"[,\s]+", secrets) if (webhook := _webhook(secret))]
     if not webhooks:
-        raise SettingsError("The signing secret is not one of Clerk's (whsec_…). Store the endpoint's.")
+        raise SettingsError(
+            "The signing secret is not one of Clerk's (whsec_…). Store the endpoint's, unquoted."
+        )
     for webhook in webhooks:
         try:
             webhook.verify(body, renamed, json_parse=False)

@@ -30,7 +30,7 @@ def test_each_key_is_optional() -> None:
 WRONG: dict[str, list[Any]] = {
     "repair": ["true", 1, 0, None, []],
     "waitSeconds": [-1, 841, 1.5, "60", True, None],
-    "runId": ["", "a b", "current#audit", "x" * 101, 7],
+    "runId": ["", "a b", "current#audit", "x" * 101, 7, None],
     "mode": ["audit", "full"],
     "dryRun": [True],
     "createMissing": [False],

@@ -46,10 +46,10 @@ def test_each_key_is_valid_alone(key: str, value: Any) -> None:
 
 WRONG: dict[str, list[Any]] = {
     "mode": ["", "Full", "half", None, 1, ["full"]],
-    "createMissing": ["true", 1, 0, [], {}],
+    "createMissing": ["true", 1, 0, None, [], {}],
     "dryRun": ["false", 1, None, []],
     "waitSeconds": [-1, 841, 1.5, 60.0, "60", True, None, []],
-    "runId": ["", "a b", "a/b", "current#full", "a\n", "é", "x" * 101, 7, []],
+    "runId": ["", "a b", "a/b", "current#full", "a\n", "é", "x" * 101, 7, None, []],
 }
 
 

@@ -140,7 +140,7 @@ def test_malformed_signature_before_a_good_one_is_passed_over() -> None:
     verify(BODY, HEADERS | {"svix-signature": f"nonsense {SIGNATURE}"}, SECRET)
 
 
-NO_SECRETS = ["", "whsec_", "whsec_a", "whsec_é", "sk_test_madeUp", SECRET[6:]]
+NO_SECRETS = ["", "whsec_", "whsec_a", "whsec_é", "sk_test_madeUp", SECRET[6:], f'"{SECRET}"']
 
 
 @pytest.mark.parametrize("secrets", [[], *([secret] for secret in NO_SECRETS), NO_SECRETS])
@@ -148,6 +148,7 @@ def test_secret_without_whsec_prefix_is_a_settings_error(secrets: list[str]) -> 
     with pytest.raises(SettingsError) as error:
         verify(BODY, HEADERS, ",".join(secrets))
     assert "whsec_" in str(error.value)
+    assert "unquoted" in str(error.value)
     assert not [secret for secret in secrets if len(secret) > 7 and secret in str(error.value)]
 
 
