@@ -19,6 +19,7 @@ AWS_ERRORS = (AwsError, BotoCoreError, ClientError)
 
 SIGN_IN = "Sign in ('aws sso login', 'aws configure') or set AWS_PROFILE."
 RESTORE = "Restore it, or delete the stack (its tables stay) and deploy it with ExistingUsersTable."
+"""A deployment does not: CloudFormation fails to update what was deleted, and leaves the rest alone."""
 _NOT_ACCEPTED = frozenset(
     {
         "AuthFailure",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from clerk_sync.text import counted
+from tests.cloud.aws_errors import RESTORE
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
 
@@ -65,10 +66,7 @@ def _is_pending(sns: Any, arn: str) -> bool:
 
 def _fault(logical_id: str, alarm: Mapping[str, Any] | None) -> tuple[str, str] | None:
     if alarm is None:
-        return (
-            f"{logical_id} was deleted.",
-            "Make it again: deploy with another stack name, or in the console.",
-        )
+        return f"{logical_id} was deleted.", RESTORE
     if not alarm["ActionsEnabled"]:
         command = f"aws cloudwatch enable-alarm-actions --alarm-names {alarm['AlarmName']}"
         return f"{logical_id} notifies nobody: its actions are disabled.", f"Enable them: {command}"

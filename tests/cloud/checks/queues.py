@@ -54,7 +54,8 @@ def mapping_result(mappings: Sequence[Mapping[str, Any]], queue: str) -> Result:
     found = next((mapping for mapping in mappings if mapping["EventSourceArn"] == queue), None)
     if found is None:
         to_do = (
-            "Take the event source mapping back with a deployment of this version, or make it in the console."
+            "Create the event source mapping in the Lambda console: PagesQueue as the source, batch size 1, "
+            "'Report batch item failures' on."
         )
         return wrong(subject, "WorkerFunction is not invoked with the pages of PagesQueue.", to_do)
     if found["State"] not in ("Enabled", "Enabling", "Updating", "Creating"):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.cloud.aws_errors import RESTORE
 from tests.cloud.result import Result, ok, wrong
 from tests.cloud.stack import Stack
 
@@ -46,7 +47,7 @@ def schedule_result(
 ) -> Result:
     """Whether the schedule is what its parameter says, and invokes this function."""
     if schedule is None:
-        return wrong(subject, "It was deleted.", f"Deploy with {parameter}=never, then with {expression!r}.")
+        return wrong(subject, "It was deleted.", RESTORE)
     name = schedule["Name"]
     where = f"in the console, EventBridge, Schedules: {name}."
     is_enabled = schedule["State"] == "ENABLED"

@@ -89,14 +89,11 @@ def _unexpected(subject: str, status: int, is_restricted: bool) -> Result:
     answered = f"The event was answered {status}"
     match status:
         case 403 if is_restricted:
-            return unknown(subject, "It can't be tested from here: WebhookIpRanges lets others in.")
+            return unknown(subject, "It can't be tested from here: WebhookIpRanges keeps this machine out.")
         case 403 | 404:
-            to_do = (
-                "If there is a firewall (WAF) before the Api, let POST /webhooks/clerk in; else deploy again."
-            )
-            return wrong(
-                subject, f"{answered}: there is no such route, or something before it refuses.", to_do
-            )
+            found = f"{answered}: there is no such route, or something in front of it refuses."
+            to_do = "If the Api has a firewall (WAF), let POST /webhooks/clerk in; otherwise deploy again."
+            return wrong(subject, found, to_do)
         case 429:
             return unknown(subject, f"{answered}: the Api is throttled.", "Try again later.")
         case 503:

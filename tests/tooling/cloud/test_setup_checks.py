@@ -186,7 +186,7 @@ def test_a_schedule_is_compared_with_its_parameter(
     if finding is None:
         assert result.mark is Mark.OK
     else:
-        assert_wrong(result, finding, "P" if schedule is None else ": s.")
+        assert_wrong(result, finding, "delete the stack" if schedule is None else ": s.")
 
 
 QUEUE = "arn:aws:sqs:x:1:pages"
@@ -203,7 +203,7 @@ def test_a_trigger_that_is_off_gone_or_loses_failures_is_found() -> None:
     assert queues.mapping_result([MAPPING], QUEUE).mark is Mark.OK
     off = queues.mapping_result([MAPPING | {"State": "Disabled"}], QUEUE)
     assert_wrong(off, "is Disabled: no page is written", "--uuid u --enabled")
-    assert_wrong(queues.mapping_result([], QUEUE), "not invoked", "event source mapping")
+    assert_wrong(queues.mapping_result([], QUEUE), "not invoked", "Create the event source mapping")
     assert_wrong(queues.mapping_result([MAPPING], QUEUE + "2"), "not invoked", "event source mapping")
     losing = queues.mapping_result([MAPPING | {"FunctionResponseTypes": []}], QUEUE)
     assert_wrong(losing, "would be lost", "Report batch item failures")
@@ -267,4 +267,4 @@ def test_an_alarm_that_fires_is_disabled_or_gone_is_found_by_name() -> None:
     assert_wrong(fires, "RunsAlarm is in alarm", "do a")
     assert_wrong(silent, "AuditAlarm notifies nobody", "enable-alarm-actions --alarm-names b")
     [gone] = alarms.alarms_results(names, [alarm("a")])
-    assert_wrong(gone, "AuditAlarm was deleted", "deploy")
+    assert_wrong(gone, "AuditAlarm was deleted", "delete the stack")

@@ -31,7 +31,7 @@ def assert_wrong(result: Result | None, finding: str, to_do: str) -> None:
     ("status", "finding"),
     [
         (401, "refuses what is signed with the secret in SSM"),
-        (403, "something before it refuses"),
+        (403, "something in front of it refuses"),
         (404, "no such route"),
         (413, "answered 413"),
         (500, "not set up right"),
