@@ -1,6 +1,7 @@
 """python3 -m tests.cloud follow [STACK] [RUN_ID]: how a run of a deployed stack is getting on."""
 
 import argparse
+import math
 import sys
 import time
 from dataclasses import replace
@@ -23,6 +24,8 @@ from tests.local.commands.terminal import plain
 from tests.local.processes.children import stop_on_signals
 
 POLL_SECONDS = 1.0
+QUIET_SECONDS = 300.0
+"""After so long without progress, the run's function may have been cut off."""
 
 
 class NothingToFollowError(Exception):
@@ -62,6 +65,7 @@ def follow(runs: RunsTable, run_id: str) -> Run:
     """Show how the run is getting on until it is over, and return it as it is then. Raises AwsError."""
     bar = Bar()
     is_new = True
+    before, changed_at = None, time.monotonic()
     while run := runs.get(run_id):
         # A worker that died right after it had counted the last page has not said so in the status.
         run = replace(run, status=run.verdict())
@@ -72,8 +76,22 @@ def follow(runs: RunsTable, run_id: str) -> Run:
         if run.is_over:
             bar.end()
             return run
+        if run != before:
+            before, changed_at = run, time.monotonic()
+        elif time.monotonic() - changed_at > QUIET_SECONDS:
+            bar.end()
+            print(_how_to_continue(run), flush=True)
+            changed_at = math.inf  # once
         time.sleep(POLL_SECONDS)
     raise NothingToFollowError(f"Run {run_id} is no longer in RunsTable.")
+
+
+def _how_to_continue(run: Run) -> str:
+    function = "AuditFunction" if run.mode == "audit" else "BackfillFunction"
+    return (
+        f"  No progress for {QUIET_SECONDS / 60:.0f} minutes. To continue the run if its function was "
+        f'cut off, invoke {function} with {{"runId": "{run.run_id}"}}.'
+    )
 
 
 def summary(run: Run, problems: list[UserProblem]) -> str:

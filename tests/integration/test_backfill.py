@@ -541,10 +541,23 @@ def test_pages_lost_from_the_queue_are_counted_as_errors(stack: Stack) -> None:
     assert result["errorCount"] == 300
 
 
+def started(stack: Stack, run_id: str, mode: Mode, started_at: int, *, dry_run: bool) -> Run:
+    """A run whose invocation ended before it read anybody."""
+    run = Run(
+        run_id,
+        mode,
+        create_missing=True,
+        dry_run=dry_run,
+        started_at=started_at,
+        users_table=stack.outputs["UsersTable"],
+    )
+    assert stack.runs.start(run, after=stack.runs.current(mode))
+    return run
+
+
 def cut_off(stack: Stack, mode: Mode, users: int) -> Run:
     """A run whose invocation ended when its first page, of so many users, was recorded but not sent."""
-    run = Run(f"{mode}-cut-off", mode, create_missing=True, dry_run=False, started_at=now_ms())
-    assert stack.runs.start(run, after=stack.runs.current(mode))
+    run = started(stack, f"{mode}-cut-off", mode, now_ms(), dry_run=False)
     assert stack.runs.acquire(run.run_id, "cut off", now_ms(), 0)
     page = PendingPage("never sent", "", users, [], run.checkpoint)
     stack.pages.record_pending(run, "cut off", [page], 0)
@@ -562,9 +575,7 @@ def test_page_that_was_never_sent_is_read_again(stack: Stack, function: str, mod
 
 
 def test_left_over_audit_does_not_block_a_repair(stack: Stack) -> None:
-    started_at = now_ms() - STALE_MS - 1_000
-    left_over = Run("audit-left-over", "audit", create_missing=True, dry_run=True, started_at=started_at)
-    assert stack.runs.start(left_over, after=stack.runs.current("audit"))
+    started(stack, "audit-left-over", "audit", now_ms() - STALE_MS - 1_000, dry_run=True)
     users = make_users(3)
     with stack.clerk(users):
         report = stack.audit({"repair": True})

@@ -30,7 +30,7 @@ NAMES = ("Ada Abel", "Bram Brandt", "Chioma Castro", "Dov Dumas", "Elif Eze", "F
 
 def main(options: argparse.Namespace) -> int:
     if CHROMIUM is None:
-        print("The picture needs Chromium, which is not installed here.", file=sys.stderr)
+        print("The picture needs Chromium: install it, and try again.", file=sys.stderr)
         return 1
     with browser_page(options.width, scale=1.3) as page:
         page.route(f"{SITE}/**", _answer)

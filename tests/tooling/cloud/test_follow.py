@@ -1,8 +1,12 @@
 from dataclasses import replace
+from unittest.mock import Mock
+
+import pytest
 
 from clerk_sync.runs.counts import Counts
-from clerk_sync.runs.run import Run
+from clerk_sync.runs.run import Mode, Run
 from clerk_sync.users.user import UserProblem
+from tests.cloud import follow
 from tests.cloud.follow import summary
 
 OVER = Run(
@@ -61,6 +65,29 @@ def test_the_summary_of_a_failed_run_says_why() -> None:
 def test_the_summary_of_a_run_that_failed_before_its_first_user_counts_nobody() -> None:
     failed = replace(OVER, status="FAILED", failure="Clerk refuses", pages=0, total_users=0, counts=Counts())
     assert summary(failed, []).splitlines() == ["FAILED after 3 min 12 s", "  error: Clerk refuses"]
+
+
+@pytest.mark.parametrize(("mode", "function"), [("full", "BackfillFunction"), ("audit", "AuditFunction")])
+def test_a_run_without_progress_comes_once_with_how_to_continue_it(
+    mode: Mode, function: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0)
+    monkeypatch.setattr(follow, "QUIET_SECONDS", 0)
+    cut_off = replace(OVER, mode=mode, status="RUNNING", paged_at=None, ended_at=None)
+    runs = Mock(get=Mock(side_effect=[cut_off] * 4 + [OVER]))
+    assert follow.follow(runs, "full-1").is_over
+    said = capsys.readouterr().out
+    assert said.count(f'invoke {function} with {{"runId": "full-1"}}') == 1
+
+
+def test_a_run_that_makes_progress_comes_without_advice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0)
+    monkeypatch.setattr(follow, "QUIET_SECONDS", 0)
+    going_on = [replace(OVER, status="RUNNING", settled_pages=n, ended_at=None) for n in range(3)]
+    follow.follow(Mock(get=Mock(side_effect=[*going_on, OVER])), "full-1")
+    assert "invoke" not in capsys.readouterr().out
 
 
 def test_a_name_cannot_move_the_cursor() -> None:
