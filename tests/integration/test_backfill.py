@@ -315,7 +315,7 @@ def test_killed_incremental_run_continues_where_it_stopped(stack: Stack) -> None
     assert (result["runId"], result["status"]) == (run_id, "COMPLETED")
     assert_conserved(result)
     assert result["totalClerkUsers"] == 3_000
-    assert len(user_requests(clerk)) - asked <= 4
+    assert len(user_requests(clerk)) - asked <= 5, "the last one shows that no more users follow"
     assert_true_to_clerk(stack.rows(), users)
 
 
