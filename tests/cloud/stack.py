@@ -12,6 +12,9 @@ from tests.local.aws.local_aws import local_url
 type Clients = Callable[[str], Any]
 """The name of an AWS service → its client."""
 
+_REMOVED = ("DELETE_COMPLETE", "DELETE_SKIPPED")
+"""The statuses of a resource that is no longer part of its stack."""
+
 
 class StackError(Exception):
     """There is no such stack, or it is not one of clerk-sync's. The message says what to do."""
@@ -74,4 +77,5 @@ def _resources(cloudformation: Any, name: str) -> dict[str, str]:
         resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
         for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
         for resource in page["StackResourceSummaries"]
+        if resource["ResourceStatus"] not in _REMOVED
     }

@@ -6,6 +6,8 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -259,6 +261,21 @@ def test_toml_and_json_examples_parse() -> None:
             r"^ *```(json|toml)\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE
         ):
             (json if language == "json" else tomllib).loads(block)
+
+
+def test_table_that_is_imported_is_the_template_s(tmp_path: Path) -> None:
+    # CloudFormation then sees no change of it. It fails if it is to enable a stream that is enabled already.
+    [block] = re.findall(
+        r"^ *```yaml\n(.*?)^ *```",
+        section("operations", "### Take back a retained table"),
+        re.DOTALL | re.MULTILINE,
+    )
+    rest_of_template, _, _ = (ROOT / "template.yaml").read_text().partition("\nResources:\n")
+    (tmp_path / "tables.yaml").write_text(f"{rest_of_template}\n{dedent(block)}")
+    imported = transformed({}, tmp_path / "tables.yaml")["Resources"]["UsersTable"]["Properties"]
+    deployed = transformed({})["Resources"]["UsersTable"]["Properties"]
+    key = parameters()["UsersTableKey"]["Default"]
+    assert imported == json.loads(json.dumps(deployed).replace('{"Ref": "UsersTableKey"}', f'"{key}"'))
 
 
 # The README

@@ -24,8 +24,8 @@ class ParallelListing:
     """Lists every user from a checkpoint on, each once.
 
     The executor must be able to run `max_requests` at once. `expected` is Clerk's own count when the run
-    began. If every window has ended with fewer users listed than Clerk counts, those that Clerk may have cut
-    short are listed further, once, until no users come.
+    began. If every window has ended with fewer users listed than that, those that Clerk may have cut are
+    listed further, once, until no users come.
     """
 
     clerk: Clerk
@@ -86,14 +86,16 @@ class ParallelListing:
             self._requests[request] = window
 
     def _windows_to_list_further(self) -> list[Window]:
-        """The windows whose last page Clerk may have cut, unless as many users were listed as it counts."""
+        """The windows whose last page Clerk may have cut, unless as many users were listed as it counted."""
         if not self.unlisted:
             return []
-        # Users who were deleted meanwhile are not missing.
-        self.expected = min(self.expected, self.clerk.count())
         ended = [w for w in self.checkpoint.windows if w.since not in self._listed_further]
         self._listed_further.update(window.since for window in ended)
-        return ended if self.unlisted else []
+        if not ended:
+            # Users who were deleted meanwhile are not missing. They would hide others if they were left out
+            # of the count before.
+            self.expected = min(self.expected, self.clerk.count())
+        return ended
 
     def _parts(self, page: WindowPage) -> list[Window]:
         """The window of a page, or its parts, by how close in time the page's users are."""

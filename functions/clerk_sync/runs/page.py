@@ -79,12 +79,19 @@ class Page(BaseModel):
             raise PydanticCustomError("older_version", "it is too old")
         return version
 
+    @field_validator("names")
+    @classmethod
+    def _known(cls, names: Names) -> Names:
+        if not FIELDS.keys() >= set(names):
+            raise PydanticCustomError(_NEWER, "it has a field that this version does not sync")
+        return names
+
     @field_validator("users")
     @classmethod
     def _with_names(cls, users: tuple[User, ...], info: ValidationInfo) -> tuple[User, ...]:
         names = info.data.get("names", ())
         for user in users:
-            if not FIELDS.keys() >= set(names) >= {*user.fields, *user.refused}:
+            if not set(names) >= {*user.fields, *user.refused}:
                 raise ValueError("a field that is not synced")
             if not all(FIELDS[name].type.holds(value) for name, value in user.fields.items()):
                 raise ValueError("a value of another type")
@@ -146,7 +153,7 @@ class Page(BaseModel):
             return cls.model_validate_json(body)
         except ValidationError as error:
             kinds = {fault["loc"]: fault["type"] for fault in error.errors(include_url=False)}
-            if kinds.get(("version",)) == _NEWER and ("kind",) not in kinds:
+            if _NEWER in kinds.values() and ("kind",) not in kinds:
                 raise NewerVersion("A newer version of clerk-sync sent this page.") from None
             raise MessageError(
                 f"The message is not a page that this version of clerk-sync can read: {_faults(error)}"

@@ -14,7 +14,9 @@ _NAMES_PER_CALL = 100
 def look(stack: Stack) -> Iterator[Result]:
     sns, topic = stack.client("sns"), stack.outputs["AlertsTopic"]
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
+    listed = [subscription for page in pages for subscription in page["Subscriptions"]]
+    # One that was cancelled is listed for three more days.
+    subscriptions = [one for one in listed if one["SubscriptionArn"] != "Deleted"]
     pending = sum(_is_pending(sns, subscription["SubscriptionArn"]) for subscription in subscriptions)
     yield subscriptions_result(subscriptions, pending, stack.parameters.get("AlertEmail", ""), topic)
     names = {logical: name for logical, name in stack.resources.items() if logical.endswith("Alarm")}
@@ -32,7 +34,7 @@ def subscriptions_result(
     of_email = [one for one in subscriptions if one["Protocol"] == "email" and one["Endpoint"] == email]
     if email and not of_email:
         command = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
-        found = "AlertEmail has no subscription: SNS drops one that is not confirmed within 2 days."
+        found = "AlertEmail has no subscription: it was cancelled, or not confirmed within 2 days."
         return wrong(subject, found, f"Subscribe again, and confirm: {command}")
     if pending:
         found = f"Not confirmed: {pending} of AlertsTopic's {counted(len(subscriptions), 'subscription')}."

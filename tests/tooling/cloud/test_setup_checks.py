@@ -3,15 +3,19 @@
 import base64
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from clerk_sync.handlers.environment import Environment
 from clerk_sync.runs.run import Run
 from tests.cloud.checks import alarms, clerk, deployment, extra_fields, functions, queues, schedules, secrets
 from tests.cloud.checks.secrets import Stored
 from tests.cloud.result import Mark, Result
+from tests.cloud.stack import Stack, find_stack
 from tests.local.aws.local_aws import ROOT
 
 NOW = 1_800_000_000_000
@@ -249,6 +253,42 @@ def test_an_address_that_is_not_subscribed_or_not_confirmed_is_found() -> None:
     assert result(email="").mark is Mark.OK
     assert result(email="").finding.startswith("off, as AlertEmail is empty")
     assert result(other, email="").finding == "1 confirmed"
+
+
+def test_subscription_that_was_cancelled_is_none() -> None:
+    # SNS lists it for three more days.
+    cancelled = {"Protocol": "email", "Endpoint": "me@example.org", "SubscriptionArn": "Deleted"}
+    clients = {name: boto3.client(name, region_name="eu-west-1") for name in ("sns", "cloudwatch")}
+    outputs, parameters = {"AlertsTopic": "arn:topic"}, {"AlertEmail": "me@example.org"}
+    stack = Stack(clients.__getitem__, "clerk-sync", "CREATE_COMPLETE", parameters, outputs, {})
+    with Stubber(clients["sns"]) as sns:
+        sns.add_response("list_subscriptions_by_topic", {"Subscriptions": [cancelled]})
+        assert_wrong(next(alarms.look(stack)), "has no subscription: it was cancelled", "aws sns subscribe")
+
+
+def test_resource_that_an_update_removed_is_not_the_stack_s() -> None:
+    cloudformation = boto3.client("cloudformation", region_name="eu-west-1")
+    summaries = [
+        {
+            "LogicalResourceId": name,
+            "PhysicalResourceId": f"clerk-sync-{name}",
+            "ResourceType": "AWS::CloudWatch::Alarm",
+            "LastUpdatedTimestamp": datetime(2026, 11, 21, tzinfo=UTC),
+            "ResourceStatus": status,
+        }
+        for name, status in {"RunsAlarm": "UPDATE_COMPLETE", "ProfileErrorsAlarm": "DELETE_COMPLETE"}.items()
+    ]
+    described = {
+        "StackName": "clerk-sync",
+        "StackStatus": "UPDATE_COMPLETE",
+        "CreationTime": datetime(2026, 11, 21, tzinfo=UTC),
+        "Outputs": [{"OutputKey": "RunsTable", "OutputValue": "clerk-sync-RunsTable"}],
+    }
+    with Stubber(cloudformation) as stub:
+        stub.add_response("describe_stacks", {"Stacks": [described]})
+        stub.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
+        found = find_stack(lambda _: cloudformation, "clerk-sync")
+    assert found.resources == {"RunsAlarm": "clerk-sync-RunsAlarm"}
 
 
 def test_an_alarm_that_fires_is_disabled_or_gone_is_found_by_name() -> None:

@@ -2,6 +2,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain, islice
 from math import ceil
 from typing import Any
@@ -30,6 +31,24 @@ from tests.support.fake_clerk import (
     limits,
     starts,
 )
+
+
+@dataclass
+class LateClerk(FakeClerk):
+    """Lists the newest users, so many, only after a short page."""
+
+    late: int = 0
+
+    def users(self, **query: Any) -> list[Any]:
+        page = super().users(**query)
+        if "order_by" in query:
+            return page
+        newest = sorted(self.alive)[-self.late :] if self.late else []
+        page = [user for user in page if user["id"] not in newest]
+        if len(page) < query["limit"]:
+            self.late = 0
+        return page
+
 
 requests_at_once = st.integers(1, 5)
 orders = st.randoms(use_true_random=False)
@@ -140,7 +159,8 @@ def test_one_window_lists_the_oldest_first_in_few_requests(
 ) -> None:
     clerk = clerk_with_gaps(creations, start, on_deleted=behaviour)
     assert all_ids(listing(clerk, limit, expected=max(0, len(creations) + off))) == sorted(clerk.alive)
-    assert len(clerk.requests) <= ceil(len(creations) / limit) + 2
+    # Two for the end after a full page, and one if Clerk counted more users.
+    assert len(clerk.requests) <= ceil(len(creations) / limit) + 3
 
 
 @given(st.lists(gaps, max_size=60), starts, limits, requests_at_once, orders)
@@ -252,12 +272,23 @@ def test_a_short_page_is_the_last_when_as_many_were_listed_as_clerk_counted(
     assert (len(clerk.requests), clerk.counts) == (requests, 0)
 
 
-def test_deleted_users_cause_no_further_requests() -> None:
+def test_deleted_users_cost_one_more_request_and_are_not_unlisted() -> None:
     clerk = clerk_with(1, 2, 3, 4, 5)
     all_users = listing(clerk, 3, expected=9)
     assert len(all_ids(all_users)) == 5
-    assert (len(clerk.requests), clerk.counts) == (2, 1), "Clerk is asked for its count again"
+    assert (len(clerk.requests), clerk.counts) == (3, 1), "Clerk is asked for its count again"
     assert all_users.unlisted == 0
+
+
+@pytest.mark.parametrize("max_requests", [1, 4])
+def test_deleted_users_do_not_hide_those_that_clerk_cut(max_requests: int) -> None:
+    clerk = LateClerk(alive=clerk_with(*range(1, 61)).alive, late=3)
+    pages = pages_of(listing(clerk, 5, max_requests))
+    seen = ids([next(pages).users])
+    for user_id in seen[:4]:
+        clerk.delete(user_id)
+    seen += ids(listed.users for listed in pages)
+    assert set(clerk.alive) <= set(seen)
 
 
 @pytest.mark.parametrize("max_requests", [1, 3])
@@ -322,15 +353,8 @@ def test_cut_page_loses_no_user_wherever_the_listing_is_interrupted(
 def test_the_newest_users_that_clerk_lists_late_are_listed_wherever_the_listing_is_interrupted(
     hidden: int, max_requests: int
 ) -> None:
-    class LateClerk(FakeClerk):
-        """Lists the newest users only after it has counted them."""
-
-        def users(self, **query: Any) -> list[Any]:
-            page = super().users(**query)
-            return page if self.counts else [user for user in page if user["created_at"] <= USERS - hidden]
-
     for stops_after in range(USERS // LIMIT + 1):
-        clerk = LateClerk(alive=clerk_with(*range(1, USERS + 1)).alive)
+        clerk = LateClerk(alive=clerk_with(*range(1, USERS + 1)).alive, late=hidden)
         seen, resumed = interrupted_listing(clerk, max_requests, stops_after)
         assert sorted(seen) == sorted(clerk.alive), f"stopped after {stops_after}"
         assert resumed.unlisted == 0

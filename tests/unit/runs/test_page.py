@@ -128,7 +128,7 @@ REFUSED = {
     "a field that is a fraction": with_user(fields={"createdAt": 1.5}),
     "a field that the page does not name": with_user(fields={"phoneNumber": MARK}),
     "a refused field that the page does not name": with_user(refused={"phoneNumber": MARK}),
-    "names that are unknown": body(names=[MARK]),
+    "another kind with an unknown field": body(kind=MARK, names=[MARK]),
     "a flag that is a text": flagged("yes"),
     "a flag that is a bare truth": flagged(True),
     "a flag that is a number": flagged({"text": "1"}),
@@ -205,6 +205,14 @@ def test_next_part_has_the_users_and_deletions_that_are_left() -> None:
 def test_page_of_a_newer_version_is_recognized_whatever_changed(changes: dict[str, Any]) -> None:
     with pytest.raises(NewerVersion) as error:
         Page.load(json.dumps(body(version=page_module.VERSION + 1) | changes))
+    assert MARK not in str(error.value)
+
+
+def test_page_with_a_field_that_a_newer_version_syncs_is_of_a_newer_version() -> None:
+    """While a new version is deployed, its pages may reach a worker of the version before."""
+    page = with_user(fields={"nickname": MARK}) | {"names": [*DEFAULT_NAMES, "nickname"]}
+    with pytest.raises(NewerVersion) as error:
+        Page.load(json.dumps(page))
     assert MARK not in str(error.value)
 
 
