@@ -281,7 +281,7 @@ class Sync(RuleBasedStateMachine):
             try:
                 profile = self.profiles.ensure(user_id)
             except ClerkUnavailable:  # a new user whom Clerk does not know yet
-                assert arriving or self.table.get(user_id) is None
+                assert arriving or snapshot_version(self.table.get(user_id), self.now) is None
                 return
         if profile and not arriving:
             assert profile.row == self.table.get(user_id)

@@ -44,8 +44,9 @@ def body(event: dict[str, Any]) -> bytes:
 
 
 def dynamodb() -> Any:
-    """DynamoDB, with limits that leave time to answer: Svix gives up after 15 s, API Gateway after 29."""
-    return client("dynamodb", read_timeout=2, total_attempts=3)
+    """DynamoDB, with limits that leave time to answer after two requests that hang, of 6 s at most each: Svix
+    gives up after 15 s, API Gateway after 29."""
+    return client("dynamodb", read_timeout=1, total_attempts=3)
 
 
 def _are_texts(values: Any) -> bool:

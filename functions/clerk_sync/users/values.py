@@ -8,7 +8,8 @@ from typing import Any, Self
 
 MAX_LENGTH = 50_000
 """Of a value as JSON. Clerk allows 8 KB of metadata; two such values must fit in a message with the user."""
-MAX_LEVELS = 32
+MAX_LEVELS = 31
+"""Of objects and lists. DynamoDB's limit, 32, counts the values in the innermost one too."""
 MAX_DIGITS = 38
 _EXPONENTS = range(-130, 126)
 """What DynamoDB can hold:
@@ -87,6 +88,8 @@ def _text(value: Any, level: int) -> str:
     if level > MAX_LEVELS:
         raise ValueError(f"it has more than {MAX_LEVELS} levels")
     if kind is dict:
+        if "" in value:
+            raise ValueError("it holds an empty key")
         pairs = [f"{_text(key, 1)}:{_text(value[key], level + 1)}" for key in sorted(value)]
         return f"{{{','.join(pairs)}}}"
     if kind is list:

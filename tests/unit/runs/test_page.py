@@ -26,7 +26,7 @@ _OF_TYPE: dict[FieldType, st.SearchStrategy[FieldValue]] = {
     TEXT: st.text(),
     TIME: st.integers(0, 10**15),
     FLAG: st.booleans().map(Json.of),
-    METADATA: st.dictionaries(st.text(), st.text() | st.booleans() | st.none()).map(Json.of),
+    METADATA: st.dictionaries(st.text(min_size=1), st.text() | st.booleans() | st.none()).map(Json.of),
 }
 users = st.builds(
     User,

@@ -13,16 +13,16 @@ from clerk_sync.users.table_writes import to_attribute, to_row
 from clerk_sync.users.values import MAX_LENGTH, Json, plain, read_json
 
 MARK = "Quetzalcoatl"
-texts = st.text(max_size=8)
+texts, keys = st.text(max_size=8), st.text(min_size=1, max_size=8)
 numbers = st.integers(-(10**38), 10**38) | st.decimals(
     allow_nan=False, allow_infinity=False, min_value=-(10**6), max_value=10**6, places=12
 )
 values = st.recursive(
     st.none() | st.booleans() | numbers | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=12,
 )
-objects = st.dictionaries(texts, values, max_size=4)
+objects = st.dictionaries(keys, values, max_size=4)
 
 
 def typed(value: Any) -> Any:
@@ -87,7 +87,8 @@ def nested(levels: int) -> Any:
             (f'{{"{MARK}": {number}}}', "range")
             for number in ("1e126", "1e-131", "1e999999999999999999999", "9" * 9_000)
         ),
-        (json.dumps({MARK: nested(32)}), "32 levels"),
+        (json.dumps({MARK: nested(30)}), "31 levels"),
+        (f'{{"{MARK}": [{{"": 1}}]}}', "empty key"),
         (f'{{"{MARK}": "\\ud800{MARK}"}}', "text that is not valid"),
         (f'{{"\\udfff{MARK}": 1}}', "text that is not valid"),
         (f'{{"{MARK}": "{"a" * MAX_LENGTH}"}}', "50,000 characters"),
@@ -100,8 +101,8 @@ def test_value_that_dynamodb_cannot_hold_is_an_error_that_does_not_quote_it(valu
     assert "999" not in str(error.value)
 
 
-def test_32_levels_are_kept() -> None:
-    assert plain(Json.of(nested(31))) == nested(31)
+def test_31_levels_are_kept() -> None:
+    assert plain(Json.of(nested(30))) == nested(30)
 
 
 @pytest.mark.parametrize("text", ["1" * 5_000, "1." + "1" * 5_000, "1e" + "9" * 50, "-" + "1" * 20_000])
