@@ -157,7 +157,7 @@ class ProvisionedRun:
         worker = Worker(users_table, self.memory.runs, self.memory.pages, sent, placeholder_pattern([]))
         is_last = delivery == DELIVERIES
         try:
-            worker.work(Page.load(message), is_last_delivery=is_last)
+            worker.work(Page.load(message), is_first_delivery=delivery == 1, is_last_delivery=is_last)
         except AwsError:
             return float(min(900, 15 * 4 ** (delivery - 1)))
         except KilledError:

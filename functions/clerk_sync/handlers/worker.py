@@ -54,7 +54,8 @@ def _handle(delivery: Delivery, worker: Worker, max_receive_count: int) -> bool:
     try:
         page = Page.load(delivery.body)
         logger.append_keys(runId=page.run_id, page=page.number)
-        worker.work(page, is_last_delivery=is_last)
+        is_first = delivery.is_first_of(page.read_at)
+        worker.work(page, is_first_delivery=is_first, is_last_delivery=is_last)
     except NewerVersion as error:
         logger.warning("page_deferred", messageId=delivery.message_id, reason=str(error), **tried)
     except MessageError as error:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 10
 MAX_BYTES = 1024 * 1024
 """The most that SQS takes in one request."""
+SOONEST_REDRIVE_MS = 15 * 60 * 1000
+"""A page is at least so old when it is redriven: see `backoff`, and the queue's visibility timeout."""
 
 
 def backoff(tries: int) -> int:
@@ -99,12 +101,19 @@ class PagesQueue:
 
 
 class Delivery(BaseModel):
-    """An SQS record that brings a message; `number` counts its deliveries from 1."""
+    """An SQS record that brings a message, which was sent at `sent_at` (ms); `number` counts its deliveries
+    from 1."""
 
     message_id: str = Field(alias="messageId")
     receipt_handle: str = Field(alias="receiptHandle")
     body: str
     number: int = Field(ge=1, validation_alias=AliasPath("attributes", "ApproximateReceiveCount"))
+    sent_at: int = Field(validation_alias=AliasPath("attributes", "SentTimestamp"))
+
+    def is_first_of(self, read_at: int) -> bool:
+        """Whether no delivery before can have written rows of the page, which was read at `read_at` (ms). A
+        redriven message is a new one for SQS, which counts its deliveries from 1 again."""
+        return self.number == 1 and self.sent_at - read_at < SOONEST_REDRIVE_MS
 
 
 class _Deliveries(BaseModel):

@@ -28,14 +28,14 @@ class Worker:
     queue: PagesQueue
     placeholders: re.Pattern[str]
 
-    def work(self, page: Page, *, is_last_delivery: bool) -> None:
+    def work(self, page: Page, *, is_first_delivery: bool, is_last_delivery: bool) -> None:
         """Sync one page. Raises AwsError; to repeat it is safe, whatever was done before.
 
         If the last delivery before the dead-letter queue fails, the page is counted as errors, so that the
         run ends; a redrive corrects the count.
         """
         try:
-            self._write(page)
+            self._write(page, is_first_delivery)
         except PageOutdated:
             logger.info("page_outdated", part=page.part)
         except AwsError:
@@ -43,9 +43,8 @@ class Worker:
                 self.runs.finish(page.run_id, now_ms())
             raise
 
-    def _write(self, page: Page) -> None:
-        # Even at a first delivery: SQS counts those of a redriven message, or of a second copy, from 1 again.
-        plan = self.pages.plan(page)
+    def _write(self, page: Page, is_first_delivery: bool) -> None:
+        plan = {} if is_first_delivery else self.pages.plan(page)
         if plan is None:
             raise PageOutdated
         outcome = upsert(

@@ -333,11 +333,12 @@ class Episode:
 
     def _work(self, page: Page, message: Message) -> None:
         """WorkerFunction's handler."""
+        is_first = message.deliveries == 1 and not message.is_redriven
         is_last = message.deliveries >= self.queue.max_deliveries
         try:
             worker.Worker(
                 self.users_table, self._runs_table(), self._page_ledger(), self.queue, NO_PLACEHOLDERS
-            ).work(page, is_last_delivery=is_last)
+            ).work(page, is_first_delivery=is_first, is_last_delivery=is_last)
         except AwsError:
             message.visible_at = self.world.now + (0 if is_last else 15_000)
         else:

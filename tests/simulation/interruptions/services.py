@@ -37,6 +37,7 @@ class Message:
     body: str
     visible_at: int
     deliveries: int = 0
+    is_redriven: bool = False
 
 
 class InterruptedQueue(PagesQueue):
@@ -81,7 +82,7 @@ class InterruptedQueue(PagesQueue):
             self.messages.remove(message)
 
     def redrive(self) -> None:
-        self.messages += [Message(message.body, self._world.now) for message in self.dead]
+        self.messages += [Message(message.body, self._world.now, is_redriven=True) for message in self.dead]
         self.dead.clear()
 
     def _put(self, page: Page) -> None:

@@ -11,13 +11,17 @@ from clerk_sync.runs import page as page_module
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.page import Page
 from clerk_sync.runs.page_record import PendingPage
+from clerk_sync.runs.queue import SOONEST_REDRIVE_MS
 from clerk_sync.runs.run import Run
 from clerk_sync.runs.worker import Worker
+from clerk_sync.users.upsert import Planned
 from clerk_sync.users.user import User
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.runs import RunsInMemory
+from tests.support.strategies import stored_as
 
 RUN = Run("full-1", "full", create_missing=True, dry_run=False, started_at=1_000)
+READ_AT = 5
 VARIABLES = {
     "USERS_TABLE": "Users",
     "USERS_TABLE_KEY": "clerkUserId",
@@ -56,7 +60,7 @@ class Aws:
         self.sqs = Sqs()
         self.users_table = FakeUsersTable()
         self.memory = RunsInMemory()
-        page = Page.of(RUN, 1, 5, create_missing=True, users=(User("user_1", 5, {}),))
+        page = Page.of(RUN, 1, READ_AT, create_missing=True, users=(User("user_1", 5, {}),))
         self.body = page.dump()
         self.memory.send(self.memory.start(RUN), PendingPage(page.token, "", 1, [], Checkpoint()))
 
@@ -77,13 +81,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     return aws
 
 
-def deliver(body: str, delivery: int = 1) -> list[str]:
+def deliver(body: str, delivery: int = 1, sent_at: int = READ_AT) -> list[str]:
     """The messages that the function wants delivered again."""
     record = {
         "messageId": "m1",
         "receiptHandle": "r1",
         "body": body,
-        "attributes": {"ApproximateReceiveCount": str(delivery)},
+        "attributes": {"ApproximateReceiveCount": str(delivery), "SentTimestamp": str(sent_at)},
     }
     answer = worker.handler({"Records": [record]}, Context())
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
@@ -94,6 +98,15 @@ def test_a_page_is_written_and_counted(aws: Aws) -> None:
     assert aws.users_table.rows.keys() == {"user_1"}
     assert aws.counts() == Counts(created=1)
     assert aws.sqs.pauses == []
+
+
+@pytest.mark.parametrize("sent_at", [READ_AT, READ_AT + SOONEST_REDRIVE_MS])
+def test_redriven_page_counts_what_was_written_before(sent_at: int, aws: Aws) -> None:
+    aws.memory.pages.record_plan(Page.load(aws.body), {"user_1": Planned(True)})
+    aws.users_table.rows["user_1"] = dict(stored_as(User("user_1", 5, {})))
+    assert deliver(aws.body, sent_at=sent_at) == []
+    is_redriven = sent_at > READ_AT
+    assert aws.counts() == (Counts(created=1) if is_redriven else Counts(unchanged=1))
 
 
 @pytest.mark.parametrize(("delivery", "seconds"), [(1, 15), (2, 60), (3, 240), (4, 900), (5, 0)])
@@ -149,7 +162,7 @@ def test_a_new_worker_writes_pages_that_the_version_before_has_sent(
                     "messageId": "m",
                     "receiptHandle": "r",
                     "body": "b",
-                    "attributes": {"ApproximateReceiveCount": "-1"},
+                    "attributes": {"ApproximateReceiveCount": "-1", "SentTimestamp": "1"},
                 }
             ]
         },

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerk_sync.errors import AwsError
-from clerk_sync.runs.queue import MAX_BYTES, MAX_MESSAGES, PagesQueue, batches
+from clerk_sync.runs.queue import (
+    MAX_BYTES,
+    MAX_MESSAGES,
+    SOONEST_REDRIVE_MS,
+    Delivery,
+    PagesQueue,
+    backoff,
+    batches,
+    parse_deliveries,
+)
 
 
 @given(st.lists(st.integers(0, MAX_BYTES), max_size=40))
@@ -69,3 +78,35 @@ def test_queue_is_drained_only_without_waiting_invisible_and_delayed_messages(na
 
     assert queue_on(Counts("0")).is_drained()
     assert not queue_on(Counts("1")).is_drained()
+
+
+# Deliveries
+
+
+def delivery(number: int, sent_at: int) -> Delivery:
+    attributes = {"ApproximateReceiveCount": str(number), "SentTimestamp": str(sent_at)}
+    record = {"messageId": "m", "receiptHandle": "r", "body": "b", "attributes": attributes}
+    [parsed] = parse_deliveries({"Records": [record]})
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("number", "age", "is_first"),
+    [
+        (1, 0, True),
+        (1, -5_000, True),
+        (1, SOONEST_REDRIVE_MS - 1, True),
+        (1, SOONEST_REDRIVE_MS, False),
+        (2, 0, False),
+    ],
+)
+def test_message_that_was_sent_long_after_its_page_was_read_may_be_redriven(
+    number: int, age: int, is_first: bool
+) -> None:
+    read_at = 1_800_000_000_000
+    assert delivery(number, read_at + age).is_first_of(read_at) is is_first
+
+
+def test_no_page_is_in_the_dead_letter_queue_before_the_soonest_redrive() -> None:
+    deliveries = 5
+    assert sum(map(backoff, range(1, deliveries))) * 1000 > SOONEST_REDRIVE_MS

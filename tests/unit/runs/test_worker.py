@@ -54,7 +54,7 @@ def test_a_page_leaves_its_counts_its_findings_and_what_webhooks_missed() -> Non
     )
     placeholders = placeholder_pattern(["User"])
     worker = Worker(table, memory.runs, memory.pages, PagesInMemory(), placeholders)
-    worker.work(page, is_last_delivery=False)
+    worker.work(page, is_first_delivery=True, is_last_delivery=False)
     findings = memory.pages.findings(RUN.run_id)
     assert {kind: [user["clerkUserId"] for user in found["users"]] for kind, found in findings.items()} == {
         "missing": ["new"],
@@ -86,7 +86,7 @@ def test_page_changes_only_the_fields_that_it_carries(extra: tuple[str, ...]) ->
     row: Row = {"phoneNumber": "+1555", "publicMetadata": Json("{}")}
     table = FakeUsersTable({"ada": row})
     worker = Worker(table, memory.runs, memory.pages, PagesInMemory(), placeholder_pattern([]))
-    worker.work(Page.load(page.dump()), is_last_delivery=False)
+    worker.work(Page.load(page.dump()), is_first_delivery=True, is_last_delivery=False)
     kept = {name: value for name, value in row.items() if name not in extra}
     assert table.rows["ada"] == {**kept, "firstName": "Ada", "clerkUpdatedAt": 1_000}
 
@@ -110,12 +110,15 @@ class Scene:
         )
         self.queue = PagesInMemory()
 
-    def deliver(self, delivery: int, *, table: Any = None, pages: Any = None) -> None:
+    def deliver(
+        self, delivery: int, *, table: Any = None, pages: Any = None, is_redriven: bool = False
+    ) -> None:
         memory = self.memory
         worker = Worker(
             table or self.table, memory.runs, pages or memory.pages, self.queue, placeholder_pattern([])
         )
-        worker.work(self.page, is_last_delivery=delivery == 5)
+        is_first = delivery == 1 and not is_redriven
+        worker.work(self.page, is_first_delivery=is_first, is_last_delivery=delivery == 5)
 
     @property
     def counts(self) -> Counts:
@@ -215,7 +218,6 @@ def test_last_delivery_that_fails_ends_the_run_with_errors() -> None:
 
 
 def test_redrive_counts_what_the_deliveries_before_wrote() -> None:
-    """SQS counts the deliveries of a redriven message from 1 again."""
     scene = Scene()
     broken = HalfWrittenTable(scene.table.rows)
     for delivery in range(1, 6):
@@ -223,7 +225,7 @@ def test_redrive_counts_what_the_deliveries_before_wrote() -> None:
             scene.deliver(delivery, table=broken)
     assert scene.counts == Counts(errors=3)
     scene.table.rows = broken.rows
-    scene.deliver(1)
+    scene.deliver(1, is_redriven=True)
     assert (scene.counts, scene.drifted) == (REPAIRED, ["new", "eve"])
 
 
