@@ -18,6 +18,8 @@ DEEPEST_OFFSET = 10_000
 """Clerk's lists get slower with the offset until they time out; the limit is not documented."""
 _OVERLAPPING_LIMIT = 5 * KEPT_USERS
 """The lowest limit of a page that repeats some of the last users."""
+_MAX_CUT_PAGES = 5
+"""How many pages in a row may be cut so short that they have no new users."""
 
 
 class TooManyChanges(Exception):
@@ -103,6 +105,7 @@ def list_changed(
     known = {user.id for user in checkpoint.windows[0].users}
     limit = max(limit, _OVERLAPPING_LIMIT)
     offset = max(0, checkpoint.listed - KEPT_USERS)
+    cut_pages = 0
     while True:
         requested_at = now_ms()
         page = clerk.users(order_by="-updated_at", limit=limit, offset=offset)
@@ -115,23 +118,29 @@ def list_changed(
             for user in page
             if not (user_id(user) in known or user in listed_before or _is_older(user, since))
         ]
-        # Clerk may have cut a short page: it is the last if it has no new users.
-        is_short = len(page) < limit
-        is_last = (is_short and not users) or _is_older(page[-1], since)
-        if not (is_short or is_last or checkpoint.listed) and _are_too_many(clerk, since):
+        known.update(identifier for user in page if (identifier := user_id(user)))
+        is_last = bool(page) and _is_older(page[-1], since)
+        if len(page) < limit and not (users or is_last):
+            # It is the last, unless Clerk has cut it: then users who changed follow it.
+            is_last = not _has_changed(clerk, since, offset + len(page))
+            cut_pages += 1
+            if not is_last and cut_pages == _MAX_CUT_PAGES:
+                raise ClerkUnavailable("Clerk cuts the pages of its list, and has more users who changed")
+        if not (is_last or checkpoint.listed) and _has_changed(clerk, since, DEEPEST_OFFSET):
             raise TooManyChanges
         if users:
+            cut_pages = 0
             listed = ListedUsers(users, requested_at, checkpoint.windows[0], checkpoint)
             yield [listed]
             checkpoint = listed.checkpoint_after(len(users))
-        known.update(identifier for user in page if (identifier := user_id(user)))
         if is_last:
             return
         offset += max(1, len(page) - KEPT_USERS)
 
 
-def _are_too_many(clerk: Clerk, since: int) -> bool:
-    page = clerk.users(order_by="-updated_at", limit=1, offset=DEEPEST_OFFSET)
+def _has_changed(clerk: Clerk, since: int, offset: int) -> bool:
+    """Whether there is a user at this offset, who changed."""
+    page = clerk.users(order_by="-updated_at", limit=1, offset=offset)
     return bool(page) and not _is_older(page[0], since)
 
 

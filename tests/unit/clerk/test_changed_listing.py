@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from clerk_sync.clerk.checkpoint import Checkpoint
 from clerk_sync.clerk.listing import DEEPEST_OFFSET, ListedUsers, TooManyChanges, list_changed
+from clerk_sync.errors import ClerkUnavailable
 
 SINCE = 1_000
 
@@ -63,7 +64,7 @@ def all_ids(clerk: FakeClerk, limit: int = 50) -> list[str]:
 def test_users_changed_since_then_are_listed_once_newest_first(recent: int, old: int) -> None:
     clerk = clerk_with(recent, old)
     assert all_ids(clerk) == clerk.order()[:recent]
-    assert len(clerk.requests) <= 2 + (not old) + recent // 40, "pages overlap by ten, so that gaps show"
+    assert len(clerk.requests) <= 2 + 3 * (not old) + recent // 40, "pages overlap by ten, so that gaps show"
 
 
 def test_older_users_are_not_requested_once_all_newer_ones_were_listed() -> None:
@@ -91,6 +92,28 @@ def test_page_that_clerk_cuts_does_not_end_the_listing(most: int, old: int) -> N
 
     clerk = Cutting(clerk_with(90, old).changed_at)
     assert all_ids(clerk) == clerk.order()[:90]
+
+
+@pytest.mark.parametrize(("number", "most"), [(1, 0), (3, 0), (3, 5), (3, 10), (5, 0), (5, 5)])
+def test_one_page_that_clerk_cuts_to_no_new_users_does_not_end_the_listing(number: int, most: int) -> None:
+    class Cutting(FakeClerk):
+        def users(self, **query: Any) -> list[Any]:
+            page = super().users(**query)
+            return page[:most] if len(self.requests) == number else page
+
+    clerk = Cutting(clerk_with(130).changed_at)
+    assert all_ids(clerk) == clerk.order()
+
+
+@pytest.mark.parametrize("most", [0, 10])
+def test_pages_that_clerk_always_cuts_to_no_new_users_are_an_error(most: int) -> None:
+    class Cutting(FakeClerk):
+        def users(self, **query: Any) -> list[Any]:
+            page = super().users(**query)
+            return page if query["limit"] == 1 else page[: max(0, most - query["offset"])]
+
+    with pytest.raises(ClerkUnavailable, match="more users who changed"):
+        all_ids(Cutting(clerk_with(90).changed_at))
 
 
 @pytest.mark.parametrize("where", [0, 2, 45, 59])
