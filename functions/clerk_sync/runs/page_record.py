@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import compress, decompress
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from clerk_sync.aws.items import Value
 from clerk_sync.clerk.checkpoint import Checkpoint
@@ -111,6 +111,9 @@ def dump_plan(plan: Plan, user_ids: Sequence[str]) -> bytes:
 
 
 def load_plan(dumped: bytes, user_ids: Sequence[str]) -> Plan:
-    """The reverse of `dump_plan`."""
-    plans = zip(user_ids, _PLANS.validate_json(decompress(dumped)), strict=True)
+    """The reverse of `dump_plan`; empty for the plan of a version with another format."""
+    try:
+        plans = zip(user_ids, _PLANS.validate_json(decompress(dumped)), strict=True)
+    except ValidationError:
+        return {}
     return {user_id: planned for user_id, planned in plans if planned}
