@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 10
 MAX_BYTES = 1024 * 1024
 """The most that SQS takes in one request."""
-SOONEST_REDRIVE_MS = 15 * 60 * 1000
+SOONEST_REDRIVE_MS = 10 * 60 * 1000
 """A page is at least so old when it is redriven: see `backoff`, and the queue's visibility timeout."""
 
 
@@ -108,11 +108,11 @@ class Delivery(BaseModel):
     receipt_handle: str = Field(alias="receiptHandle")
     body: str
     number: int = Field(ge=1, validation_alias=AliasPath("attributes", "ApproximateReceiveCount"))
-    sent_at: int = Field(validation_alias=AliasPath("attributes", "SentTimestamp"))
+    sent_at: int = Field(0, validation_alias=AliasPath("attributes", "SentTimestamp"))
 
     def is_first_of(self, read_at: int) -> bool:
-        """Whether no delivery before can have written rows of the page, which was read at `read_at` (ms). A
-        redriven message is a new one for SQS, which counts its deliveries from 1 again."""
+        """Whether the message of a page, which was read at `read_at` (ms), was not delivered before. For SQS,
+        a redriven message is a new one, whose deliveries count from 1 again."""
         return self.number == 1 and self.sent_at - read_at < SOONEST_REDRIVE_MS
 
 
