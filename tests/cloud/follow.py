@@ -81,7 +81,7 @@ def follow(runs: RunsTable, run_id: str) -> Run:
         elif time.monotonic() - changed_at > QUIET_SECONDS:
             bar.end()
             print(_how_to_continue(run), flush=True)
-            changed_at = math.inf  # once
+            changed_at = math.inf  # once, until there is progress again
         time.sleep(POLL_SECONDS)
     raise NothingToFollowError(f"Run {run_id} is no longer in RunsTable.")
 

@@ -18,9 +18,9 @@ from clerk_sync.errors import AwsError
 def client(service: str, *, read_timeout: int = 3, total_attempts: int = 4) -> Any:
     """The shared client of a service; `read_timeout` (seconds) is for one attempt.
 
-    A request that hangs ends in 19 s: four attempts, and the longest pauses of the SDK in Lambda's runtime.
-    The functions keep more time than that. The client is boto3's own, but made without importing boto3, which
-    would take 20 ms of each cold start.
+    A request of which each attempt hangs ends in 19 s, with the longest pauses that the SDK in Lambda's
+    runtime makes. The functions keep more time than that. The client is boto3's own, but made without
+    importing boto3, which would take 20 ms of each cold start.
     """
     config = Config(
         connect_timeout=read_timeout,

@@ -64,7 +64,7 @@ def _flag(text: str) -> bool:
 
 def _one_url(text: str) -> str:
     if not re.search(ONE_URL, text):
-        raise ValueError("It must be one URL, such as https://clerk.your.app, without commas or spaces")
+        raise ValueError("It must be one URL, such as https://clerk.your.app, without a default port")
     return text.rstrip("/")
 
 
