@@ -18,6 +18,7 @@ from clerk_sync.runs.runs_table import RunsTable
 from clerk_sync.text import counted
 from clerk_sync.users.user import UserProblem
 from tests.cloud.aws_errors import AWS_ERRORS, explained
+from tests.cloud.checks.schedules import SCHEDULES
 from tests.cloud.stack import StackError, find_stack
 from tests.local.commands.progress import Bar, duration
 from tests.local.commands.terminal import plain
@@ -87,7 +88,7 @@ def follow(runs: RunsTable, run_id: str) -> Run:
 
 
 def _how_to_continue(run: Run) -> str:
-    function = "AuditFunction" if run.mode == "audit" else "BackfillFunction"
+    _, _, function = SCHEDULES[run.mode]
     return (
         f"  No progress for {QUIET_SECONDS / 60:.0f} minutes. To continue the run if its function was "
         f'cut off, invoke {function} with {{"runId": "{run.run_id}"}}.'
