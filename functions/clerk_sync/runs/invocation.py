@@ -31,6 +31,7 @@ class Invocation:
         self._invoked_at = now_ms()
         self._owner = uuid.uuid4().hex
         self._wait_left = float(request.wait_seconds)
+        self._fields = ",".join(resources.users_table.names)
         self._create_missing = (
             resources.create_missing if request.create_missing is None else request.create_missing
         )
@@ -129,12 +130,11 @@ class Invocation:
         """Whether a new run follows the one that was joined, because the event does not ask for that one: it
         is more than a day old, has other options, or is for another table or other fields."""
         was_joined = run.started_at < self._invoked_at and not self._request.run_id
-        table = self._resources.users_table
         return was_joined and (
             run.dry_run != self._request.dry_run
             or run.create_missing != self._create_missing
-            or run.users_table != table.table
-            or run.fields != ",".join(table.names)
+            or run.users_table != self._resources.users_table.table
+            or run.fields != self._fields
             or run.is_left_over(self._invoked_at)
         )
 
@@ -180,7 +180,7 @@ class Invocation:
             dry_run=request.dry_run,
             started_at=now_ms(),
             users_table=resources.users_table.table,
-            fields=",".join(resources.users_table.names),
+            fields=self._fields,
             webhooks_since=webhooks.first_at if webhooks else None,
             full_run_at=full.started_at if full else None,
         )
