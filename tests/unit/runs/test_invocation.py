@@ -23,7 +23,7 @@ from clerk_sync.users.table import UsersTable
 from clerk_sync.users.user import UserProblem
 from tests.support import runs as in_memory
 from tests.support.fake_clerk import ClerkInMemory
-from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.fake_users_table import FakeUsersTable
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import OWNER, UNTIL, RunsInMemory
@@ -345,7 +345,7 @@ def test_run_that_another_invocation_starts_meanwhile_is_joined() -> None:
             assert memory.runs.start(another, after=memory.runs.current("full"))
         return answer
 
-    memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
+    memory = RunsInMemory(peaceful_dynamodb(edge))
     memory.paged(a_run("full", NOW - HOUR_MS), counts=WRITTEN)
     run = Invocation(resources(memory), backfill_request({"waitSeconds": 0})).open()
     assert run.run_id == another.run_id

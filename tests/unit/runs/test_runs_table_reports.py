@@ -11,7 +11,7 @@ from clerk_sync.errors import AwsError
 from clerk_sync.runs.counts import Counts
 from clerk_sync.runs.run import MissedDeletions, Mode, Run
 from clerk_sync.webhook.arrivals import Arrivals
-from tests.support.fake_dynamodb import FakeDynamoDB
+from tests.support.fake_dynamodb import peaceful_dynamodb
 from tests.support.metrics import RecordedMetrics
 from tests.support.runs import RunsInMemory
 
@@ -106,7 +106,7 @@ def test_run_is_reported_when_the_answer_to_its_last_update_was_lost(recorded: R
         answer = action()
         return action() if what.startswith("update run status=") else answer  # as the SDK repeats it
 
-    memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
+    memory = RunsInMemory(peaceful_dynamodb(edge))
     run = memory.runs.finish(memory.paged(an_hour_ago("full"), counts=Counts(errors=9)), NOW)
     assert run
     assert run.status == "COMPLETED_WITH_ERRORS"
@@ -121,7 +121,7 @@ def test_run_is_reported_when_the_time_of_the_last_webhook_cannot_be_read(record
             raise EndpointConnectionError(endpoint_url="https://dynamodb.test")
         return action()
 
-    memory = RunsInMemory(FakeDynamoDB(edge, lambda: False, lambda *_: None))
+    memory = RunsInMemory(peaceful_dynamodb(edge))
     run = an_hour_ago("full", webhooks_since=1)
     with pytest.raises(AwsError):
         memory.runs.finish(memory.paged(run, counts=Counts(errors=9)), NOW)
